@@ -1,0 +1,68 @@
+# make study    set up .venv from the lock file, then run the study of CONFIG (default: the built-in testbed)
+# make test     set up, then every check: style, types, workflow lint, tests
+# make report   Snakemake's own HTML report of the study: results/<study>/workflow.html, readable offline
+# make dry-run  what a study would do, without doing it
+# make unlock   after a study was killed hard (power cut, out of memory): release its lock, then make study
+# make clean    remove what studies and checks wrote (not .venv)
+# make lock     resolve the dependencies anew (keeps pins that still fit)
+#
+# Choose with: PYTHON=python3.12  VENV=/elsewhere/venv  CONFIG=config/realtasks.yaml  CORES=8  ARGS="--keep-going"
+
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= config/testbed.yaml
+CORES ?= all
+ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+SNAKEMAKE = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/snakemake --cores $(CORES) \
+	--workflow-profile workflow/profiles/default
+STUDY = $(SNAKEMAKE) --configfile $(CONFIG)
+
+.PHONY: study test report dry-run unlock clean lock
+.DEFAULT_GOAL := study
+
+study: $(READY)
+	$(STUDY) $(ARGS)
+
+report: $(READY)
+	$(STUDY) --report $$($(BIN)/python -c \
+	  'import sys, yaml; print("results/" + yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))/workflow.html
+
+dry-run: $(READY)
+	$(STUDY) --dry-run $(ARGS)
+
+unlock: $(READY)
+	$(STUDY) --unlock
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(SNAKEMAKE) --lint
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 $(ARGS)
+
+# The environment is rebuilt only when a lock file changes. Where uv cannot reach a package index
+# that pip is configured for (a mirror in pip.conf), pip installs the same hashes, only slower.
+$(READY): requirements.lock requirements-uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: try make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+lock: $(READY)
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --extra dev --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements.lock
+	grep -o '^uv==[^ ]*' requirements-uv.lock | UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile - \
+	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements-uv.lock
+	sed -i.old '/^  - pip:$$/q' environment.yml && rm environment.yml.old
+	grep -E '^[a-z0-9].*==' requirements.lock | sed 's/ *\\$$//; s/.*/      - "&"/' >> environment.yml
+
+# results/README.md describes the files and is kept.
+clean:
+	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true
+	rm -rf .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
