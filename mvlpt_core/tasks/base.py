@@ -1,0 +1,140 @@
+"""What every task reader returns, and the checks and decoding that all of them share."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mvlpt_core.errors import InputError
+
+SPLITS = ("train", "test")
+DEFAULT_TEMPLATES = ("a photo of a {c}.",)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: all labels, known without decoding an image, and images on demand.
+
+    `labels` are int64 [N], or uint8 multi-hot [N, C]. `images(indices)` yields (index, RGB image)
+    for each of the distinct `indices`, in the order that is cheapest for the reader.
+    """
+
+    labels: NDArray[np.integer]
+    images: Callable[[Iterable[int]], Iterator[tuple[int, Image.Image]]]
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """A task that was opened: its classes, its prompt templates and its splits.
+
+    `read_split` is the reader's own function; use `split`, which checks what it returns.
+    """
+
+    name: str
+    classnames: tuple[str, ...]
+    templates: tuple[str, ...]
+    multilabel: bool
+    read_split: Callable[[str], Split]
+
+    def split(self, split: str) -> Split:
+        """The split `train` or `test`, every class of it with at least one image."""
+        if split not in SPLITS:
+            raise InputError(f"split {split!r} of task {self.name} is unknown: train or test")
+        found = self.read_split(split)
+        y, classes = found.labels, len(self.classnames)
+        counts = y.sum(0, dtype=np.int64) if self.multilabel else np.bincount(y, minlength=classes)
+        if len(counts) != classes:
+            raise InputError(
+                f"task {self.name} has labels for {len(counts)} classes in split {split} "
+                f"but {classes} class names: expected one name a class"
+            )
+        if not counts.all():
+            raise InputError(
+                f"class {self.classnames[int(counts.argmin())]!r} of task {self.name} has no "
+                f"images in split {split}: expected at least one"
+            )
+        return found
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """The lines of a UTF-8 text file without surrounding blanks or trailing empty lines."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"file {path} is missing: expected {what}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"file {path} cannot be read as UTF-8 text: expected {what}") from error
+    return [line.strip() for line in text.rstrip().splitlines()]
+
+
+def check_classnames(names: Sequence[str], where: Path | str) -> tuple[str, ...]:
+    """`names` as a tuple; `InputError` unless there are two or more, none empty, none twice."""
+    if len(names) < 2:
+        raise InputError(f"{where} has {len(names)} class names: expected at least two")
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if not name:
+            raise InputError(f"{where}: the name of class {i} (counted from 0) is empty")
+        if name in seen:
+            raise InputError(
+                f"{where}: class name {name!r} is that of class {seen[name]} and of class {i} "
+                "(counted from 0), and every class needs a name of its own"
+            )
+        seen[name] = i
+    return tuple(names)
+
+
+def check_label(text: str, n_classes: int, where: str) -> int:
+    """The class number in `text`; `InputError` unless it is a whole number below `n_classes`."""
+    try:
+        label = int(text)
+    except ValueError as error:
+        raise InputError(f"label {text!r} of {where} is not a whole number") from error
+    if not 0 <= label < n_classes:
+        raise InputError(
+            f"label {label} of {where} is out of range: "
+            f"expected 0 to {n_classes - 1}, one for each of the {n_classes} class names"
+        )
+    return label
+
+
+def check_directory(path: Path, what: str) -> Path:
+    """`path`, or `InputError` unless it is a folder with something in it."""
+    if not path.is_dir():
+        raise InputError(f"folder {path} does not exist: expected {what}")
+    if next(path.iterdir(), None) is None:
+        raise InputError(f"folder {path} is empty: expected {what}")
+    return path
+
+
+def decode_image(data: bytes, where: str) -> Image.Image:
+    """Decode an image file's bytes to RGB; `InputError`, naming `where`, if that fails.
+
+    Transparent parts become white, 16-bit grey is scaled to 8 bits. As in open_clip's own
+    preprocessing, EXIF rotation is not applied.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return to_rgb(image)
+    except Exception as error:  # broken files raise many types, from OSError to struct.error
+        raise InputError(
+            f"image {where} does not decode ({error}): expected a whole JPEG, PNG, WebP or BMP file"
+        ) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """`image` of any mode as RGB, on white where it is transparent."""
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image, np.float64) / 257, 0, 255)
+        image = Image.fromarray(grey.round().astype(np.uint8))
+    return image.convert("RGB")

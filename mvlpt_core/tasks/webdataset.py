@@ -1,0 +1,194 @@
+"""WebDataset folders in the layout of the `clip-benchmark/wds_*` data sets.
+
+    classnames.txt                            one class name a line; line i is class i, from 0
+    zeroshot_classification_templates.txt     one prompt template a line, `{c}` is the class name
+    dataset_type.txt                          optional; `multilabel` where images have many labels
+    {train,test}/nshards.txt                  the number of tar files
+    {train,test}/0.tar, 1.tar, ...            samples: an image and its label, named alike
+
+Labels are `.cls` files (a class number as text), for multi-label data `.npy` files (a multi-hot
+vector). A split is streamed once for its labels and once more for the images that are asked for:
+memory grows with the labels alone, and nothing is written to disk. Only the extensions named here
+are ever read from an archive, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mvlpt_core.errors import InputError
+from mvlpt_core.tasks.base import (
+    Split,
+    TaskSource,
+    check_classnames,
+    check_directory,
+    check_label,
+    decode_image,
+    read_lines,
+)
+
+IMAGES = ("jpg", "jpeg", "png", "webp")
+METADATA = re.compile(r"__[^/]*__/")  # folders that WebDataset sets aside
+BLOCK = 512  # bytes; a tar is a sequence of such blocks
+DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    shard: Path
+    image: str  # member names
+    label: str
+
+
+def open_webdataset(task: str, path: Path) -> TaskSource:
+    """The WebDataset folder at `path`; raises `InputError` for what is absent or malformed."""
+    check_directory(path, f"the WebDataset folder of task {task}")
+    names = read_lines(path / "classnames.txt", "one class name a line")
+    classnames = check_classnames(names, path / "classnames.txt")
+    templates = path / "zeroshot_classification_templates.txt"
+    multilabel = False
+    if (path / "dataset_type.txt").exists():
+        kind = " ".join(read_lines(path / "dataset_type.txt", "'multilabel'"))
+        if kind not in ("", "classification", "multilabel"):
+            raise InputError(
+                f"file {path / 'dataset_type.txt'} says {kind!r}: "
+                "expected 'classification' or 'multilabel'"
+            )
+        multilabel = kind == "multilabel"
+    return TaskSource(
+        task,
+        classnames,
+        tuple(read_lines(templates, "prompt templates")) if templates.exists() else (),
+        multilabel,
+        lambda split: _read_split(path / split, len(classnames), multilabel),
+    )
+
+
+def _read_split(path: Path, n_classes: int, multilabel: bool) -> Split:
+    samples: list[_Sample] = []
+    labels: list[int | NDArray[np.uint8]] = []
+    for shard in _shards(path):
+        found = _samples(shard, "npy" if multilabel else "cls")
+        data = dict(_stream(shard, {sample.label for sample in found}))
+        for sample in found:
+            where, value = f"{sample.label} in {shard}", data[sample.label]
+            if multilabel:
+                labels.append(_multi_hot(value, n_classes, where))
+            else:
+                text = value.decode("utf-8", "replace").strip()
+                labels.append(check_label(text, n_classes, where))
+        samples += found
+    if not samples:
+        raise InputError(f"the tar files of {path} hold no samples: expected images with labels")
+
+    def images(indices: Iterable[int]) -> Iterator[tuple[int, Image.Image]]:
+        wanted: dict[Path, dict[str, int]] = {}
+        for i in indices:
+            wanted.setdefault(samples[i].shard, {})[samples[i].image] = i
+        for shard, members in wanted.items():
+            for name, data in _stream(shard, members):
+                yield members[name], decode_image(data, f"{name} in {shard}")
+
+    return Split(np.array(labels, np.uint8 if multilabel else np.int64), images)
+
+
+def _shards(path: Path) -> list[Path]:
+    check_directory(path, "nshards.txt and tar files named 0.tar, 1.tar, ...")
+    text = " ".join(read_lines(path / "nshards.txt", "the number of tar files"))
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise InputError(f"file {path / 'nshards.txt'} says {text!r}: expected a number above 0")
+    shards = [path / f"{i}.tar" for i in range(int(text))]
+    for shard in shards:
+        if not shard.is_file():
+            raise InputError(f"file {shard} is missing: {path / 'nshards.txt'} says {text}")
+    return shards
+
+
+def _samples(shard: Path, label_extension: str) -> list[_Sample]:
+    """The samples of a tar, from its headers alone, in the order of their first member.
+
+    Walking the headers also shows damage that a stream would take for the end of the archive.
+    """
+    from webdataset.tariterators import base_plus_ext
+
+    found: dict[str, dict[str, str]] = {}
+    try:
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                key, extension = base_plus_ext(member.name)
+                extension = (extension or "").lower()
+                if not member.isreg() or extension not in (*IMAGES, label_extension):
+                    continue
+                if METADATA.match(member.name):
+                    continue
+                part = "label" if extension == label_extension else "image"
+                if part in found.setdefault(key, {}):
+                    raise InputError(
+                        f"sample {key} in {shard} has both {found[key][part]} and {member.name}: "
+                        f"expected one {part} a sample"
+                    )
+                found[key][part] = member.name
+            assert tar.fileobj is not None
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(BLOCK) != bytes(BLOCK):
+                raise tarfile.ReadError(f"no valid header and no end mark at byte {tar.offset}")
+    except DAMAGE as error:
+        raise _damaged(shard, error) from error
+    for key, parts in found.items():
+        if len(parts) < 2:
+            missing = "image" if "label" in parts else "label"
+            expected = ", ".join(IMAGES) if missing == "image" else label_extension
+            raise InputError(
+                f"sample {key} in {shard} has no {missing}: expected a file ending in {expected}"
+            )
+    return [_Sample(shard, parts["image"], parts["label"]) for parts in found.values()]
+
+
+def _stream(shard: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of the members `names` of a tar, in its order."""
+    from webdataset.tariterators import tar_file_expander  # imports torch: seconds
+
+    left = len(names)
+    with shard.open("rb") as file:
+        source = [{"url": str(shard), "stream": file}]
+        # A stream that is handed over open never goes through the library's URL handling.
+        members = tar_file_expander(source, select_files=names.__contains__, eof_value=None)
+        while left:
+            try:
+                member = next(members)
+            except StopIteration:
+                raise InputError(f"file {shard} changed while it was read") from None
+            except DAMAGE as error:
+                raise _damaged(shard, error) from error
+            yield member["fname"], member["data"]
+            left -= 1
+
+
+def _damaged(shard: Path, error: BaseException) -> InputError:
+    reason = str(error.args[0]) if error.args else type(error).__name__
+    return InputError(f"file {shard} is not a whole tar archive: {reason}")
+
+
+def _multi_hot(data: bytes, n_classes: int, where: str) -> NDArray[np.uint8]:
+    try:
+        vector = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError) as error:
+        raise InputError(f"label {where} is not a plain .npy array: {error}") from error
+    if vector.shape != (n_classes,):
+        raise InputError(
+            f"label {where} has shape {vector.shape}: expected ({n_classes},), one number for each "
+            f"of the {n_classes} class names"
+        )
+    if not np.isin(vector, (0, 1)).all():
+        raise InputError(f"label {where} is not a multi-hot vector: expected only zeros and ones")
+    return vector.astype(np.uint8)
