@@ -8,7 +8,7 @@ are chosen by leaving out one training target at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ PENALTIES = [(x, a) for x in (1.0, 10.0, 100.0, 1e4) for a in (1.0, 4.0, 16.0, 6
 
 @dataclass(frozen=True)
 class Grid:
-    """Gains [S, T] (NaN = self or unknown) and oriented similarities [K, S, T] of one method."""
+    """Gains [S, T] (NaN = self or unknown) and similarities [K, S, T] of one method."""
 
     sources: tuple[str, ...]
     targets: tuple[str, ...]
@@ -38,7 +38,6 @@ class Grid:
         similarity: pd.DataFrame | None,
         measures: Sequence[str] | None = None,
         value: str = "gain",
-        orientation: Mapping[str, int] | None = None,
     ) -> Grid:
         """See `selection.rank_quality` for the frames. Errors: a pair given twice; a measure that
         the similarity table does not have."""
@@ -58,8 +57,8 @@ class Grid:
         for name in chosen:
             if similarity is None or name not in known:
                 raise InputError(f"the similarity table has no measure {name!r}; it has {known}")
-            layer = _wide(similarity[similarity["measure"] == name], "value", sources, targets)
-            layers.append(layer * (orientation or {}).get(name, 1))
+            rows = similarity[similarity["measure"] == name]
+            layers.append(_wide(rows, "value", sources, targets))
         features = np.array(layers).reshape(len(chosen), len(sources), len(targets))
         return Grid(sources, targets, chosen, gain, features)
 

@@ -9,7 +9,7 @@ the ties allow, so that a constant score *is* the random baseline, in closed for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import comb
 
 import numpy as np
@@ -127,20 +127,19 @@ def best_average(grid: Grid) -> Array:
 
 def rank_quality(
     gains: pd.DataFrame,
-    similarity: pd.DataFrame,
+    similarity: pd.DataFrame | None,
     measures: Sequence[str] | None = None,
     value: str = "gain",
-    orientation: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Quality of every ranker for every target of one method.
 
-    `gains`: source, target, `value`, one row a pair; `similarity`: source, target, measure, value;
-    `orientation`: -1 for measures that fall with likeness (distances). The diagonal and cells
-    without a gain (diverged) are no candidates. Returns ranker, target, n_sources and one column
+    `gains`: source, target, `value`, one row a pair; `similarity`: source, target, measure, value,
+    higher = more alike, or None. The diagonal and cells without a gain (diverged) are no
+    candidates. Returns ranker, target, n_sources and one column
     for each of `QUALITY`, NaN where a target has fewer than two candidates or a ranker gives
     no value for one of them.
     """
-    grid = Grid.from_frames(gains, similarity, measures, value, orientation)
+    grid = Grid.from_frames(gains, similarity, measures, value)
     rankers: dict[str, Array] = {name: grid.features[k] for k, name in enumerate(grid.measures)}
     if grid.measures:
         rankers[MODEL_TARGET] = leave_one_out(grid, drop_source=False)
