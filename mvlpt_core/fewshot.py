@@ -121,8 +121,8 @@ def sample_test(labels: NDArray[np.integer], max_test: int, task: str) -> NDArra
 def _check_settings(shots: int, val_share: float, short_classes: str) -> None:
     if shots < 1:
         raise InputError(f"shots is {shots}: expected a whole number of at least 1")
-    if not 0 <= val_share <= 0.5:
-        raise InputError(f"val_share is {val_share}: expected a share between 0 and 0.5")
+    if not 0 <= val_share < 1:
+        raise InputError(f"val_share is {val_share}: expected a share of at least 0 and below 1")
     if short_classes not in SHORT_CLASSES:
         raise InputError(
             f"short_classes is {short_classes!r}: expected one of {', '.join(SHORT_CLASSES)}"

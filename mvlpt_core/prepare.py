@@ -213,7 +213,7 @@ def _decode(
 ) -> None:
     """Fill `into` [N, S, S, 3] with the images at the ascending `indices` of `split`."""
     place = {int(index): i for i, index in enumerate(indices)}
-    for index, image in split.images(place):
+    for index, image in split.images(list(place)):
         into[place.pop(index)] = transform(image)
     if place:
         raise RuntimeError(f"a reader did not give the images {sorted(place)}")
@@ -247,7 +247,7 @@ def _write(
             at = end
         fill(arrays)
         digest = hashlib.sha256(header)
-        digest.update(memoryview(data)[len(header) :])
+        digest.update(data.data[len(header) :])
         header = _header({**meta, "source_digest": digest.hexdigest()}, specs)
         data[: len(header)] = np.frombuffer(header, np.uint8)
         data.flush()

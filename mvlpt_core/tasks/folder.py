@@ -67,7 +67,8 @@ def _listed_classes(listing: Path, folders: list[str]) -> tuple[list[str], list[
     plain = {name.replace("_", " "): name for name in folders}
     order, names = [], []
     for number, line in enumerate(read_lines(listing, "one line a class"), 1):
-        key, tab, name = (part.strip() for part in line.partition("\t"))
+        key, tab, name = line.partition("\t")
+        key, name = key.strip(), name.strip()
         folder = key if key in folders else plain.get(key.replace("_", " "), "")
         if not folder:
             raise InputError(

@@ -123,7 +123,7 @@ def _samples(shard: Path, label_extension: str) -> list[_Sample]:
 
     found: dict[str, dict[str, str]] = {}
     try:
-        with tarfile.open(shard) as tar:
+        with tarfile.open(shard, "r:") as tar:
             for member in tar:
                 key, extension = base_plus_ext(member.name)
                 extension = (extension or "").lower()

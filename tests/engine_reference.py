@@ -1,0 +1,107 @@
+"""A small random CLIP and the plain way to prompt it: open_clip's own modules, one prompt, no tricks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP, CustomTextCLIP
+from torch import Tensor, nn
+
+from mvlpt_core.backbone import Backbone, build_backbone
+from mvlpt_core.convert import convert_model
+
+SOS, EOS, DOT = 98, 99, 97
+CONTEXT = 20
+NAMES = [[5, 6], [7], [8, 9, 10], [11], [12, 13], [14, 15, 16, 17], [18]]
+
+
+def small_clip_weights(**options: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Converted fp32 weights and configuration of `random_clip`."""
+    weights, config = convert_model(random_clip(**options), "small")
+    config["preprocess"] = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25]}
+    config["weights_sha256"] = "small"
+    return weights, config
+
+
+def small_clip(**options: Any) -> tuple[nn.Module, Backbone]:
+    """An open_clip model and the backbone converted from it, both in fp64 from the same fp32 numbers."""
+    weights, config = small_clip_weights(**options)
+    backbone = build_backbone(weights, config, torch.device("cpu"), torch.float64)
+    return random_clip(**options).double(), backbone
+
+
+def random_clip(
+    *, quick_gelu: bool = False, custom: bool = False, layer_scale: float | None = None, layers: int = 3
+) -> nn.Module:
+    torch.manual_seed(0)
+    vision: Any = {
+        "layers": layers,
+        "width": 64,
+        "head_width": 32,
+        "patch_size": 8,
+        "image_size": 24,
+        "ls_init_value": layer_scale,
+    }
+    text: Any = {"context_length": CONTEXT, "vocab_size": 100, "width": 48, "heads": 2, "layers": layers}
+    kind = CustomTextCLIP if custom else CLIP
+    model = kind(32, vision, text, quick_gelu=quick_gelu).eval()
+    with torch.no_grad():  # biases and norms start at 0 and 1: give the conversion something to lose
+        for name, value in model.named_parameters():
+            if name.endswith("bias") or ".ln_" in name or name.startswith("ln_"):
+                value.add_(torch.randn_like(value) * 0.1)
+    return model
+
+
+def random_images(n: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, 24, 24, 3), generator=generator, dtype=torch.uint8)
+
+
+def pixels(images: Tensor, backbone: Backbone) -> Tensor:
+    """[B, 3, S, S] as open_clip takes them."""
+    return ((images.double() / 255 - backbone.image.mean) / backbone.image.std).permute(0, 3, 1, 2)
+
+
+def plain_image(model: Any, x: Tensor, prompt: Tensor | None) -> Tensor:
+    """Features [B, D] with prompts [L, P, W] (deep), [1, P, W] (shallow) or [B, L, P, W]."""
+    visual = model.visual
+    x = visual._embeds(x)
+    if prompt is not None and prompt.dim() == 3:
+        prompt = prompt.expand(len(x), -1, -1, -1)
+    n = 0 if prompt is None else prompt.shape[2]
+    for i, block in enumerate(visual.transformer.resblocks):
+        if prompt is not None and i < prompt.shape[1]:
+            x = torch.cat([x[:, :1], prompt[:, i], x[:, 1 + (n if i else 0) :]], 1)
+        x = block(x)
+    return F.normalize(visual.ln_post(x[:, 0]) @ visual.proj, dim=-1)
+
+
+def plain_text(model: Any, context: Tensor | None, position: str, suffix: list[int]) -> Tensor:
+    """Class features [C, D], every class padded to the full context length."""
+    text = getattr(model, "text", model)
+    rows, ends = [], []
+    for c, name in enumerate(NAMES):
+        own = context[c] if context is not None and context.dim() == 3 else context
+        parts = [text.token_embedding(torch.tensor(name))]
+        if own is not None:
+            half = len(own) // 2
+            parts = {
+                "front": [*parts, own],
+                "end": [own, *parts],
+                "middle": [own[:half], *parts, own[half:]],
+            }[position]
+        around = text.token_embedding.weight
+        row = torch.cat([around[[SOS]], *parts, around[suffix], around[[EOS]]])
+        ends.append(len(row) - 1)
+        padding = around[[0]].expand(CONTEXT - len(row), -1)
+        rows.append(torch.cat([row, padding]))
+    x = torch.stack(rows) + text.positional_embedding
+    x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask))
+    return F.normalize(x[torch.arange(len(x)), ends] @ text.text_projection, dim=-1)
+
+
+def plain_lr(lr: float, warmup: int, warmup_lr: float, now: int, end: int) -> float:
+    return warmup_lr if now < warmup else lr * 0.5 * (1 + math.cos(math.pi * now / end))
