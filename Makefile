@@ -31,7 +31,7 @@ report: $(READY)
 	  'import sys, yaml; print("results/" + yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))/workflow.html
 
 dry-run: $(READY)
-	$(STUDY) --dry-run $(ARGS)
+	$(STUDY) --dry-run --quiet host reason $(ARGS)
 
 unlock: $(READY)
 	$(STUDY) --unlock
