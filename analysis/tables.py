@@ -3,7 +3,6 @@
 Matrices are [S, T]: rows are sources, columns are targets. NaN means undefined (a diverged cell).
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -122,7 +121,7 @@ def mask_diverged(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def task_order(frame: pd.DataFrame, suite: Iterable[str] | None = None) -> list[str]:
-    """Tasks of a pair table: in suite order if given (others after it), else as they first appear."""
+    """Tasks of a pair table: suite order if given, then those it lacks as they first appear."""
     seen = list(dict.fromkeys([*frame["source"], *frame["target"]]))
     if suite is None:
         return seen
@@ -144,10 +143,15 @@ def pivot(frame: pd.DataFrame, value: str, suite: Iterable[str] | None = None) -
             f"cannot pivot '{value}': more than one row for source '{row['source']}', "
             f"target '{row['target']}'"
         )
-    matrix = frame.pivot(index="source", columns="target", values=value)
-    sources = [task for task in order if task in matrix.index]
-    targets = [task for task in order if task in matrix.columns]
-    return matrix.reindex(index=sources, columns=targets).astype(float)
+    sources = [task for task in order if task in set(frame["source"])]
+    targets = [task for task in order if task in set(frame["target"])]
+    matrix = np.full((len(sources), len(targets)), np.nan)
+    rows = pd.Index(sources).get_indexer(pd.Index(frame["source"]))
+    columns = pd.Index(targets).get_indexer(pd.Index(frame["target"]))
+    matrix[rows, columns] = frame[value].to_numpy(dtype=float)
+    return pd.DataFrame(
+        matrix, index=pd.Index(sources, name="source"), columns=pd.Index(targets, name="target")
+    )
 
 
 def square(frame: pd.DataFrame, value: str, tasks: Sequence[str]) -> np.ndarray:
@@ -190,7 +194,7 @@ def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
         frame.to_csv(part, index=False)
     else:
         raise InputError(f"{path}: expected a file ending in .csv or .parquet")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def first_line(error: Exception) -> str:
