@@ -215,3 +215,17 @@ def test_real_tasks(tmp_path: Path) -> None:
         seen = task.labels[task.train[1]]
         classes = np.flatnonzero(seen.any(0)) if task.multilabel else np.unique(seen)
         assert classes.tolist() == list(range(len(task.classnames)))
+
+
+def test_drawn_task(tmp_path: Path) -> None:
+    from mvlpt_core.testbed import TASKS, draw_split
+
+    name = next(iter(TASKS))
+    out = tmp_path / "drawn.safetensors"
+    row = TaskRow(name, "testbed", name, "accuracy")
+    prepare_task(row, None, {**PREPROCESS, "size": 32}, 2, [1], 0.2, None, out)
+    task = load_prepared(out)
+    pixels, labels = draw_split(name, "test")
+    np.testing.assert_array_equal(task.test_images, pixels)
+    np.testing.assert_array_equal(task.test_labels, labels)
+    assert task.classnames == TASKS[name].classnames

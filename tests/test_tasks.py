@@ -378,6 +378,14 @@ def test_images_become_rgb() -> None:
     assert [image.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (40, 50, 60)]
 
 
+def test_formats_that_start_programs_are_refused() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "eps")
+    with pytest.raises(InputError, match=r"image x\.jpg does not decode \(unknown format\)"):
+        decode_image(buffer.getvalue(), "x.jpg")
+    assert decode_image(picture((1, 2, 3)), "png-called.jpg").getpixel((0, 0)) == (1, 2, 3)
+
+
 def test_opening_folders_imports_no_torch(tmp_path: Path, folder: Path) -> None:
     program = (
         "import sys; from mvlpt_core.prepare import TaskRow, open_task;"

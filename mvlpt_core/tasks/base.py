@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mvlpt_core.errors import InputError
 
 SPLITS = ("train", "test")
+# What a file holds counts, not its extension; formats that start other programs stay out.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 
 
@@ -120,11 +122,13 @@ def decode_image(data: bytes, where: str) -> Image.Image:
     preprocessing, EXIF rotation is not applied.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return to_rgb(image)
     except Exception as error:  # broken files raise many types, from OSError to struct.error
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise InputError(
-            f"image {where} does not decode ({error}): expected a whole JPEG, PNG, WebP or BMP file"
+            f"image {where} does not decode ({reason}): "
+            "expected a whole JPEG, PNG, WebP, BMP or GIF file"
         ) from error
 
 
