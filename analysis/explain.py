@@ -65,17 +65,10 @@ def matrices(
     gains = gains if "method" in gains.columns else gains.assign(method=TABLE)
     for kind in gain_kinds:
         gains = check_pairs(gains, kind, "gains", keys=("method",))
-    if "measure" not in similarity.columns:
-        raise InputError("similarity: column 'measure' is missing")
-    similarity = similarity.assign(
-        method=similarity["method"].fillna("") if "method" in similarity.columns else ""
-    )
-    similarity = check_pairs(similarity, "value", "similarity", keys=("measure", "method"))
     names = list(tasks) if tasks is not None else common_tasks(gains)
     if len(names) < 4:
         raise InputError(f"{len(names)} tasks are both a source and a target, expected at least 4")
     by_method = {str(method): frame for method, frame in gains.groupby("method", sort=False)}
-    groups = similarity.groupby(["measure", "method"], sort=False)
     return Matrices(
         names,
         {
@@ -83,11 +76,24 @@ def matrices(
             for kind in gain_kinds
             for method, frame in by_method.items()
         },
-        {
-            (str(key[0]), str(key[1])): off_diagonal(square(frame, "value", names))
-            for key, frame in groups
-        },
+        similarity_matrices(similarity, names),
     )
+
+
+def similarity_matrices(
+    similarity: pd.DataFrame, tasks: Sequence[str]
+) -> dict[tuple[str, str], np.ndarray]:
+    """Matrices [T, T] of a similarity table by (measure, method or ""), NaN on the diagonal."""
+    if "measure" not in similarity.columns:
+        raise InputError("similarity: column 'measure' is missing")
+    owner = similarity["method"].fillna("") if "method" in similarity.columns else ""
+    similarity = check_pairs(
+        similarity.assign(method=owner), "value", "similarity", keys=("measure", "method")
+    )
+    return {
+        (str(key[0]), str(key[1])): off_diagonal(square(frame, "value", tasks))
+        for key, frame in similarity.groupby(["measure", "method"], sort=False)
+    }
 
 
 def correlation_table(
