@@ -33,7 +33,9 @@ def convert_backbone(name: str, pretrained: str, out_dir: Path) -> None:
     `local-dir:folder`. Raises `InputError` when the model cannot be loaded or is not a ViT CLIP.
     """
     model, preprocess = load_open_clip(name, pretrained)
-    weights, config = convert_model(model, name if not pretrained else f"{name}/{pretrained}")
+    label = f"{name}/{pretrained}" if pretrained else name
+    weights, config = convert_model(model, label)
+    _check_tokenizer(name, label, weights["text.embedding"].shape[0])
     config["preprocess"] = _preprocess(preprocess)
     config["open_clip"] = {"name": name, "pretrained": pretrained}
     write_backbone(weights, config, out_dir)
@@ -95,6 +97,19 @@ def load_open_clip(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any
     if config is None:
         raise InputError(f"{label}: it has no preprocessing settings; expected a ViT CLIP.")
     return model.eval(), dict(config)
+
+
+def _check_tokenizer(name: str, label: str, vocabulary: int) -> None:
+    """Class names are tokenised with CLIP's own byte-pair encoding, without asking the hub again."""
+    from open_clip import get_tokenizer
+    from open_clip.tokenizer import SimpleTokenizer
+
+    tokenizer = get_tokenizer(name)
+    if not isinstance(tokenizer, SimpleTokenizer) or tokenizer.vocab_size != vocabulary:
+        raise InputError(
+            f"backbone '{label}' has the tokenizer {type(tokenizer).__name__} and {vocabulary} tokens; "
+            "expected CLIP's own (SimpleTokenizer, 49408 tokens)."
+        )
 
 
 def _is_network_error(error: BaseException | None) -> bool:

@@ -34,10 +34,17 @@ def small_clip(**options: Any) -> tuple[nn.Module, Backbone]:
 
 
 def random_clip(
-    *, quick_gelu: bool = False, custom: bool = False, layer_scale: float | None = None, layers: int = 3
+    *,
+    quick_gelu: bool = False,
+    custom: bool = False,
+    layer_scale: float | None = None,
+    layers: int = 3,
+    vision: dict[str, Any] | None = None,
+    text: dict[str, Any] | None = None,
+    embed_dim: int = 32,
 ) -> nn.Module:
     torch.manual_seed(0)
-    vision: Any = {
+    vision = vision or {
         "layers": layers,
         "width": 64,
         "head_width": 32,
@@ -45,9 +52,15 @@ def random_clip(
         "image_size": 24,
         "ls_init_value": layer_scale,
     }
-    text: Any = {"context_length": CONTEXT, "vocab_size": 100, "width": 48, "heads": 2, "layers": layers}
-    kind = CustomTextCLIP if custom else CLIP
-    model = kind(32, vision, text, quick_gelu=quick_gelu).eval()
+    text = text or {
+        "context_length": CONTEXT,
+        "vocab_size": 100,
+        "width": 48,
+        "heads": 2,
+        "layers": layers,
+    }
+    kind: Any = CustomTextCLIP if custom else CLIP
+    model = kind(embed_dim, vision, text, quick_gelu=quick_gelu).eval()
     with torch.no_grad():  # biases and norms start at 0 and 1: give the conversion something to lose
         for name, value in model.named_parameters():
             if name.endswith("bias") or ".ln_" in name or name.startswith("ln_"):
