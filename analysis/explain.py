@@ -149,7 +149,7 @@ def tested(
     )
     x, y = np.stack(list(data.similarities.values())), np.stack(list(data.gains.values()))
     if statistic == "kendall":
-        p = kendall.kendall_p(x, y, permuted, index, scope, wanted)
+        p = kendall.kendall_p(x, y, permuted, scope, wanted)
     else:
         p = correlate.mantel_p(x, y, index, scope, statistic)
     for k, gain in enumerate(gains):

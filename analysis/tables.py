@@ -127,7 +127,8 @@ def task_order(frame: pd.DataFrame, suite: Iterable[str] | None = None) -> list[
         return seen
     present = set(seen)
     first = [task for task in suite if task in present]
-    return first + [task for task in seen if task not in set(first)]
+    placed = set(first)
+    return first + [task for task in seen if task not in placed]
 
 
 def pivot(frame: pd.DataFrame, value: str, suite: Iterable[str] | None = None) -> pd.DataFrame:
@@ -143,8 +144,9 @@ def pivot(frame: pd.DataFrame, value: str, suite: Iterable[str] | None = None) -
             f"cannot pivot '{value}': more than one row for source '{row['source']}', "
             f"target '{row['target']}'"
         )
-    sources = [task for task in order if task in set(frame["source"])]
-    targets = [task for task in order if task in set(frame["target"])]
+    given, taken = set(frame["source"]), set(frame["target"])
+    sources = [task for task in order if task in given]
+    targets = [task for task in order if task in taken]
     matrix = np.full((len(sources), len(targets)), np.nan)
     rows = pd.Index(sources).get_indexer(pd.Index(frame["source"]))
     columns = pd.Index(targets).get_indexer(pd.Index(frame["target"]))

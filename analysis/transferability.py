@@ -69,7 +69,7 @@ def log_me(features: np.ndarray, labels: np.ndarray, iterations: int = 50) -> fl
         rest = (z2 * t**2 / (sigma[:, None] + t) ** 2).sum(0) + outside  # |F m - y|^2
         new_alpha = np.clip(gamma / np.maximum(norm, 1e-12), 1e-8, 1e8)
         new_beta = np.clip((n - gamma) / np.maximum(rest, 1e-12), 1e-8, 1e8)
-        done = np.allclose(new_alpha / new_beta, t, rtol=1e-3)
+        done = (np.abs(new_alpha / new_beta - t) <= 1e-3 * t).all()
         alpha, beta = new_alpha, new_beta
         if done:
             break
