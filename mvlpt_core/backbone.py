@@ -38,7 +38,9 @@ class Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         # Normalised in the weights' precision (fp32 or fp64), as autocast would.
-        return F.layer_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.bias, self.eps)
+        return F.layer_norm(
+            x.to(self.weight.dtype), self.weight.shape, self.weight, self.bias, self.eps
+        )
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,9 @@ def _text_block(block: Block, x: Tensor, chunk: Any, last: bool) -> Tensor:
             query = q[:, bucket.first_class : bucket.first_class + bucket.classes, None]
             attended = block.attend(query, with_prefix(k), with_prefix(v))
         else:
-            attended = block.attend(q[:, rows].reshape(shape), with_prefix(k), with_prefix(v), bucket.mask)
+            attended = block.attend(
+                q[:, rows].reshape(shape), with_prefix(k), with_prefix(v), bucket.mask
+            )
         parts.append(attended.flatten(1, 2))
     return block.finish(x, torch.cat(parts, 1))
 
@@ -287,7 +291,9 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if gains else torch.float32
     known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
     if precision not in known:
-        raise InputError(f"backbone.precision '{precision}' is unknown; expected auto, fp32 or bf16.")
+        raise InputError(
+            f"backbone.precision '{precision}' is unknown; expected auto, fp32 or bf16."
+        )
     return known[precision]
 
 
@@ -303,7 +309,10 @@ def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -
     config = json.loads((folder / "backbone.json").read_text())
     target = resolve_device(device)
     return build_backbone(
-        load_file(folder / "backbone.safetensors"), config, target, resolve_precision(precision, target)
+        load_file(folder / "backbone.safetensors"),
+        config,
+        target,
+        resolve_precision(precision, target),
     )
 
 

@@ -75,7 +75,7 @@ def losses(logits: Tensor, batch: Pool) -> Tensor:
 
     Multi-label targets are class weights, so the same formula serves: -sum_c t_c log p_c.
     """
-    runs, images, classes = logits.shape
+    runs, images, _classes = logits.shape
     if batch.allowed is not None:
         logits = logits.masked_fill(~batch.allowed, -torch.inf)
     if batch.targets.dtype == torch.int64:

@@ -85,7 +85,9 @@ def load_open_clip(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any
             require_pretrained=True,
             force_quick_gelu=bool((tag or {}).get("quick_gelu", False)),
         )
-    except Exception as error:  # open_clip and the hub raise many kinds; the user needs one sentence
+    except (
+        Exception
+    ) as error:  # open_clip and the hub raise many kinds; the user needs one sentence
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if _is_network_error(error):
             raise InputError(
@@ -115,7 +117,9 @@ def _check_tokenizer(name: str, label: str, vocabulary: int) -> None:
 def _is_network_error(error: BaseException | None) -> bool:
     while error is not None:
         words = f"{type(error).__module__}.{type(error).__name__} {error}".lower()
-        if any(w in words for w in ("connect", "offline", "resolve", "timeout", "http", "localentry")):
+        if any(
+            w in words for w in ("connect", "offline", "resolve", "timeout", "http", "localentry")
+        ):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -150,7 +154,9 @@ def convert_model(model: nn.Module, label: str) -> tuple[dict[str, Tensor], dict
 
     visual: Any = model.visual
     need(isinstance(visual, VisionTransformer), f"its image tower is a {type(visual).__name__}")
-    need(visual.attn_pool is None and visual.pool_type == "tok", "its image tower has no class token")
+    need(
+        visual.attn_pool is None and visual.pool_type == "tok", "its image tower has no class token"
+    )
     need(visual.proj is not None, "its image tower has no output projection")
     text: Any = getattr(model, "text", model)
     need(
@@ -159,13 +165,19 @@ def convert_model(model: nn.Module, label: str) -> tuple[dict[str, Tensor], dict
     )
     pool = text.text_pool_type if text is model else text.pool_type
     eos = text.text_eos_id if text is model else text.eos_id
-    need(pool in ("argmax", "eos"), f"its text is pooled by '{pool}' and not at the end-of-text token")
+    need(
+        pool in ("argmax", "eos"),
+        f"its text is pooled by '{pool}' and not at the end-of-text token",
+    )
     need(text.attn_mask is not None, "its text tower is not causal")
     need(getattr(text, "cls_emb", None) is None, "its text tower has a class token of its own")
     need(text.text_projection is not None, "its text tower has no output projection")
     for tower in (visual.transformer, text.transformer):
         for block in tower.resblocks:
-            need(type(block) is ResidualAttentionBlock, f"it has blocks of type {type(block).__name__}")
+            need(
+                type(block) is ResidualAttentionBlock,
+                f"it has blocks of type {type(block).__name__}",
+            )
 
     weights: dict[str, Tensor] = {}
 
@@ -205,7 +217,7 @@ def convert_model(model: nn.Module, label: str) -> tuple[dict[str, Tensor], dict
     if pool == "eos":
         need(eos == vocabulary - 1, "its end-of-text token is not the last of its vocabulary")
 
-    put("logit_scale", model.logit_scale.exp().reshape(()))  # type: ignore[operator, union-attr]
+    put("logit_scale", model.logit_scale.exp().reshape(()))
     config = {"name": label, "image": image_config, "text": text_config}
     return weights, config
 
@@ -217,7 +229,9 @@ def _put_tower(prefix: str, tower: Any, put: Any, put_norm: Any) -> dict[str, An
     activation = first.mlp.gelu
     quick = isinstance(activation, QuickGELU)
     if not quick and not isinstance(activation, nn.GELU):
-        raise InputError(f"backbone activation {type(activation).__name__} is unknown; expected a GELU.")
+        raise InputError(
+            f"backbone activation {type(activation).__name__} is unknown; expected a GELU."
+        )
     for i, block in enumerate(tower.resblocks):
         key = f"{prefix}.blocks.{i}"
         scale = [m.gamma if isinstance(m, LayerScale) else None for m in (block.ls_1, block.ls_2)]

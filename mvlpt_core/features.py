@@ -129,9 +129,7 @@ def _tokenizer() -> Any:
     return tokenize
 
 
-def _encode_templates(
-    backbone: Backbone, names: Sequence[str], templates: Sequence[str]
-) -> Tensor:
+def _encode_templates(backbone: Backbone, names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Class features [C, D]: the normalised mean over templates of normalised text features."""
     tokenize = _tokenizer()
     tower = backbone.text
@@ -172,9 +170,7 @@ def _score_zero_shot(
 ) -> None:
     classifier = Classifier(backbone, text_features=tensors["text_features"].to(backbone.device))
     labels = np.asarray(task.test_labels)
-    pool = Pool(
-        tensors["test_features"].to(backbone.device), targets(labels).to(backbone.device)
-    )
+    pool = Pool(tensors["test_features"].to(backbone.device), targets(labels).to(backbone.device))
     found = evaluate(classifier, Vectors(), pool, labels, task.metric, step=0, split="test")
     rows = run_rows(
         [found],

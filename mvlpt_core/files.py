@@ -10,14 +10,15 @@ from pathlib import Path
 def write_atomic(path: Path, content: bytes) -> None:
     """Write beside `path`, then rename: a reader never sees half a file, a failure leaves nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
-        with handle:
+        with os.fdopen(number, "wb") as handle:
             handle.write(content)
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(handle.name, 0o666 & ~umask)  # a temporary file is private, a result is not
-        os.replace(handle.name, path)
+        temporary.chmod(0o666 & ~umask)  # a temporary file is private, a result is not
+        temporary.replace(path)
     except BaseException:
-        Path(handle.name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -29,7 +29,15 @@ from mvlpt_core.prompts import Prompt, Vectors, describe, make_prompt, parse_set
 from mvlpt_core.records import run_rows, write_rows
 from mvlpt_core.scoring import evaluate
 from mvlpt_core.textlayout import text_layout
-from mvlpt_core.tuning import Evaluation, Tuned, Tuning, batch_order, derive_seed, parse_tuning, tune
+from mvlpt_core.tuning import (
+    Evaluation,
+    Tuned,
+    Tuning,
+    batch_order,
+    derive_seed,
+    parse_tuning,
+    tune,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,9 @@ class Job:
     def order(self, seed: int) -> Tensor:
         """Pool indices of every batch [steps, B]: the same for every method and source."""
         train = self.train_index(seed)
-        return train[batch_order(len(train), self.tuning, derive_seed("order", self.task.name, seed))]
+        return train[
+            batch_order(len(train), self.tuning, derive_seed("order", self.task.name, seed))
+        ]
 
     def run(self, prompt: Prompt, seeds: Sequence[int]) -> Tuned:
         """Tune the runs of `prompt`, run r with the images and order of `seeds[r]`."""
@@ -98,7 +108,13 @@ class Job:
         self, vectors: Vectors, pool: Pool, labels: Any, step: int, split: str
     ) -> Evaluation:
         return evaluate(
-            self.classifier, vectors, pool, np.asarray(labels), self.task.metric, step=step, split=split
+            self.classifier,
+            vectors,
+            pool,
+            np.asarray(labels),
+            self.task.metric,
+            step=step,
+            split=split,
         )
 
     def _validate(self, vectors: Vectors, seeds: Sequence[int], step: int) -> Evaluation:
@@ -178,7 +194,9 @@ def open_job(
             device=backbone.device,
         )
         text_tokens = max(len(chunk.tokens) for chunk in layout.chunks)
-    n_ctx = 0 if method == "text" else settings.n_ctx if method == "visual" else settings.n_ctx_visual
+    n_ctx = (
+        0 if method == "text" else settings.n_ctx if method == "visual" else settings.n_ctx_visual
+    )
     return Job(
         backbone=backbone,
         task=task,

@@ -36,11 +36,17 @@ def load_prompt(
             header = json.loads((file.metadata() or {}).get(_KEY, "null"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
-        raise InputError(f"prompt file '{path}' cannot be read as safetensors ({error}).") from error
+        raise InputError(
+            f"prompt file '{path}' cannot be read as safetensors ({error})."
+        ) from error
     if header is None:
-        raise InputError(f"prompt file '{path}' has no '{_KEY}' header; expected one written by this project.")
+        raise InputError(
+            f"prompt file '{path}' has no '{_KEY}' header; expected one written by this project."
+        )
     if header["method"] != method:
-        raise InputError(f"prompt file '{path}' holds a {header['method']} prompt; expected {method}.")
+        raise InputError(
+            f"prompt file '{path}' holds a {header['method']} prompt; expected {method}."
+        )
     if header["backbone_digest"] != backbone_digest:
         raise InputError(
             f"prompt file '{path}' was tuned on backbone '{header['backbone']}' with other weights; a "

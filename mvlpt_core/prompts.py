@@ -86,7 +86,9 @@ def _one_of(key: str, value: str, known: Sequence[str]) -> None:
 
 def _share(key: str, value: float) -> None:
     if not 0 <= value < 1:
-        raise InputError(f"methods.{key} is {value}; expected a share from 0 up to, not including, 1.")
+        raise InputError(
+            f"methods.{key} is {value}; expected a share from 0 up to, not including, 1."
+        )
 
 
 class Prompt(nn.Module):
@@ -154,7 +156,9 @@ class VisualPrompt(Prompt):
         self.settings = settings
         self.dropout = settings.dropout
         shape = _visual_shape(backbone, settings.depth, settings.n_ctx)
-        self.visual = _parameter([_uniform(shape, g, backbone) for g in _generators(seeds)], backbone)
+        self.visual = _parameter(
+            [_uniform(shape, g, backbone) for g in _generators(seeds)], backbone
+        )
 
     def forward(self) -> Vectors:
         return Vectors(visual=self.visual)
@@ -178,7 +182,9 @@ class UnifiedPrompt(Prompt):
         visual_shape = _visual_shape(backbone, settings.depth, settings.n_ctx_visual)
         generators = _generators(seeds)
         self.text = _parameter([_normal(text_shape, g) for g in generators], backbone)
-        self.visual = _parameter([_uniform(visual_shape, g, backbone) for g in generators], backbone)
+        self.visual = _parameter(
+            [_uniform(visual_shape, g, backbone) for g in generators], backbone
+        )
         self.coupler = nn.ParameterDict()
         w = settings.width
         for name, size in (("text", text_shape[-1]), ("visual", visual_shape[-1])):
@@ -204,7 +210,8 @@ class UnifiedPrompt(Prompt):
         weight = [_between(bound, (size_out, size_in), g) for g in generators]
         attention = name in ("qkv", "out")
         bias = [
-            torch.zeros(size_out) if attention else _between(bound, (size_out,), g) for g in generators
+            torch.zeros(size_out) if attention else _between(bound, (size_out,), g)
+            for g in generators
         ]
         self.coupler[f"{name}_weight"] = _parameter(weight, backbone)
         self.coupler[f"{name}_bias"] = _parameter(bias, backbone)
@@ -220,7 +227,8 @@ class UnifiedPrompt(Prompt):
 
     def forward(self) -> Vectors:
         _, layers, n, width = self.visual.shape
-        text, visual = self.text, self.visual.flatten(1, 2)
+        text: Tensor = self.text
+        visual: Tensor = self.visual.flatten(1, 2)
         if "text_in_weight" in self.coupler:
             text = self._linear("text_in", text)
         if "visual_in_weight" in self.coupler:
@@ -240,7 +248,11 @@ class UnifiedPrompt(Prompt):
 
 def parse_settings(method: str, settings: Mapping[str, Any]) -> Any:
     """The method's settings from a mapping; keys that belong to the job (`lr`, `class_text`) pass."""
-    kinds = {"text": TextSettings, "visual": VisualSettings, "unified": UnifiedSettings}
+    kinds: dict[str, Any] = {
+        "text": TextSettings,
+        "visual": VisualSettings,
+        "unified": UnifiedSettings,
+    }
     if method not in kinds:
         raise InputError(f"method '{method}' is unknown; expected one of {', '.join(METHODS)}.")
     kind = kinds[method]

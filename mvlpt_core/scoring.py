@@ -66,7 +66,8 @@ def evaluate(
     run_losses = losses(logits, pool).double().cpu().tolist()
     values = logits.float().cpu().numpy()
     kept: list[bytes | None] = [
-        outcomes(run, metric) if split == "test" and np.isfinite(run).all() else None for run in values
+        outcomes(run, metric) if split == "test" and np.isfinite(run).all() else None
+        for run in values
     ]
     scores = np.atleast_1d(metrics.score(metric, values, labels)).tolist()
     return Evaluation(step, split, scores, run_losses, kept, len(pool))

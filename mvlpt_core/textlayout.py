@@ -82,7 +82,9 @@ def text_layout(
     when a sequence is longer than `context_length`.
     """
     if position not in POSITIONS:
-        raise InputError(f"position '{position}' is unknown; expected one of {', '.join(POSITIONS)}.")
+        raise InputError(
+            f"position '{position}' is unknown; expected one of {', '.join(POSITIONS)}."
+        )
     context = [_CONTEXT - j for j in range(n_ctx)]
     half = n_ctx // 2
     rows: list[list[int]] = []
@@ -103,7 +105,9 @@ def text_layout(
     leading = {"end": n_ctx, "middle": half, "front": 0}[position]
     prefix = 1 if class_specific else 1 + leading
 
-    by_length = sorted(range(len(rows)), key=lambda c: len(rows[c]))  # stable: ties keep class order
+    by_length = sorted(
+        range(len(rows)), key=lambda c: len(rows[c])
+    )  # stable: ties keep class order
     groups: list[list[int]] = [[]]
     used = prefix
     for c in by_length:

@@ -45,7 +45,9 @@ class Tuning:
         for key in ("epochs", "steps", "batch_size", "evaluations"):
             value = getattr(self, key)
             if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"tuning.{key} is {value!r}; expected a whole number of at least 1.")
+                raise InputError(
+                    f"tuning.{key} is {value!r}; expected a whole number of at least 1."
+                )
         for key in ("lr", "warmup_lr", "weight_decay", "momentum", "warmup"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise InputError(f"tuning.{key} is {getattr(self, key)!r}; expected 0 or more.")
@@ -82,7 +84,9 @@ class Tuning:
     def evaluation_steps(self, n_images: int) -> list[int]:
         """Steps after which to evaluate, evenly spread, the last one at the end."""
         total = self.total_steps(n_images)
-        return sorted({max(1, round(total * i / self.evaluations)) for i in range(1, self.evaluations + 1)})
+        return sorted(
+            {max(1, round(total * i / self.evaluations)) for i in range(1, self.evaluations + 1)}
+        )
 
 
 def parse_tuning(tuning: Mapping[str, Any], lr: float) -> Tuning:
@@ -164,7 +168,10 @@ def tune(
     optimizer: torch.optim.Optimizer
     if tuning.optimizer == "sgd":
         optimizer = torch.optim.SGD(
-            prompt.parameters(), lr=tuning.lr, momentum=tuning.momentum, weight_decay=tuning.weight_decay
+            prompt.parameters(),
+            lr=tuning.lr,
+            momentum=tuning.momentum,
+            weight_decay=tuning.weight_decay,
         )
     else:
         optimizer = torch.optim.AdamW(
@@ -180,7 +187,9 @@ def tune(
     for step in range(steps):
         batch = pool.take(order[..., step, :])
         vectors = _drop(prompt(), prompt.dropout, batch, generators)
-        logits = classifier.logits(classifier.text(vectors), classifier.image(vectors, batch.inputs))
+        logits = classifier.logits(
+            classifier.text(vectors), classifier.image(vectors, batch.inputs)
+        )
         run_losses = losses(logits, batch)  # [R]
         alive &= run_losses.detach().isfinite()
         for group in optimizer.param_groups:

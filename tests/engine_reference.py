@@ -1,4 +1,4 @@
-"""A small random CLIP and the plain way to prompt it: open_clip's own modules, one prompt, no tricks."""
+"""A small random open_clip model, the backbone converted from it, and class names for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
 from torch import Tensor, nn
 
@@ -61,7 +60,9 @@ def random_clip(
     }
     kind: Any = CustomTextCLIP if custom else CLIP
     model = kind(embed_dim, vision, text, quick_gelu=quick_gelu).eval()
-    with torch.no_grad():  # biases and norms start at 0 and 1: give the conversion something to lose
+    with (
+        torch.no_grad()
+    ):  # biases and norms start at 0 and 1: give the conversion something to lose
         for name, value in model.named_parameters():
             if name.endswith("bias") or ".ln_" in name or name.startswith("ln_"):
                 value.add_(torch.randn_like(value) * 0.1)
@@ -76,44 +77,6 @@ def random_images(n: int, seed: int = 0) -> Tensor:
 def pixels(images: Tensor, backbone: Backbone) -> Tensor:
     """[B, 3, S, S] as open_clip takes them."""
     return ((images.double() / 255 - backbone.image.mean) / backbone.image.std).permute(0, 3, 1, 2)
-
-
-def plain_image(model: Any, x: Tensor, prompt: Tensor | None) -> Tensor:
-    """Features [B, D] with prompts [L, P, W] (deep), [1, P, W] (shallow) or [B, L, P, W]."""
-    visual = model.visual
-    x = visual._embeds(x)
-    if prompt is not None and prompt.dim() == 3:
-        prompt = prompt.expand(len(x), -1, -1, -1)
-    n = 0 if prompt is None else prompt.shape[2]
-    for i, block in enumerate(visual.transformer.resblocks):
-        if prompt is not None and i < prompt.shape[1]:
-            x = torch.cat([x[:, :1], prompt[:, i], x[:, 1 + (n if i else 0) :]], 1)
-        x = block(x)
-    return F.normalize(visual.ln_post(x[:, 0]) @ visual.proj, dim=-1)
-
-
-def plain_text(model: Any, context: Tensor | None, position: str, suffix: list[int]) -> Tensor:
-    """Class features [C, D], every class padded to the full context length."""
-    text = getattr(model, "text", model)
-    rows, ends = [], []
-    for c, name in enumerate(NAMES):
-        own = context[c] if context is not None and context.dim() == 3 else context
-        parts = [text.token_embedding(torch.tensor(name))]
-        if own is not None:
-            half = len(own) // 2
-            parts = {
-                "front": [*parts, own],
-                "end": [own, *parts],
-                "middle": [own[:half], *parts, own[half:]],
-            }[position]
-        around = text.token_embedding.weight
-        row = torch.cat([around[[SOS]], *parts, around[suffix], around[[EOS]]])
-        ends.append(len(row) - 1)
-        padding = around[[0]].expand(CONTEXT - len(row), -1)
-        rows.append(torch.cat([row, padding]))
-    x = torch.stack(rows) + text.positional_embedding
-    x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask))
-    return F.normalize(x[torch.arange(len(x)), ends] @ text.text_projection, dim=-1)
 
 
 def plain_lr(lr: float, warmup: int, warmup_lr: float, now: int, end: int) -> float:

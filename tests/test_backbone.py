@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from open_clip.model import CustomTextCLIP
+
+from benchmarks.plain import plain_image, plain_text
 from engine_reference import (
     CONTEXT,
     DOT,
@@ -11,16 +16,10 @@ from engine_reference import (
     NAMES,
     SOS,
     pixels,
-    plain_image,
-    plain_text,
     random_images,
     small_clip,
     small_clip_weights,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from open_clip.model import CustomTextCLIP
-
 from mvlpt_core.backbone import build_backbone, resolve_device, resolve_precision
 from mvlpt_core.convert import convert_model
 from mvlpt_core.errors import InputError
@@ -103,7 +102,7 @@ def test_text_prompts_equal_the_plain_tower(
     assert len(where.chunks) == 1 if max_tokens is None else len(where.chunks) > 1
     found = backbone.text(where, context)
     for run in range(3):
-        expected = plain_text(model, context[run], position, [DOT])
+        expected = plain_text(model, NAMES, context[run], position, [DOT])
         torch.testing.assert_close(found[run], expected, rtol=0, atol=1e-12)
 
 

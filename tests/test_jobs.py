@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from engine_reference import random_clip
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from engine_reference import random_clip
 from mvlpt_core import jobs
 from mvlpt_core.backbone import load_backbone
 from mvlpt_core.convert import convert_backbone, load_open_clip
@@ -60,8 +60,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     convert_backbone(write_open_clip(root / "clip"), "", root / "backbone")
     preprocess = json.loads((root / "backbone/backbone.json").read_text())["preprocess"]
     for name in NAMES:
-        row = TaskRow(name, "testbed", name, "accuracy", TASKS[name].templates, {})
-        prepare_task(row, None, preprocess, 4, SEEDS, 0.25, 40, root / f"prepared/{name}.safetensors")
+        row = TaskRow(name, "testbed", name, "accuracy", TASKS[name].templates)
+        prepare_task(
+            row, None, preprocess, 4, SEEDS, 0.25, 40, root / f"prepared/{name}.safetensors"
+        )
     extract(
         root / "backbone",
         [root / f"prepared/{n}.safetensors" for n in NAMES],
@@ -91,13 +93,17 @@ def settings_for(root: Path, method: str, name: str, **options: Any) -> Mapping[
     }
 
 
-def tune_source(root: Path, method: str, name: str, seeds: tuple[int, ...], to: str = "sources") -> None:
+def tune_source(
+    root: Path, method: str, name: str, seeds: tuple[int, ...], to: str = "sources"
+) -> None:
     base = root / to / method / name
     outputs = {s: (base / f"seed{s}.parquet", base / f"seed{s}.safetensors") for s in seeds}
     tune_sources(outputs=outputs, **settings_for(root, method, name))
 
 
-def tune_pack(root: Path, method: str, target: str, pack: tuple[str, ...], to: str, **options: Any) -> Path:
+def tune_pack(
+    root: Path, method: str, target: str, pack: tuple[str, ...], to: str, **options: Any
+) -> Path:
     keys = [(source, seed) for source in pack for seed in SEEDS]
     out = root / to / method / target
     tune_cells(
@@ -123,7 +129,9 @@ def test_a_cell_does_not_depend_on_its_pack(study: Path, method: str) -> None:
         alone = tune_pack(study, method, target, (source,), "alone")
         for seed in SEEDS:
             a, b, c = (rows(f / source / f"seed{seed}.parquet") for f in (together, alone, halved))
-            assert [(r["source"], r["target"], r["seed"]) for r in a] == [(source, target, seed)] * 3
+            assert [(r["source"], r["target"], r["seed"]) for r in a] == [
+                (source, target, seed)
+            ] * 3
             for key in ("score", "loss", "step", "selected", "status"):
                 expected = [r[key] for r in b]
                 if key in ("score", "loss"):
@@ -148,9 +156,12 @@ def test_step_0_of_the_diagonal_is_the_end_of_scratch(study: Path) -> None:
     """The source prompt used as it is on its own task scores what its tuning ended with."""
     for method in METHODS:
         out = tune_pack(study, method, NAMES[0], (NAMES[0],), "diagonal")
-        end = [r for r in rows(study / f"sources/{method}/{NAMES[0]}/seed1.parquet") if r["selected"]]
+        end = [
+            r for r in rows(study / f"sources/{method}/{NAMES[0]}/seed1.parquet") if r["selected"]
+        ]
         start = rows(out / NAMES[0] / "seed1.parquet")[0]
-        assert start["step"] == 0 and len(end) == 1
+        assert start["step"] == 0
+        assert len(end) == 1
         assert start["score"] == end[0]["score"]
         assert start["loss"] == pytest.approx(end[0]["loss"], abs=1e-5)
         assert start["outcomes"] == end[0]["outcomes"]
@@ -173,8 +184,12 @@ def test_rows_tell_what_was_run(study: Path) -> None:
 def test_zero_shot_is_the_score_of_the_frozen_logits(study: Path) -> None:
     (row,) = rows(study / f"zero_shot/{NAMES[0]}.parquet")
     tensors = load_file(study / f"features/{NAMES[0]}.safetensors")
-    expected = (tensors["zero_shot_logits"].argmax(1) == tensors["test_labels"]).double().mean().item()
-    assert row["score"] == expected and row["method"] == "zero_shot" and row["step"] == 0
+    expected = (
+        (tensors["zero_shot_logits"].argmax(1) == tensors["test_labels"]).double().mean().item()
+    )
+    assert row["score"] == expected
+    assert row["method"] == "zero_shot"
+    assert row["step"] == 0
     norms = tensors["train_features"].norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
     assert not torch.equal(tensors["visual_text_features"], tensors["text_features"])
@@ -194,9 +209,12 @@ def test_a_diverged_cell_is_an_outcome_and_its_neighbours_finish(study: Path) ->
         **settings_for(study, "visual", NAMES[1]),
     )
     bad, fine = rows(out / "spoiled.parquet"), rows(out / f"{NAMES[0]}.parquet")
-    assert {r["status"] for r in bad} == {"diverged"} and not any(r["selected"] for r in bad)
-    assert {r["score"] for r in bad} == {None} and {r["outcomes"] for r in bad} == {None}
-    assert {r["status"] for r in fine} == {"ok"} and sum(r["selected"] for r in fine) == 1
+    assert {r["status"] for r in bad} == {"diverged"}
+    assert not any(r["selected"] for r in bad)
+    assert {r["score"] for r in bad} == {None}
+    assert {r["outcomes"] for r in bad} == {None}
+    assert {r["status"] for r in fine} == {"ok"}
+    assert sum(r["selected"] for r in fine) == 1
 
 
 def test_best_val_scores_validation_images_of_each_seed(study: Path) -> None:
@@ -256,7 +274,9 @@ def test_features_of_another_backbone_are_refused(study: Path, tmp_path: Path) -
     with safe_open(file, framework="pt") as opened:
         meta = json.loads(opened.metadata()["task"])
     other = tmp_path / "other.safetensors"
-    save_file(load_file(file), other, metadata={"task": json.dumps({**meta, "backbone_digest": "x"})})
+    save_file(
+        load_file(file), other, metadata={"task": json.dumps({**meta, "backbone_digest": "x"})}
+    )
     with pytest.raises(InputError, match="made with another backbone"):
         _cell_from(study, _first_prompt(study, "text"), features=other)
     other.write_bytes(b"no")
@@ -291,7 +311,9 @@ def test_an_unreachable_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
         raise ConnectionError("Failed to resolve host")
 
     monkeypatch.setattr(open_clip, "create_model", unreachable)
-    with pytest.raises(InputError, match="the weights could not be fetched .*Failed to resolve host"):
+    with pytest.raises(
+        InputError, match=r"the weights could not be fetched .*Failed to resolve host"
+    ):
         load_open_clip("ViT-B-16", "openai")
 
 

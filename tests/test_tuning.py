@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.plain import plain_image, plain_text
 from engine_reference import (
     CONTEXT,
     DOT,
@@ -15,20 +18,24 @@ from engine_reference import (
     NAMES,
     SOS,
     pixels,
-    plain_image,
     plain_lr,
-    plain_text,
     random_images,
     small_clip,
 )
-from torch import Tensor, nn
-
 from mvlpt_core.backbone import Backbone
 from mvlpt_core.classifier import Classifier, Pool, losses
 from mvlpt_core.errors import InputError
 from mvlpt_core.prompts import Prompt, UnifiedPrompt, Vectors, make_prompt, parse_settings
 from mvlpt_core.textlayout import text_layout
-from mvlpt_core.tuning import Evaluation, Tuned, Tuning, batch_order, derive_seed, parse_tuning, tune
+from mvlpt_core.tuning import (
+    Evaluation,
+    Tuned,
+    Tuning,
+    batch_order,
+    derive_seed,
+    parse_tuning,
+    tune,
+)
 
 IMAGES, CLASSES = 11, len(NAMES)
 LABELS = torch.arange(IMAGES) % CLASSES
@@ -91,7 +98,9 @@ class PlainCoupler(nn.Module):
         super().__init__()
         w = prompt.settings.width
         p = {k: v.detach()[run].clone() for k, v in prompt.coupler.items()}
-        self.has = {k for k in ("text_in", "text_out", "visual_in", "visual_out") if f"{k}_weight" in p}
+        self.has = {
+            k for k in ("text_in", "text_out", "visual_in", "visual_out") if f"{k}_weight" in p
+        }
         self.norm_1, self.norm_2 = nn.LayerNorm(w), nn.LayerNorm(w)
         self.attention = nn.MultiheadAttention(w, 1, batch_first=True)
         self.linears = nn.ModuleDict()
@@ -161,7 +170,8 @@ def plain_loop(
     for step, index in enumerate(order):
         text, visual = vectors()
         suffix = [] if method == "visual" else [DOT]
-        classes = plain_text(model, text, getattr(prompt.settings, "position", "middle"), suffix)
+        position = getattr(prompt.settings, "position", "middle")
+        classes = plain_text(model, NAMES, text, position, suffix)
         features = plain_image(model, pixels(images[index], backbone), visual)
         logits = backbone.logit_scale * features @ classes.T  # exp(scale) was rounded to fp32
         for group in optimizer.param_groups:
@@ -229,13 +239,15 @@ def test_a_diverged_run_leaves_its_neighbours_alone() -> None:
 
 def test_a_run_may_draw_its_batches_from_tasks_with_different_classes() -> None:
     """Two tasks in one pool, each image limited to its task's classes: the loss is each task's own."""
-    _, backbone = small_clip()
+    _, _backbone = small_clip()
     logits = torch.randn(2, 6, CLASSES, dtype=torch.float64)
     allowed = torch.zeros(6, CLASSES, dtype=torch.bool)
     allowed[:3, :4] = allowed[3:, 4:] = True
     targets = torch.tensor([0, 3, 1, 4, 6, 5])
     found = losses(logits, Pool(torch.zeros(6), targets, allowed))
-    first = F.cross_entropy(logits[:, :3, :4].flatten(0, 1), targets[:3].repeat(2), reduction="none")
+    first = F.cross_entropy(
+        logits[:, :3, :4].flatten(0, 1), targets[:3].repeat(2), reduction="none"
+    )
     second = F.cross_entropy(
         logits[:, 3:, 4:].flatten(0, 1), targets[3:].repeat(2) - 4, reduction="none"
     )
@@ -275,7 +287,9 @@ def test_best_val_keeps_the_first_best_prompt_and_last_the_final_one() -> None:
         return [Evaluation(step, "val", scores[step], [0.0, 0.0], [None, None], 3)]
 
     for rule, expected in (("best_val", [4, 2]), ("last", [6, 6])):
-        budget = Tuning(lr=0.02, steps=6, batch_size=4, optimizer="adamw", evaluations=3, checkpoint=rule)
+        budget = Tuning(
+            lr=0.02, steps=6, batch_size=4, optimizer="adamw", evaluations=3, checkpoint=rule
+        )
         prompt = make_prompt(settings, [0, 1], backbone, CLASSES)
         tuned = tune(
             classifier_for("text", backbone, settings),
@@ -294,7 +308,8 @@ def test_best_val_keeps_the_first_best_prompt_and_last_the_final_one() -> None:
 
 def test_learning_rate_follows_warm_up_and_cosine_by_epoch() -> None:
     budget = Tuning(lr=0.002, epochs=4, batch_size=5)
-    assert budget.batches(11) == 2 and budget.total_steps(11) == 8
+    assert budget.batches(11) == 2
+    assert budget.total_steps(11) == 8
     rates = [budget.lr_at(step, 11) for step in range(8)]
     cosine = [0.002 * (1 + math.cos(math.pi * e / 4)) / 2 for e in range(4)]
     assert rates == [1e-5, 1e-5, cosine[1], cosine[1], cosine[2], cosine[2], cosine[3], cosine[3]]
@@ -328,7 +343,10 @@ def test_seeds_are_the_same_everywhere() -> None:
         ({}, "either 'epochs' or 'steps'"),
         ({"epochs": 1, "steps": 1}, "either 'epochs' or 'steps'"),
         ({"steps": 0}, r"tuning\.steps is 0; expected a whole number"),
-        ({"steps": 1, "optimizer": "lion"}, r"tuning\.optimizer is 'lion'; expected one of sgd, adamw"),
+        (
+            {"steps": 1, "optimizer": "lion"},
+            r"tuning\.optimizer is 'lion'; expected one of sgd, adamw",
+        ),
         ({"steps": 1, "checkpoint": "best"}, r"tuning\.checkpoint is 'best'"),
         ({"steps": 1, "momentum": math.nan}, r"tuning\.momentum is nan"),
         ({"steps": 1, "step": 2}, "unknown key 'step'"),
