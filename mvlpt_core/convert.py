@@ -139,7 +139,7 @@ def _preprocess(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def convert_model(model: nn.Module, label: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def convert_model(model: Any, label: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights in this project's names and the shapes needed to use them.
 
     Takes both layouts that open_clip builds: `CLIP` (text tower flattened into the model) and
