@@ -42,7 +42,7 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(SNAKEMAKE) --lint
-	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # The environment is rebuilt only when a lock file changes. Where uv cannot reach a package index
 # that pip is configured for (a mirror in pip.conf), pip installs the same hashes, only slower.

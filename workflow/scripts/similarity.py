@@ -1,0 +1,16 @@
+"""Measure how alike all pairs of tasks are: images, class names, source prompts."""
+
+from typing import Any
+
+from adapter import logged
+
+snakemake: Any  # what Snakemake hands to the script
+
+with logged(snakemake.log[0]):
+    from analysis.similarity import similarity_table
+    from analysis.tables import write_frame
+
+    table = similarity_table(
+        list(snakemake.input.features), list(snakemake.input.prompts), seed=snakemake.params.seed
+    )
+    write_frame(table, snakemake.output[0])
