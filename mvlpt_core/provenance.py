@@ -1,7 +1,7 @@
 """Digests that name what a result was made from: settings and source code.
 
-The workflow hands them to its jobs as parameters, so that a job runs again exactly when its settings
-or the code behind it changed, and every cell records both.
+The workflow hands them to its jobs as parameters, so that a job runs again exactly when its
+settings or the code behind it changed, and every cell records both.
 """
 
 import ast
@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LENGTH = 12  # hex digits kept: enough to tell apart the versions of one project, short enough to read
+LENGTH = 12  # hex digits kept: enough to tell versions of one project apart, short to read
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -16,6 +16,7 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; (.+?))? \\$")
 def lock_blocks(path: Path) -> dict[str, list[str]]:
     """{pin line: its hash lines} of a lock file."""
     blocks: dict[str, list[str]] = {}
+    pin = ""
     for line in path.read_text().splitlines():
         if line.startswith("    --hash="):
             blocks[pin].append(line.strip(" \\"))

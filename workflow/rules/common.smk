@@ -98,20 +98,20 @@ def provenance(code, method=None):
     }
 
 
+def backbone_name():
+    """open_clip's name of the backbone, a local folder's located."""
+    scheme, colon, folder = STUDY["backbone"]["name"].partition(":")
+    return scheme + colon + (located(folder) if scheme == "local-dir" else folder)
+
+
 def backbone_files():
     """The files of a local backbone; models that open_clip fetches have none."""
-    name = STUDY["backbone"]["name"]
-    if not name.startswith("local-dir:"):
-        return []
-    folder = Path(located(name.removeprefix("local-dir:")))
-    return [
-        str(path)
-        for path in (
-            folder / "open_clip_config.json",
-            folder / "open_clip_model.safetensors",
-        )
-        if path.exists()
+    scheme, _, folder = backbone_name().partition(":")
+    files = [
+        f"{folder}/open_clip_config.json",
+        f"{folder}/open_clip_model.safetensors",
     ]
+    return files if scheme == "local-dir" else []
 
 
 def counted(number, noun):

@@ -46,7 +46,7 @@ rule backbone:
         mem_mb=STUDY["mem_mb"],
         runtime=60,
     params:
-        name=STUDY["backbone"]["name"],
+        name=backbone_name(),
         pretrained=STUDY["backbone"]["pretrained"] or "",
         code=code_digest("mvlpt_core.convert"),
     message:
