@@ -19,7 +19,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import linkage, optimal_leaf_ordering
+from scipy.cluster.hierarchy import fcluster, linkage, optimal_leaf_ordering
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.spatial.distance import squareform
 
@@ -90,6 +90,17 @@ def cluster(symmetric: Array) -> Array:
     np.fill_diagonal(distance, 0.0)
     condensed = squareform(distance, checks=False)
     return optimal_leaf_ordering(linkage(condensed, "average"), condensed)
+
+
+def cut(tree: Array) -> Labels:
+    """Clusters [n] of a tree of `cluster`: cut in the middle of the largest step between merge
+    heights (at least two clusters; every task for itself never counts as a cut)."""
+    heights = tree[:, 2]
+    if len(heights) < 2:
+        return np.arange(len(heights) + 1)
+    step = int(np.diff(heights).argmax())
+    level = (heights[step] + heights[step + 1]) / 2
+    return _renumber(fcluster(tree, level, "distance"))
 
 
 def _worth(pairs: Array, size: Array, objective: Objective) -> Array:
@@ -269,9 +280,7 @@ def group_table(
     return table.sort_values("group", kind="stable").reset_index(drop=True)
 
 
-def transfer_graph(
-    pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain"
-) -> nx.DiGraph:
+def transfer_graph(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain") -> nx.DiGraph:
     """Directed graph of the transfers that are established: an edge s -> t for each off-diagonal
     pair with q < `alpha` (q = p corrected for the number of pairs), weight = gain; nodes are all
     tasks in order of appearance. `pairs`: source, target, `value`, q."""
@@ -306,8 +315,7 @@ def givers(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain") -> pd.
             "hurts": count(task, 0, -1),
             "helped_by": count(task, 1, 1),
             "hurt_by": count(task, 1, -1),
-            "hub": sum(w for e, w in weights.items() if e[0] == task and w > 0)
-            / (positive or 1.0),
+            "hub": sum(w for e, w in weights.items() if e[0] == task and w > 0) / (positive or 1.0),
         }
         for task in graph.nodes
     ]

@@ -88,11 +88,11 @@ def recommend(
     """Rank the study's tasks as sources for a new task, for each method.
 
     `gains`: method, source, target, `value` (one row a pair and method); `similarity`: source,
-    target, measure, value over the study (higher = more alike); `new`: source, measure, value, the new task's
-    similarity to every study task; `prompts`: (method, source) -> file to start from. The
-    expected gain is `analysis.model`'s; its prediction interval is Student's t (targets - 1
-    degrees of freedom) times the error of the same model on study tasks left out entirely, so it
-    counts the target's own level, the pair's deviation and the uncertainty of the fit.
+    target, measure, value over the study (higher = more alike); `new`: source, measure, value,
+    the new task's similarity to every study task; `prompts`: (method, source) -> file to start
+    from. The expected gain is `analysis.model`'s; its prediction interval is Student's t
+    (targets - 1 degrees of freedom) times the error of the same model on study tasks left out
+    entirely, so it counts the target's own level, the pair's deviation and the fit's uncertainty.
     Errors: no measure in common between `similarity` and `new`; no source in common.
     """
     known = set(similarity["measure"])

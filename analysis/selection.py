@@ -10,6 +10,7 @@ the ties allow, so that a constant score *is* the random baseline, in closed for
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -32,6 +33,7 @@ QUALITY = {
     "hit1": ("Hit rate@1", True),
     "hit3": ("Hit rate@3", True),
     "tau": ("Weighted Kendall tau", True),
+    "gain1": ("Gain of the first choice", True),
 }
 
 
@@ -108,11 +110,13 @@ def weighted_tau(gains: Array, predicted: Array) -> float:
 
 def quality(gains: Array, predicted: Array) -> dict[str, float]:
     """All of `QUALITY` for one target: `gains` [n] and `predicted` [n] of its candidate sources."""
+    lost = {k: regret(gains, predicted, k) for k in (1, 3, 5)}
     return {
         "ndcg": ndcg(gains, predicted),
-        **{f"regret{k}": regret(gains, predicted, k) for k in (1, 3, 5)},
+        **{f"regret{k}": value for k, value in lost.items()},
         **{f"hit{k}": hit(gains, predicted, k) for k in (1, 3)},
         "tau": weighted_tau(gains, predicted),
+        "gain1": float(gains.max()) - lost[1],
     }
 
 
@@ -130,20 +134,26 @@ def rank_quality(
     similarity: pd.DataFrame | None,
     measures: Sequence[str] | None = None,
     value: str = "gain",
+    model_measures: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Quality of every ranker for every target of one method.
 
     `gains`: source, target, `value`, one row a pair; `similarity`: source, target, measure, value,
     higher = more alike, or None. The diagonal and cells without a gain (diverged) are no
-    candidates. Returns ranker, target, n_sources and one column
-    for each of `QUALITY`, NaN where a target has fewer than two candidates or a ranker gives
-    no value for one of them.
+    candidates. The models use `model_measures` (None: all). Returns ranker, target, n_sources and
+    one column for each of `QUALITY`, NaN where a target has fewer than two candidates or a ranker
+    gives no value for one of them.
     """
     grid = Grid.from_frames(gains, similarity, measures, value)
     rankers: dict[str, Array] = {name: grid.features[k] for k, name in enumerate(grid.measures)}
-    if grid.measures:
-        rankers[MODEL_TARGET] = leave_one_out(grid, drop_source=False)
-        rankers[MODEL_TASK] = leave_one_out(grid, drop_source=True)
+    used = [k for k, name in enumerate(grid.measures) if model_measures is None
+            or name in model_measures]  # fmt: skip
+    if used:
+        part = replace(
+            grid, measures=tuple(grid.measures[k] for k in used), features=grid.features[used]
+        )
+        rankers[MODEL_TARGET] = leave_one_out(part, drop_source=False)
+        rankers[MODEL_TASK] = leave_one_out(part, drop_source=True)
     rankers[BEST_AVERAGE] = best_average(grid)
     rankers[RANDOM] = np.zeros_like(grid.gain)
     rows = []

@@ -4,8 +4,11 @@ hurts, gains are asymmetric, and one cell diverged."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 FAMILIES = ("object_colour", "background", "frame", "count", "position")
 STYLES = ("plain", "rotated_hue", "inverted", "striped")
@@ -106,3 +109,55 @@ def curves(transfers: pd.DataFrame, steps: tuple[int, ...] = (0, 5, 10, 20, 40))
             kept["score"] = frame[start] + share * (frame[end] - frame[start])
             frames.append(kept)
     return pd.concat(frames, ignore_index=True)
+
+
+def gains(transfers: pd.DataFrame, se: float = 0.012) -> pd.DataFrame:
+    """A gains table as `analysis.gains.gain_table` writes it, with known standard errors."""
+    rows = []
+    for (method, source, target), cell in transfers.groupby(
+        ["method", "source", "target"], sort=False
+    ):
+        gain = cell["gain"].mean()
+        own = source == target
+        z = abs(gain) / se
+        rows.append(
+            {
+                "method": method, "source": source, "target": target, "metric": "accuracy",
+                "diagonal": own, "n_seeds": len(cell),
+                "n_diverged": int((cell["status"] == "diverged").sum()),
+                "score": cell["score"].mean(), "scratch": cell["scratch"].mean(), "gain": gain,
+                "low": gain - 1.96 * se, "high": gain + 1.96 * se,
+                "relative_error_reduction": cell["relative_error_reduction"].mean(),
+                "share_improved": float((cell["gain"] > 0).mean()), "interval": "images",
+                "excludes_zero": bool(z > 1.96), "p": 2 * (1 - norm.cdf(z)),
+                "q": 2 * (1 - norm.cdf(z)) * 2, "significant": bool(z > 2.6 and not own),
+                "reason": "" if np.isfinite(gain) else "diverged",
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def write_study(
+    folder: Path,
+    n: int = 6,
+    methods: tuple[str, ...] = METHODS,
+    seeds: int = 3,
+    alike: bool = True,
+    planted: bool = True,
+) -> Path:
+    """A study's folder as the workflow leaves it before the analysis."""
+    folder.mkdir(parents=True, exist_ok=True)
+    transfers = transfer(n, methods, seeds)
+    transfers.to_parquet(folder / "transfer.parquet", index=False)
+    curves(transfers).to_parquet(folder / "curves.parquet", index=False)
+    if alike:
+        similarity(n).to_parquet(folder / "similarity.parquet", index=False)
+    suite = groups(n) if planted else groups(n)[["task"]]
+    suite.to_csv(folder / "suite.tsv", sep="\t", index=False)
+    (folder / "config.yaml").write_text(
+        "study: made-up\nshots: 8\nseeds: [1, 2, 3]\n"
+        "backbone: {name: ViT-B-16, pretrained: openai, precision: auto}\n"
+        "methods: {text: {n_ctx: 4, lr: 0.1}, visual: {n_ctx: 4, lr: 0.1}}\n"
+        "tuning: {optimizer: sgd, steps: 40, batch_size: 32, checkpoint: last}\n"
+    )
+    return folder

@@ -1,0 +1,124 @@
+"""Command line: `python -m analysis study DIR`, `TABLE.csv ...`, or `recommend --study DIR --task F`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.errors import InputError
+
+USAGE = """python -m analysis study DIR
+       python -m analysis recommend --study DIR --task FEATURES.safetensors
+       python -m analysis TABLE.csv [TABLE.csv ...] [--similarity SIM.csv] [--out DIR]"""
+
+
+def _numbers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--permutations", type=int, default=10_000, help="draws of each test")
+    parser.add_argument("--bootstrap", type=int, default=2000, help="draws of each interval")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all draws")
+
+
+def run_study(arguments: Sequence[str]) -> str:
+    from analysis import study
+    from analysis.report import write_report
+
+    parser = argparse.ArgumentParser(
+        "python -m analysis study", description="Statistics, figures and report of a study."
+    )
+    parser.add_argument("folder", type=Path, help="the study's folder, results/<study>")
+    parser.add_argument("--suite", type=Path, help="suite TSV, if config.yaml does not name it")
+    parser.add_argument("--group-limit", type=int, default=5, help="largest group of tasks")
+    _numbers(parser)
+    given = parser.parse_args(arguments)
+    if (given.folder / "features").is_dir() and not (given.folder / "similarity.parquet").exists():
+        study.measure_similarity(given.folder, given.seed)
+    study.analyse_statistics(
+        given.folder, given.permutations, given.bootstrap, given.seed, given.group_limit,
+        suite=given.suite,
+    )  # fmt: skip
+    study.draw_figures(given.folder, given.suite)
+    return f"report: {write_report(given.folder, given.suite)}"
+
+
+def run_recommend(arguments: Sequence[str]) -> str:
+    from analysis.study import recommend_for
+
+    parser = argparse.ArgumentParser(
+        "python -m analysis recommend",
+        description="Rank a study's prompts as starts for a task that was not in it.",
+    )
+    parser.add_argument("--study", type=Path, required=True, help="an analysed results/<study>")
+    parser.add_argument("--task", type=Path, required=True, help="the new task's features file")
+    parser.add_argument("--top", type=int, default=5, help="sources shown for each method")
+    parser.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
+    given = parser.parse_args(arguments)
+    found = recommend_for(given.study, given.task)
+    if given.out is not None:
+        from analysis.tables import write_frame
+
+        write_frame(found.table, given.out)
+    lines = []
+    for method, table in found.table.groupby("method", sort=False):
+        shown = table.head(given.top)
+        points = pd.DataFrame(
+            {
+                "rank": shown["rank"],
+                "source": shown["source"],
+                "gain": [f"{100 * v:+.1f}" for v in shown["expected_gain"]],
+                "95% interval": [
+                    f"{100 * a:+.1f} to {100 * b:+.1f}" if pd.notna(a) else "unknown"
+                    for a, b in zip(shown["low"], shown["high"], strict=True)
+                ],
+                "why": shown["why"],
+                "prompt": shown["prompt"],
+            }
+        )
+        lines += [f"{method} (gains in points over scratch)", points.to_string(index=False), ""]
+    return "\n".join(lines + found.statements)
+
+
+def run_tables(arguments: Sequence[str]) -> str:
+    from analysis.foreign import GAINS, analyse_tables
+
+    parser = argparse.ArgumentParser(
+        "python -m analysis", usage=USAGE, description="Figures and a report for any table of "
+        "source, target, score; several tables are compared with one another.",
+    )  # fmt: skip
+    parser.add_argument("tables", type=Path, nargs="+", help=".csv, .tsv or .parquet")
+    parser.add_argument("--similarity", type=Path, help="source, target, measure, value; or "
+                        "source, target and a column a measure (may be the table itself)")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="folder to write (results/<first table's name>)")
+    parser.add_argument("--gain", default="auto", choices=["auto", *GAINS], help="what counts as "
+                        "the gain (auto: by the table's columns)")  # fmt: skip
+    _numbers(parser)
+    given = parser.parse_args(arguments)
+    out = given.out or Path("results") / given.tables[0].stem
+    report = analyse_tables(
+        given.tables, out, given.similarity, given.gain, given.permutations, given.bootstrap,
+        given.seed,
+    )  # fmt: skip
+    return f"report: {report}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; a user's mistake is one sentence on stderr and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"study": run_study, "recommend": run_recommend}
+    try:
+        command = commands.get(given[0]) if given else None
+        print(command(given[1:]) if command else run_tables(given))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    sys.exit(main())
