@@ -42,7 +42,7 @@ def image_intervals(
     accuracy this is McNemar's test). Cells without a stored scratch run are left out.
     Raises InputError for a target without labels or outcomes of another length.
     """
-    rows: list[dict] = []
+    frames = [pd.DataFrame(columns=INTERVAL_COLUMNS)]
     for key, group in outcomes.groupby(["target", "metric"], sort=True):
         target, metric = (str(part) for part in key)
         if target not in labels:
@@ -63,35 +63,36 @@ def image_intervals(
                 for weights in resample(metric, truth, replicates, rng)
             ]
         )  # [B, K]
-        exact = weighted_scores(metric, runs, truth, np.ones((1, len(truth)), np.float32))[0]
-        for i in cells:
-            own = base[keys[i]]
-            cell = {"method": keys[i][0], "source": group["source"].iloc[i], "target": target}
-            numbers = summary(exact[i], exact[own], drawn[:, i], drawn[:, own], level, len(truth))
-            rows.append(cell | {"seed": keys[i][1], "n_images": len(truth)} | numbers)
-    return pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
+        exact = weighted_scores(metric, runs, truth, np.ones((1, len(truth)), np.float32))
+        own = [base[keys[i]] for i in cells]
+        numbers = summary(
+            exact[0, cells] - exact[0, own], drawn[:, cells], drawn[:, own], level, len(truth)
+        )
+        found = group[["method", "source", "target", "seed"]].iloc[cells].reset_index(drop=True)
+        frames.append(found.assign(n_images=len(truth), **numbers)[INTERVAL_COLUMNS])
+    return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
 def summary(
-    score: float, scratch: float, drawn: np.ndarray, drawn_scratch: np.ndarray, level: float, n: int
-) -> dict[str, float]:
-    """Gain, standard error, intervals and p of one cell from replicates [B] of its two scores."""
-    gain = score - scratch
-    gains = drawn - drawn_scratch
+    gain: np.ndarray, drawn: np.ndarray, drawn_scratch: np.ndarray, level: float, n: int
+) -> dict[str, np.ndarray]:
+    """Standard error, intervals and p of gains [K] from replicates [B, K] of both scores."""
+    # Sums of products differ in the last digits even for equal predictions: a gain is 0 then.
+    gain, gains = np.round(gain, 9), np.round(drawn - drawn_scratch, 9)
     room = 1 - drawn_scratch
-    shares = np.divide(gains, room, out=np.full_like(gains, np.nan), where=room > 0)
-    se = float(gains.std(ddof=1))
+    shares = np.divide(gains, room, out=np.full_like(gains, np.nan), where=room > 1e-9)
+    se = gains.std(axis=0, ddof=1)
     # Null variance: the second moment about 0, not about the observed gain.
     null_se = np.sqrt(se**2 + gain**2 / n)
-    p = 2 * stats.norm.sf(abs(gain) / null_se) if null_se > 0 else 1.0
-    # Tail of the normal distribution at which the t interval with exact variance would end.
-    z = stats.t.ppf(0.5 + level / 2, n - 1) * np.sqrt(n / (n - 1)) if n > 1 else np.inf
-    tails = [stats.norm.sf(z), stats.norm.cdf(z)]
-    low, high = np.quantile(gains, tails)
-    with_room = shares[np.isfinite(shares)]
-    share_low, share_high = np.quantile(with_room, tails) if len(with_room) else (np.nan, np.nan)
+    z = np.divide(np.abs(gain), null_se, out=np.zeros(len(gain)), where=null_se > 0)
+    # Tails of the normal distribution at which the t interval with exact variance would end.
+    end = stats.t.ppf(0.5 + level / 2, n - 1) * np.sqrt(n / (n - 1)) if n > 1 else np.inf
+    tails = [stats.norm.sf(end), stats.norm.cdf(end)]
+    low, high = np.quantile(gains, tails, axis=0)
+    # A replicate in which scratch is perfect has no share; such cells have no interval of it.
+    share_low, share_high = np.quantile(shares, tails, axis=0)
     return {
-        "gain": gain, "se": se, "low": low, "high": high, "p": p,
+        "gain": gain, "se": se, "low": low, "high": high, "p": 2 * stats.norm.sf(z),
         "relative_error_reduction_low": share_low, "relative_error_reduction_high": share_high,
     }  # fmt: skip
 
@@ -143,15 +144,14 @@ def weighted_scores(
     Mann-Whitney share of ordered pairs, map_11point Everingham et al. 2010, eq. 1.
     """
     if metric in ("accuracy", "mean_per_class"):
-        hit = (runs == truth).astype(np.float32)  # [K, M]
+        hit = runs == truth  # [K, M]
         if metric == "accuracy":
-            share = np.full(len(truth), 1 / len(truth))
-        else:
-            _, index, count = np.unique(truth, return_inverse=True, return_counts=True)
-            share = 1 / (len(count) * count[index])
-        return (weights @ (hit * share.astype(np.float32)).T).astype(float)
+            # Counts of images are exact in float32.
+            return (weights @ hit.astype(np.float32).T).astype(float) / len(truth)
+        _, index, count = np.unique(truth, return_inverse=True, return_counts=True)
+        return weights.astype(float) @ (hit / (len(count) * count[index])).T
     if metric == "roc_auc":
-        order = runs[:, :, 1] - runs[:, :, 0]
+        order = runs[:, :, 1].astype(float) - runs[:, :, 0]
         return np.stack([weighted_auc(row, truth == 1, weights) for row in order], axis=1)
     if metric == "map_11point":
         return np.stack([weighted_map(run, truth > 0, weights) for run in runs], axis=1)

@@ -84,7 +84,7 @@ def numeric(frame: pd.DataFrame, column: str, name: str = "table") -> pd.Series:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{name}: column '{column}' is {frame[column].iloc[row]!r} in row {row + 1}, "
+            f"{name}: column '{column}' is '{frame[column].iloc[row]}' in row {row + 1}, "
             "expected a finite number"
         )
     return values
