@@ -128,8 +128,9 @@ def resample(
         size = min(block, replicates - start)
         counts = np.zeros((size, m), np.float32)
         for index in members:
-            share = np.full(len(index), 1 / len(index))
-            counts[:, index] = rng.multinomial(len(index), share, size=size)
+            k = len(index)
+            drawn = rng.integers(0, k, (size, k)) + np.arange(size)[:, None] * k
+            counts[:, index] = np.bincount(drawn.ravel(), minlength=size * k).reshape(size, k)
         yield counts
 
 
