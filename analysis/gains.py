@@ -107,10 +107,19 @@ def single_seed_cells(transfer: pd.DataFrame) -> pd.DataFrame:
 def add_image_intervals(table: pd.DataFrame, seeds: pd.DataFrame, images: pd.DataFrame) -> None:
     """Fill in place the intervals and p of pairs that have one seed, from bootstraps of images."""
     defined = seeds.loc[seeds["gain"].notna(), [*PAIR, "seed"]]
-    found = defined.merge(images.drop(columns="gain"), on=[*PAIR, "seed"])
+    found = defined.merge(images.rename(columns={"gain": "stored"}), on=[*PAIR, "seed"])
     one = table["n_seeds"] == 1
     matched = table[PAIR].merge(found.drop_duplicates(PAIR), on=PAIR, how="left")
     use = (one & matched["se"].notna()).to_numpy()
+    # Half precision and ties may move a stored score a little, other images move it a lot.
+    wrong = use & ((table["gain"] - matched["stored"]).abs() > 0.02).to_numpy()
+    if wrong.any():
+        row = table[wrong].iloc[0]
+        raise InputError(
+            f"method '{row['method']}', source '{row['source']}', target '{row['target']}': stored "
+            f"outcomes and test labels give a gain of {matched['stored'][wrong].iloc[0]:.3f}, the "
+            f"scores {row['gain']:.3f}"
+        )
     for column in (
         "low", "high", "p", "relative_error_reduction_low", "relative_error_reduction_high",
     ):  # fmt: skip

@@ -127,6 +127,13 @@ def test_image_intervals_fill_single_seed_gains():
     assert row.relative_error_reduction_low == pytest.approx(1)
 
 
+def test_outcomes_of_other_images_are_not_used():
+    runs = outcomes({"scratch": np.arange(50) % 2, "a": np.zeros(50)})
+    images = image_intervals(runs, {"b": np.zeros(50, int)})
+    with pytest.raises(InputError, match=r"give a gain of 0\.500, the scores 0\.100"):
+        gain_table(transfer([0.6], 0.5, seed=1), images)
+
+
 def test_a_task_draws_the_same_images_whatever_else_is_there():
     labels = {"b": np.zeros(30, int), "z": np.zeros(30, int)}
     one = outcomes({"scratch": np.arange(30) % 2, "a": np.arange(30) % 3})
