@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,10 +15,16 @@ from analysis.gallery import nearest_sources
 from analysis.selection import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM
 
 ALPHA = 0.05
+Row = Mapping[str, Any]
 
 
 def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows of a frame, as mappings."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
 def interval(low: float, high: float, digits: int = 1) -> str:
@@ -35,8 +44,8 @@ def which_help(data: Frames) -> list[str]:
             out.append(f"{method}: no pair has a gain.")
             continue
         scale, unit = data.scale, data.unit
-        best = off.loc[off["gain"].idxmax()]
-        text = f"{method}: mean gain over {len(off)} pairs {signed(scale * off['gain'].mean())}"
+        best = records(off.nlargest(1, "gain"))[0]
+        text = f"{method}: mean {data.score_name} over {len(off)} pairs {signed(scale * off['gain'].mean())}"
         text += f" {unit}; "
         if "significant" in off and "q" in off and off["q"].notna().any():
             helps = int((off["significant"] & (off["gain"] > 0)).sum())
@@ -46,7 +55,7 @@ def which_help(data: Frames) -> list[str]:
             else:
                 text += "no evidence of an effect in any single pair (q > 0.05 throughout); "
         span = interval(*(scale * best.get(side, np.nan) for side in ("low", "high")))
-        text += f"the largest gain is {best['source']} \u2192 {best['target']}, "
+        text += f"the largest is {best['source']} \u2192 {best['target']}, "
         text += f"{signed(scale * best['gain'])}{span} {unit} (picked as the largest of "
         text += f"{len(off)}, so expect less)."
         given = off.groupby("source")["gain"].mean().sort_values(ascending=False)
@@ -80,13 +89,20 @@ def how_certain(data: Frames) -> list[str]:
             f"{int(data.gains['n_diverged'].sum())} runs diverged and have no score: "
             f"{', '.join(names[:3])}{more}."
         )
-    for _, row in data.diagonal.iterrows():
+    for row in records(data.agreement):
+        span = interval(row["low"], row["high"], 2)
+        out.append(
+            f"{row['a']} and {row['b']} agree on the order of sources to a Spearman correlation of "
+            f"{signed(row['spearman_per_target'], 2)}{span} (mean over targets; "
+            f"{signed(row['spearman'], 2)} over all {row['n_pairs']} pairs)."
+        )
+    for row in records(data.diagonal):
         if row.get("gain_kind", "gain") == "gain":
             out.append(_control(row))
     return out
 
 
-def _control(row: pd.Series) -> str:
+def _control(row: Row) -> str:
     span = interval(100 * row["diagonal_gain_low"], 100 * row["diagonal_gain_high"])
     beside = interval(100 * row["difference_low"], 100 * row["difference_high"])
     text = f"{row['method']}: as a control, tuning on from a task's own prompt gains "
@@ -103,19 +119,22 @@ def what_explains(data: Frames) -> list[str]:
     out = []
     table = data.correlations
     if table.empty:
-        out.append("No similarities were measured, so nothing can be said of what explains gain.")
+        why = (
+            "No similarities were measured" if data.similarity.empty else "There are too few tasks"
+        )
+        out.append(f"{why}, so nothing can be said of what explains gain.")
     else:
         base = table[(table["statistic"] == "spearman") & (table["gain_kind"] == "gain")]
         for method in data.methods:
             rows = base[(base["method"] == method) & (base["scope"] == "pooled")]
-            shown = [_correlation(row) for _, row in rows.iterrows()
+            shown = [_correlation(row) for row in records(rows)
                      if row["measure"] in data.measures]  # fmt: skip
             if shown:
                 out.append(f"{method}: {'; '.join(shown)}.{_strongest(rows, data.measures)}")
     for method in data.methods:
         if data.effects.empty:
             break
-        parts = [_effect(row) for _, row in data.effects.iterrows()
+        parts = [_effect(row) for row in records(data.effects)
                  if row["method"] == method and row.get("gain_kind", "gain") == "gain"
                  and np.isfinite(row["value"])]  # fmt: skip
         if parts:
@@ -123,7 +142,7 @@ def what_explains(data: Frames) -> list[str]:
     return out
 
 
-def _effect(row: pd.Series) -> str:
+def _effect(row: Row) -> str:
     span = interval(100 * row["low"], 100 * row["high"])
     size = f"{signed(100 * row['value'])}{span} points, {p_value(row['p_permutation'])}"
     if row["p_permutation"] > ALPHA:
@@ -132,7 +151,7 @@ def _effect(row: pd.Series) -> str:
     return f"the same {row['effect']} {verb} ({size})"
 
 
-def _correlation(row: pd.Series) -> str:
+def _correlation(row: Row) -> str:
     name = pretty(row["measure"])
     if not np.isfinite(row["value"]):
         return f"the correlation with {name} is undefined ({row['reason']})"
@@ -154,7 +173,7 @@ def _strongest(rows: pd.DataFrame, main: list[str]) -> str:
     rows = rows[np.isfinite(rows["value"]) & (rows["q"] <= ALPHA)]
     if rows.empty:
         return ""
-    top = rows.loc[rows["value"].abs().idxmax()]
+    top = max(records(rows), key=lambda row: abs(row["value"]))
     if top["measure"] in main:
         return ""
     return (
@@ -176,15 +195,17 @@ def what_to_do(data: Frames) -> list[str]:
     return out
 
 
-def best_rule(data: Frames, method: str) -> tuple[str, pd.DataFrame] | None:
+def best_rule(data: Frames, method: str) -> tuple[str, dict[tuple[str, str], Row]] | None:
     """The ranker with the lowest Regret@1 among those open to a new task, and the method's
     qualities by (ranker, metric); None where there is nothing to rank."""
     if data.quality.empty:
         return None
-    table = data.quality[data.quality["method"] == method].set_index(["ranker", "metric"])
-    lost = table.xs("regret1", level="metric")["mean"].dropna()
-    lost = lost.drop([RANDOM, MODEL_TARGET], errors="ignore")
-    return None if lost.empty else (str(lost.idxmin()), table)
+    rows = records(data.quality[data.quality["method"] == method])
+    table = {(row["ranker"], row["metric"]): row for row in rows}
+    lost = {ranker: row["mean"] for (ranker, metric), row in table.items()
+            if metric == "regret1" and np.isfinite(row["mean"])
+            and ranker not in (RANDOM, MODEL_TARGET)}  # fmt: skip
+    return (min(lost, key=lost.__getitem__), table) if lost else None
 
 
 def _rule_name(ranker: str) -> str:
@@ -217,7 +238,7 @@ def glance(data: Frames) -> tuple[list[str], list[list[str]]]:
         if rule is None:
             row += ["none", ""]
         else:
-            value = rule[1].loc[(rule[0], "regret1" if data.foreign else "gain1")]
+            value = rule[1][(rule[0], "regret1" if data.foreign else "gain1")]
             span = interval(data.scale * value["low"], data.scale * value["high"])
             row += [_rule_name(rule[0]), f"{signed(data.scale * value['mean'])}{span} {data.unit}"]
         rows.append(row)
@@ -241,8 +262,8 @@ def _choice(data: Frames, method: str) -> list[str]:
         return [f"{method}: too few sources to judge how well they can be chosen."]
     scale, unit = data.scale, data.unit
     choice, table = rule
-    row = table.loc[(choice, "regret1")]
-    chance = table.loc[(RANDOM, "regret1")]["mean"]
+    row = table[choice, "regret1"]
+    chance = table[RANDOM, "regret1"]["mean"]
     span = interval(scale * row["low"], scale * row["high"])
     text = f"{method}: the best rule for a first choice is {_rule_name(choice)}: it misses the "
     text += "best source by "
@@ -251,7 +272,7 @@ def _choice(data: Frames, method: str) -> list[str]:
     if np.isfinite(row["difference_high"]) and not row["difference_high"] < 0:
         text += ", which is no evidence that it beats chance"
     if not data.foreign:
-        brings = table.loc[(choice, "gain1")]
+        brings = table[choice, "gain1"]
         span = interval(scale * brings["low"], scale * brings["high"])
         text += f", and brings {signed(scale * brings['mean'])}{span} {unit} over scratch"
         if not brings["mean"] > 0:
@@ -269,7 +290,7 @@ def _speed(data: Frames, method: str) -> list[str]:
     table = table[table["share"] < 1]
     if table.empty or not last:
         return [f"{method}: transfer does not reach scratch's final score any earlier on average."]
-    row = table.loc[table["step"].idxmin()]
+    row = records(table.nsmallest(1, "step"))[0]
     return [
         f"{method}: starting from {_start(row['start'])}, tuning reaches scratch's final score after "
         f"about {row['step']:.0f} of {last:.0f} steps on average."

@@ -30,7 +30,7 @@ GAIN_LABELS = {
     "relative_error_reduction": "relative error reduction (%)",
     "ceiling_gain": "share of the distance to the ceiling (%)",
 }
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "analysis",
     "font.family": "sans-serif",

@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis import tables
 from analysis.errors import InputError
-from analysis.grouping import cluster, cut, symmetrise
+from analysis.grouping import profile_clusters
 from analysis.report import write_report
 from analysis.study import choices, draw_figures, explanations, write_tables
 
@@ -28,6 +28,10 @@ GAINS: dict[str, dict[str, Any]] = {
     "standardised": {"score_name": "standardised score", "unit": "s.d. within target",
                      "scale": 1.0},
 }  # fmt: skip
+
+
+# Rows that published tables keep beside those of tasks: the target's own network, no training.
+BASELINES = ("self", "random", "scratch")
 
 
 def analyse_tables(
@@ -43,12 +47,14 @@ def analyse_tables(
 
     `similarity`: a tidy source, target, measure, value table, or a source, target table with one
     column a measure (higher = more alike); it may be the table itself. `gain`: `auto` or one of
-    `GAINS`. Writes tables/, figures/, correlations.csv and report.html.
+    `GAINS`. Sources named as in `BASELINES` are left out. Writes tables/, figures/,
+    correlations.csv and report.html.
     """
     loaded = [_read(path) for path in paths]
-    names = [path.stem for path in paths]
-    if len(set(names)) < len(names):
-        raise InputError(f"two tables are called {max(names, key=names.count)!r}: rename one")
+    names = _short([path.stem for path in paths])
+    kept = [_without_baselines(frame) for frame in loaded]
+    dropped = list(dict.fromkeys(name for _, names_ in kept for name in names_))
+    loaded = [frame for frame, _ in kept]
     kind = _kind(loaded, paths) if gain == "auto" else gain
     parts = []
     for path, name, frame in zip(paths, names, loaded, strict=True):
@@ -71,19 +77,33 @@ def analyse_tables(
     order = tables.task_order(gains)
     made_tables: dict[str, pd.DataFrame] = {
         "gains": gains,
-        "clusters": cluster_table(gains, order),
+        "clusters": cluster_table(gains),
         **choices(gains, alike, order, None, bootstrap, seed, grouped=False),
     }
     if len(alike):
         made_tables |= explanations(gains, alike, ("gain",), permutations, bootstrap, seed)
-    else:
-        for name in ("correlations.parquet", "correlations.csv"):
-            (out / name).unlink(missing_ok=True)
-    if gains["method"].nunique() > 1:
+    if len(set(gains["method"])) > 1:
         made_tables["agreement"] = agreement(gains, bootstrap, seed)
-    write_tables(out, made_tables, order, {**GAINS[kind], "foreign": True})
+    about = {**GAINS[kind], "foreign": True, "left_out": dropped}
+    write_tables(out, made_tables, order, about)
     draw_figures(out)
     return write_report(out)
+
+
+def _short(names: list[str]) -> list[str]:
+    """Names of tables without the words that all of them begin with. Errors: a name twice."""
+    if len(set(names)) < len(names):
+        raise InputError(f"two tables are called {max(names, key=names.count)!r}: rename one")
+    words = [name.split("_") for name in names]
+    while len(names) > 1 and len({w[0] for w in words}) == 1 and min(map(len, words)) > 1:
+        words = [w[1:] for w in words]
+    return ["_".join(w) for w in words]
+
+
+def _without_baselines(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The table without sources that are no tasks (`BASELINES`), and the names of these."""
+    found = [n for n in BASELINES if n in set(frame["source"]) and n not in set(frame["target"])]
+    return frame[~frame["source"].isin(found)].reset_index(drop=True), found
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -92,7 +112,7 @@ def _read(path: Path) -> pd.DataFrame:
     if "score" not in frame.columns and "gain" in frame.columns:
         frame = frame.assign(score=frame["gain"])
     frame = tables.check_pairs(frame, name=str(path), keys=("method", "model", "metric", "seed"))
-    kinds = [c for c in ("method", "model", "metric") if c in frame and frame[c].nunique() > 1]
+    kinds = [c for c in ("method", "model", "metric") if c in frame and len(set(frame[c])) > 1]
     if kinds:
         frame["method"] = frame[kinds].astype(str).agg(" ".join, axis=1)
     elif "method" in frame:
@@ -167,20 +187,16 @@ def read_similarity(path: Path) -> pd.DataFrame:
     return tables.check_pairs(long, value="value", name=str(path))
 
 
-def cluster_table(gains: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
-    """method, cluster, task: clusters of the tasks that are both source and target; empty when
-    there are fewer than 3."""
-    tasks = tables.common_tasks(gains, order)
+def cluster_table(gains: pd.DataFrame) -> pd.DataFrame:
+    """method, cluster, task: sources by `grouping.profile_clusters`."""
     parts = []
     for method, frame in gains.groupby("method", sort=False):
-        symmetric = symmetrise(tables.square(frame, "gain", tasks))
-        if len(tasks) < 3 or not np.isfinite(symmetric).any():
-            continue
-        labels = cut(cluster(symmetric)) + 1
-        table = pd.DataFrame({"method": method, "cluster": labels, "task": tasks})
+        wide = tables.pivot(frame, "gain")
+        own = np.array(wide.index)[:, None] == np.array(wide.columns)[None, :]
+        labels = profile_clusters(wide.to_numpy(float), own) + 1
+        table = pd.DataFrame({"method": method, "cluster": labels, "task": wide.index})
         parts.append(table.sort_values("cluster", kind="stable"))
-    columns = ["method", "cluster", "task"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True)
 
 
 def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -199,7 +215,7 @@ def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.D
         by_target = [
             part[a].corr(part[b])
             for _, part in ranks.groupby(level="target")
-            if len(part) >= 3 and part[a].nunique() > 1 and part[b].nunique() > 1
+            if len(part) >= 3 and len(set(part[a])) > 1 and len(set(part[b])) > 1
         ]
         values = np.array(by_target)
         low = high = np.nan

@@ -32,16 +32,22 @@ class Frames:
     relations: pd.DataFrame = field(default_factory=pd.DataFrame)
     effects: pd.DataFrame = field(default_factory=pd.DataFrame)
     diagonal: pd.DataFrame = field(default_factory=pd.DataFrame)
+    agreement: pd.DataFrame = field(default_factory=pd.DataFrame)
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     suite: pd.DataFrame = field(default_factory=pd.DataFrame)
     score_name: str = "transfer gain"
     unit: str = "points"
+    left_out: Sequence[str] = ()  # sources of a table that are no tasks
     foreign: bool = False  # a table that no study of ours made
     scale: float = 100.0  # units in one unit of the gains table
 
     @property
     def axis_name(self) -> str:
         return f"{self.score_name} ({self.unit})"
+
+    @property
+    def own_name(self) -> str:
+        return "source = target" if self.foreign else "own prompt, tuned longer (control)"
 
     @property
     def heads_name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,11 @@ def gain_heatmaps(data: Frames) -> Iterator[Plate]:
         rows, columns = frame["source"].nunique(), frame["target"].nunique()
         figure, axes = figures.new_figure(4.2 + _side(columns), 2.9 + _side(rows))
         heatmaps.draw_gain_heatmap(axes[0][0], frame, data.order, bar_label=data.axis_name)
-        figure.legend(handles=heatmaps.legend_handles([frame]), loc="outside lower center", ncols=2)
+        figure.legend(
+            handles=heatmaps.legend_handles([frame], data.own_name),
+            loc="outside lower center",
+            ncols=2,
+        )
         yield Plate(
             f"gains_{method}",
             f"Gains, {method}",
@@ -108,7 +113,9 @@ def small_multiples(data: Frames) -> Iterator[Plate]:
         extend="both",
     )  # fmt: skip
     bar.outline.set_visible(False)
-    figure.legend(handles=heatmaps.legend_handles(frames), loc="outside lower center", ncols=2)
+    figure.legend(
+        handles=heatmaps.legend_handles(frames, data.own_name), loc="outside lower center", ncols=2
+    )
     figures.fix_layout(figure, passes=2)
     yield Plate(
         "gains_all_methods",
@@ -144,7 +151,8 @@ def scatters(data: Frames) -> Iterator[Plate]:
         for ax, method in zip(axes[0], methods, strict=True):
             frame = plots.scatter_frame(data.gains, data.similarity, method, measure, data.planted)
             plots.draw_scatter(ax, frame, plots.band_frame(frame))
-            ax.set_title(method, loc="left")
+            if len(methods) > 1:
+                ax.set_title(method, loc="left")
             ax.set_title(plots.correlation_note(frame), loc="right", fontsize=8, weight="normal")
             ax.set_xlabel(f"{figures.pretty(measure)} similarity")
             drawn.append(frame)
@@ -228,7 +236,7 @@ def learning_curves(data: Frames) -> Iterator[Plate]:
         return
     methods = [m for m in data.methods if (data.curves["method"] == m).any()]
     figure, axes = figures.new_figure(0.9 + 2.9 * len(methods), 3.3, 1, len(methods))
-    labels: dict[str, object] = {}
+    labels: dict[str, Any] = {}
     for ax, method in zip(axes[0], methods, strict=True):
         frame = panels.curve_frame(data.curves, method, nearest_sources(data, method))
         panels.draw_curves(ax, frame)
@@ -302,7 +310,11 @@ def clustered(data: Frames) -> Iterator[Plate]:
         heatmaps.draw_clustered(
             axes[0][0], axes[0][1], frame, cluster(points), tasks, bar_label=data.axis_name
         )
-        figure.legend(handles=heatmaps.legend_handles([frame]), loc="outside lower center", ncols=2)
+        figure.legend(
+            handles=heatmaps.legend_handles([frame], data.own_name),
+            loc="outside lower center",
+            ncols=2,
+        )
         yield Plate(
             f"clusters_{method}",
             f"Clusters, {method}",

@@ -92,15 +92,34 @@ def cluster(symmetric: Array) -> Array:
     return optimal_leaf_ordering(linkage(condensed, "average"), condensed)
 
 
-def cut(tree: Array) -> Labels:
-    """Clusters [n] of a tree of `cluster`: cut in the middle of the largest step between merge
-    heights (at least two clusters; every task for itself never counts as a cut)."""
-    heights = tree[:, 2]
-    if len(heights) < 2:
-        return np.arange(len(heights) + 1)
-    step = int(np.diff(heights).argmax())
-    level = (heights[step] + heights[step + 1]) / 2
-    return _renumber(fcluster(tree, level, "distance"))
+def profile_clusters(gain: Array, own: NDArray[np.bool_]) -> Labels:
+    """Clusters [S] of sources that help the same targets (as Zamir et al. 2018 group tasks).
+
+    `gain` [S, T], `own` [S, T] marks a source's own target, which is left out. Distance 1 -
+    Spearman correlation of two rows over the targets both have (at least 3, else 1), average
+    linkage; the number of clusters, 2 to S / 2, has the largest mean silhouette (Rousseeuw 1987).
+    """
+    rows = pd.DataFrame(np.where(own, np.nan, gain)).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distance = 1 - rows.corr(method="spearman", min_periods=3).fillna(0.0).to_numpy().copy()
+    np.fill_diagonal(distance, 0.0)
+    n = len(distance)
+    if n < 4:
+        return np.zeros(n, dtype=np.intp)
+    tree = linkage(squareform(distance, checks=False), "average")
+    cuts = [fcluster(tree, k, "maxclust") for k in range(2, n // 2 + 1)]
+    return _renumber(max(cuts, key=lambda labels: _silhouette(distance, labels)))
+
+
+def _silhouette(distance: Array, labels: Labels) -> float:
+    member = labels[:, None] == np.unique(labels)[None, :]  # [n, clusters]
+    size = member.sum(0)
+    total = distance @ member
+    own = total[member] / np.maximum(size[member.argmax(1)] - 1, 1)
+    other = np.where(member, np.inf, total / size).min(1)
+    alone = size[member.argmax(1)] == 1
+    top = np.maximum(np.maximum(own, other), 1e-12)
+    return float(np.where(alone | ~np.isfinite(other), 0.0, (other - own) / top).mean())
 
 
 def _worth(pairs: Array, size: Array, objective: Objective) -> Array:

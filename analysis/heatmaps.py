@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from scipy.cluster.hierarchy import dendrogram
 
 from analysis.errors import InputError
 from analysis.figures import DIVERGING, MINUS, MUTED, SEQUENTIAL, signed
+from analysis.tables import pivot
 
 Array = NDArray[np.float64]
 
@@ -64,15 +66,6 @@ def colour_limit(frames: Sequence[pd.DataFrame]) -> float:
     return max(float(np.percentile(values, 98)) if len(values) else 0.0, 0.1)
 
 
-def matrix(frame: pd.DataFrame, value: str, order: Sequence[str]) -> pd.DataFrame:
-    """`value` of a tidy frame as rows = sources, columns = targets, both in `order`; tasks that
-    are never a source (or a target) are left out of that side."""
-    wide = frame.pivot(index="source", columns="target", values=value)
-    rows = [task for task in order if task in wide.index]
-    columns = [task for task in order if task in wide.columns]
-    return wide.reindex(index=rows, columns=columns)
-
-
 def draw_gain_heatmap(
     ax: Axes,
     frame: pd.DataFrame,
@@ -85,7 +78,7 @@ def draw_gain_heatmap(
 ) -> Axes:
     """Draw a frame of `gain_frame`; `compact` (small multiples) leaves out values and means, and
     marks the clearly negative cells with a minus sign, so that grey prints keep the sign."""
-    wide = matrix(frame, "points", order)
+    wide = pivot(frame, "points", order)
     limit = colour_limit([frame]) if limit is None else limit
     rows, columns = wide.shape
     size = float(np.clip(7.6 - 0.09 * (max(rows, columns) - 12), 5.5, 8.5))
@@ -115,14 +108,10 @@ def _marks(
         # Ink that shows on the cell's colour.
         ink=np.where(frame["points"].abs() > 0.62 * limit, "white", "black"),
     )
-    for cell in at[at["diverged"]].itertuples():
-        ax.add_patch(
-            Rectangle((cell.x, cell.y), 1, 1, fill=False, hatch="xxxx", ec="#444444", lw=0)
-        )
-    for cell in at[at["diagonal"]].itertuples():
-        ax.add_patch(
-            Rectangle((cell.x, cell.y), 1, 1, fill=False, ec="black", lw=1.0, clip_on=False)
-        )
+    for x, y in at.loc[at["diverged"], ["x", "y"]].to_numpy(float):
+        ax.add_patch(Rectangle((x, y), 1, 1, fill=False, hatch="xxxx", ec="#444444", lw=0))
+    for x, y in at.loc[at["diagonal"], ["x", "y"]].to_numpy(float):
+        ax.add_patch(Rectangle((x, y), 1, 1, fill=False, ec="black", lw=1.0, clip_on=False))
     dot = 0.9 if compact else size / 3.4
     dots = at[~at["diagonal"] & (at["established"] | at["suggested"])]
     for (ink, filled), some in dots.groupby(["ink", "established"]):
@@ -162,14 +151,16 @@ def _means(ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame, size: float) -> No
             style="italic")  # fmt: skip
 
 
-def legend_handles(frames: Sequence[pd.DataFrame]) -> list[Line2D | Patch]:
+def legend_handles(
+    frames: Sequence[pd.DataFrame], own: str = "own prompt, tuned longer (control)"
+) -> list[Line2D | Patch]:
     """Explanations of the marks that occur in `frames`, and of no others."""
     frame = pd.concat(frames)
     handles: list[Line2D | Patch] = []
     off = frame[~frame["diagonal"]]
     if frame["diagonal"].any():
-        handles.append(Patch(fill=False, ec="black", label="own prompt, tuned longer (control)"))
-    dot = {"marker": "o", "ls": "", "ms": 4, "mec": "black"}
+        handles.append(Patch(fill=False, ec="black", label=own))
+    dot: Any = {"marker": "o", "ls": "", "ms": 4, "mec": "black"}
     if off["established"].any():
         handles.append(Line2D([], [], mfc="black", label="q \u2264 0.05 over all pairs", **dot))
     if (off["suggested"] & ~off["established"]).any():
@@ -225,7 +216,7 @@ def similarity_frame(
 def draw_similarity(ax: Axes, frame: pd.DataFrame, order: Sequence[str]) -> Axes:
     """Draw a frame of `similarity_frame`; colours span the values off the diagonal, which is
     left grey: a task's likeness to itself says nothing."""
-    wide = matrix(frame.assign(value=frame["value"].mask(frame["diagonal"])), "value", order)
+    wide = pivot(frame.assign(value=frame["value"].mask(frame["diagonal"])), "value", order)
     values = wide.to_numpy(float)
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
@@ -234,7 +225,7 @@ def draw_similarity(ax: Axes, frame: pd.DataFrame, order: Sequence[str]) -> Axes
     digits = 2 if np.abs(finite).max(initial=0) < 10 else 0
 
     def text(value: float) -> str:
-        if pd.isna(value):
+        if np.isnan(value):
             return ""
         shown = f"{value:.{digits}f}".replace("-", MINUS)
         return shown.replace("0.", ".", 1) if abs(value) < 1 and digits else shown

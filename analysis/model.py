@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.errors import InputError
+from analysis.tables import pivot
 
 Array = NDArray[np.float64]
 # Prior rows that pull a standardised coefficient, and a source's effect, to zero.
@@ -64,8 +65,12 @@ class Grid:
 
 
 def _wide(frame: pd.DataFrame, value: str, sources: Sequence[str], targets: Sequence[str]) -> Array:
-    wide = frame.pivot(index="source", columns="target", values=value)
-    return wide.reindex(index=list(sources), columns=list(targets)).to_numpy(float).copy()
+    return (
+        pivot(frame, value)
+        .reindex(index=list(sources), columns=list(targets))
+        .to_numpy(float)
+        .copy()
+    )
 
 
 @dataclass(frozen=True)

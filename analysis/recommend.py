@@ -104,7 +104,7 @@ def recommend(
         )
     if not set(new["source"]) & set(gains["source"]):
         raise InputError("the new task's similarities name none of the study's source tasks")
-    wide = new.pivot(index="source", columns="measure", values="value")
+    wide = new.pivot_table(index="source", columns="measure", values="value")
     off = similarity[similarity["source"] != similarity["target"]]
     tables, statements = [], []
     for method, frame in gains.groupby("method", sort=False):

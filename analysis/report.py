@@ -26,7 +26,7 @@ ABOUT = {
     "ranking": "quality of each way to choose sources, means over targets",
     "ranking_by_target": "quality of each way to choose sources, target by target",
     "groups": "groups for joint tuning with expected gain and stability",
-    "clusters": "tasks by cluster of the gains",
+    "clusters": "sources in clusters that help the same targets",
     "givers": "what each task gives and takes, established pairs counted",
     "task_effects": "mean gain of each task as source and as target",
     "relations": "mean gain by relation of source and target",
@@ -70,7 +70,7 @@ def write_report(study_dir: Path, suite: Path | None = None) -> Path:
         ],
         protocol=protocol(data, config),
         figures=[_figure(study_dir / "figures", row) for row in
-                 tables.read_frame(captions).to_dict("records")],
+                 answers.records(tables.read_frame(captions))],
         tables=_tables(study_dir),
     )  # fmt: skip
     path = study_dir / "report.html"
@@ -130,6 +130,8 @@ def protocol(data: Frames, config: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("metrics", metrics))
     if data.foreign:
         rows.append(("what is analysed", f"{data.score_name}, in {data.unit}"))
+        if data.left_out:
+            rows.append(("sources left out, as no tasks", ", ".join(data.left_out)))
     else:
         rows.append(("gains", DEFINITION))
     if len(data.correlations):

@@ -201,7 +201,8 @@ def summarise_quality(
 
     rows = []
     for metric in QUALITY:
-        wide = per_target.pivot(index="target", columns="ranker", values=metric).reindex(targets)
+        wide = per_target.pivot_table(index="target", columns="ranker", values=metric, dropna=False)
+        wide = wide.reindex(targets)
         chance = wide[RANDOM].to_numpy(float)
         for ranker in dict.fromkeys(per_target["ranker"]):
             values = wide[ranker].to_numpy(float)

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import yaml
 
 from analysis import controls, explain, gallery, relations, tables
 from analysis.errors import InputError
-from analysis.gains import gain_table, single_seed_cells
 from analysis.frames import Frames, standard_errors
+from analysis.gains import gain_table, single_seed_cells
 from analysis.grouping import Objective, givers, group_table
 from analysis.images import image_intervals
 from analysis.measures import MEASURES
@@ -38,13 +39,15 @@ GAIN_KINDS = ("gain", "relative_error_reduction")
 # Tables read back for figures and report: field of `Frames` -> name of the file in tables/.
 TABLES = {
     "gains": "gains", "partial": "partial", "quality": "ranking", "groups": "groups",
-    "givers": "givers", "relations": "relations", "effects": "effects", "diagonal": "diagonal",
+    "givers": "givers", "agreement": "agreement", "relations": "relations",
+    "effects": "effects", "diagonal": "diagonal",
 }  # fmt: skip
 OURS: dict[str, Any] = {
     "score_name": "transfer gain",
     "unit": "points",
     "scale": 100.0,
     "foreign": False,
+    "left_out": [],
 }
 
 
@@ -139,10 +142,11 @@ def write_tables(
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     for stale in (folder / "tables").glob("*.csv"):
         stale.unlink()
+    # A workflow expects these files of every study, so they are written with no rows, too.
+    correlations = out.get("correlations", pd.DataFrame(columns=explain.CORRELATION_COLUMNS))
+    tables.write_frame(correlations, folder / "correlations.parquet")
+    tables.write_frame(correlations, folder / "correlations.csv")
     for name, frame in out.items():
-        if name == "correlations":
-            tables.write_frame(frame, folder / "correlations.parquet")
-            tables.write_frame(frame, folder / "correlations.csv")
         if len(frame):
             tables.write_frame(frame, folder / "tables" / f"{name}.csv")
     text = json.dumps({"order": order, **(about or OURS)}, indent=1)
@@ -157,14 +161,15 @@ def explanations(
     bootstrap: int,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """What goes with gain: correlations, partial correlations, regression, measures."""
-    out = {
-        "correlations": explain.correlation_table(
-            gains, similarity, gain_kinds, permutations=permutations, bootstrap=bootstrap, seed=seed
-        ),
-        "measures": measure_overview(similarity),
-        "measure_correlations": measure_correlations(similarity),
-    }
+    """What goes with gain: correlations, partial correlations, regression, measures. Tests need 4
+    tasks that are both source and target: below, only the measures are described."""
+    out = {"measures": measure_overview(similarity)}
+    if len(tables.common_tasks(gains)) < 4:
+        return out
+    out["correlations"] = explain.correlation_table(
+        gains, similarity, gain_kinds, permutations=permutations, bootstrap=bootstrap, seed=seed
+    )
+    out["measure_correlations"] = measure_correlations(similarity)
     if {"visual_cosine", "label_cosine"} <= set(similarity["measure"]):
         out["partial"] = explain.partial_table(
             gains, similarity, gain_kinds=gain_kinds, permutations=permutations, seed=seed
@@ -251,7 +256,12 @@ def _image_intervals(
 
 
 def _optional(path: Path) -> pd.DataFrame:
-    return tables.read_frame(path) if path.exists() else pd.DataFrame()
+    """The table, or an empty frame where there is none or it has no rows."""
+    if not path.exists():
+        return pd.DataFrame()
+    if path.suffix == ".parquet" and pq.read_metadata(path).num_rows == 0:
+        return pd.DataFrame()
+    return tables.read_frame(path)
 
 
 def load_frames(study_dir: Path, suite: Path | None = None) -> Frames:
