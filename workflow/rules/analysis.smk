@@ -66,7 +66,7 @@ rule similarity:
 rule statistics:
     input:
         transfer=rules.gather.output,
-        similarity=rules.similarity.output,
+        similarity=rules.similarity.output[0],
         features=expand(FEATURES, task=TASKS),
         suite=SUITE_FILE,
     output:

@@ -41,9 +41,7 @@ for block, pack in CELL_BLOCKS:
             method=lambda wildcards: STUDY["methods"][wildcards.method],
             tuning=STUDY["tuning"],
             precision=STUDY["backbone"]["precision"],
-            provenance=lambda wildcards: provenance(
-                code_digest("mvlpt_core.jobs"), wildcards.method
-            ),
+            provenance=lambda wildcards: provenance(TUNING_CODE, wildcards.method),
         message:
             f"Cells, {{wildcards.method}}: from {listed(PACKS[pack])} to {listed(TASK_BLOCKS[block])}"
         script:

@@ -81,6 +81,9 @@ FIGURE = f"{RESULTS}/figures/{{kind}}_{{shown}}.{{suffix}}"
 
 CELLS = expand(CELL, method=METHODS, target=TASKS, source=TASKS, seed=SEEDS)
 
+# Digest of the code behind source prompts and cells; taken once, for it reads many files.
+TUNING_CODE = code_digest("mvlpt_core.jobs")
+
 
 def provenance(code, method=None):
     """Names of what a result was made from, recorded in every cell: study, settings and code."""
@@ -105,13 +108,14 @@ def backbone_name():
 
 
 def backbone_files():
-    """The files of a local backbone; models that open_clip fetches have none."""
+    """The files of a local backbone; models that open_clip fetches have none.
+
+    What is missing is left out: the job that reads the folder says best what it expected there.
+    """
     scheme, _, folder = backbone_name().partition(":")
-    files = [
-        f"{folder}/open_clip_config.json",
-        f"{folder}/open_clip_model.safetensors",
-    ]
-    return files if scheme == "local-dir" else []
+    names = ["open_clip_config.json", "open_clip_model.safetensors"]
+    files = [f"{folder}/{name}" for name in names]
+    return list(filter(os.path.exists, files)) if scheme == "local-dir" else []
 
 
 def counted(number, noun):

@@ -10,7 +10,7 @@
 rule figures:
     input:
         statistics=rules.statistics.output,
-        similarity=rules.similarity.output,
+        similarity=rules.similarity.output[0],
         curves=rules.gather.output.curves,
         suite=SUITE_FILE,
     output:

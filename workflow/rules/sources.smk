@@ -34,9 +34,7 @@ for block, tasks in TASK_BLOCKS.items():
             method=lambda wildcards: STUDY["methods"][wildcards.method],
             tuning=STUDY["tuning"],
             precision=STUDY["backbone"]["precision"],
-            provenance=lambda wildcards: provenance(
-                code_digest("mvlpt_core.jobs"), wildcards.method
-            ),
+            provenance=lambda wildcards: provenance(TUNING_CODE, wildcards.method),
         message:
             f"Source prompts, {{wildcards.method}}: {listed(tasks)}"
         script:
