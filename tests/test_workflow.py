@@ -16,8 +16,8 @@ CELL_COLUMNS = {
     "study", "method", "source", "target", "seed", "shots", "step", "split", "metric", "score",
     "loss", "n", "status", "selected", "backbone", "config_digest", "code_digest", "version",
 }  # fmt: skip
-TASKS = ["object_golden", "object_rosy", "background_golden"]
-CELL = "results/tiny/cells/text/object_rosy/background_golden/seed1.parquet"
+TASKS = ["object_golden", "object_rosy", "background_golden", "background_rosy"]
+CELL = "results/tiny/cells/text/object_rosy/background_rosy/seed1.parquet"
 
 
 def snakemake(root: Path, folder: Path, *arguments: str) -> list[str]:
@@ -56,7 +56,7 @@ def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert killed.poll() is None, "the study ended before it could be killed"
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    assert 0 < len(list(cells.rglob("*.parquet"))) < 36
+    assert 0 < len(list(cells.rglob("*.parquet"))) < 64
     assert not (folder / "results/tiny/transfer.parquet").exists()
     run([*command, "--unlock"])
     run(command)
@@ -87,14 +87,14 @@ def test_a_cell_file_has_the_rows_and_columns_of_the_contract(tiny: Path) -> Non
     assert set(cell.columns) >= CELL_COLUMNS
     assert sorted(cell.loc[cell["split"] == "test", "step"]) == [0, 2, 4]
     assert cell.loc[cell["selected"], "step"].tolist() == [4]
-    assert (
-        cell[["study", "source", "target"]] == ["tiny", "background_golden", "object_rosy"]
-    ).all(axis=None)
+    assert (cell[["study", "source", "target"]] == ["tiny", "background_rosy", "object_rosy"]).all(
+        axis=None
+    )
 
 
 def test_transfer_table_has_a_row_for_every_cell(tiny: Path) -> None:
     transfer = pd.read_parquet(tiny / "results/tiny/transfer.parquet")
-    assert len(transfer) == 36
+    assert len(transfer) == 64
     assert not transfer.duplicated(["method", "source", "target", "seed"]).any()
     assert (transfer["status"] == "ok").all()
     gain = transfer["score"] - transfer["scratch"]
@@ -134,9 +134,9 @@ def test_settings_rerun_what_depends_on_them_and_packing_reruns_nothing(
         for name in ("repacked.yaml", "other_rate.yaml")
     ]
     assert plans[0] == {}
-    # The text method alone: its sources, and its cells in 2 blocks of targets x 3 packs.
-    cells = {f"cells_{block}_{pack}": 1 for block in (1, 2) for pack in (1, 2, 3)}
-    assert plans[1] == {"sources_1": 1, "sources_2": 1, **cells, "gather": 1, "total": 9}
+    # The text method alone: its sources, and its cells in 2 blocks of targets x 4 packs.
+    cells = {f"cells_{block}_{pack}": 1 for block in (1, 2) for pack in (1, 2, 3, 4)}
+    assert plans[1] == {"sources_1": 1, "sources_2": 1, **cells, "gather": 1, "total": 11}
 
 
 def test_the_default_study_plans_its_1200_cells_in_12_jobs(root: Path, tmp_path: Path) -> None:
