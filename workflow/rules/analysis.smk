@@ -63,7 +63,7 @@ rule similarity:
         "../scripts/similarity.py"
 
 
-rule statistics:
+rule explain:
     input:
         transfer=rules.gather.output,
         similarity=rules.similarity.output[0],
@@ -73,9 +73,9 @@ rule statistics:
         correlations=multiext(f"{RESULTS}/correlations", ".parquet", ".csv"),
         tables=multiext(f"{RESULTS}/tables/", "about.json", "gains.csv"),
     log:
-        f"{LOGS}/statistics.log",
+        f"{LOGS}/explain.log",
     benchmark:
-        f"{BENCHMARKS}/statistics.tsv"
+        f"{BENCHMARKS}/explain.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -88,4 +88,4 @@ rule statistics:
     message:
         "Gains, correlations and rankings"
     script:
-        "../scripts/statistics.py"
+        "../scripts/explain.py"

@@ -9,7 +9,7 @@
 
 rule figures:
     input:
-        statistics=rules.statistics.output,
+        explained=rules.explain.output,
         similarity=rules.similarity.output[0],
         curves=rules.gather.output.curves,
         suite=SUITE_FILE,
@@ -56,7 +56,7 @@ rule figures:
 rule report:
     input:
         config=rules.config.output,
-        statistics=rules.statistics.output,
+        explained=rules.explain.output,
         figures=rules.figures.output,
     output:
         f"{RESULTS}/report.html",
