@@ -19,7 +19,7 @@ from mvlpt_core.testbed.draw import PALETTE, PARTS, TINTS, render, sample_scenes
 FAMILIES: tuple[str, ...] = PARTS
 STYLES: tuple[str, ...] = tuple(TINTS)
 SPLIT_SIZES: dict[str, int] = {"train": 40, "test": 25}  # images a class
-LIGHT_STRENGTH = 0.45  # share of the tint in every colour of a task's drawings
+LIGHT_STRENGTH = 0.5  # share of the tint in every colour of a task's drawings
 
 _SPLIT_KEYS = {"train": 0, "test": 1}
 
