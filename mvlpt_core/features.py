@@ -75,7 +75,7 @@ def _encode_task(
     tokenize = _tokenizer()
     names = [tokenize(name) for name in task.classnames]
     text = _encode_templates(backbone, task.classnames, task.templates)
-    visual_text = text
+    visual_text = text.clone()  # safetensors refuses two names for one memory
     if class_text != "templates":
         visual_text = _encode_templates(backbone, task.classnames, [class_text])
     train, test = (encode_images(backbone, x) for x in (task.images, task.test_images))

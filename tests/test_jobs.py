@@ -70,7 +70,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [root / f"features/{n}.safetensors" for n in NAMES],
         [root / f"zero_shot/{n}.parquet" for n in NAMES],
         device="cpu",
-        class_text="a {c} thing",
         provenance=PROVENANCE,
     )
     for method in METHODS:
@@ -192,7 +191,26 @@ def test_zero_shot_is_the_score_of_the_frozen_logits(study: Path) -> None:
     assert row["step"] == 0
     norms = tensors["train_features"].norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
+    assert torch.equal(tensors["visual_text_features"], tensors["text_features"])
+
+
+def test_the_visual_method_may_have_a_text_of_its_own(study: Path, tmp_path: Path) -> None:
+    own, name_alone = tmp_path / "own.safetensors", tmp_path / "bare.safetensors"
+    task = study / f"prepared/{NAMES[0]}.safetensors"
+
+    def encode(out: Path, **options: Any) -> dict[str, torch.Tensor]:
+        scores = [tmp_path / "scores.parquet"]
+        extract(
+            study / "backbone", [task], [out], scores, device="cpu", provenance=PROVENANCE, **options
+        )
+        return load_file(out)
+
+    tensors = encode(own, class_text="a {c} thing")
     assert not torch.equal(tensors["visual_text_features"], tensors["text_features"])
+    bare = encode(name_alone, class_text="{c}")
+    torch.testing.assert_close(bare["visual_text_features"], bare["class_features"])
+    with pytest.raises(InputError, match=r"methods\.visual\.class_text is 'a thing'"):
+        encode(own, class_text="a thing")
 
 
 def test_a_diverged_cell_is_an_outcome_and_its_neighbours_finish(study: Path) -> None:
