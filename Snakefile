@@ -11,7 +11,7 @@
 # A study's file stands alone: the default must not shine through where another one is given.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/testbed.yaml"
+    configfile: f"{workflow.basedir}/config/testbed.yaml"
 
 
 include: "workflow/rules/common.smk"
