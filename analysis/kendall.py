@@ -5,6 +5,10 @@ permutations of 20 tasks. `permuted_scores` needs about a tenth of that. Shapes 
 `analysis.correlate`.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 
 from analysis.correlate import cell_index, cells, is_constant, orient, p_value
@@ -13,50 +17,87 @@ from analysis.tables import off_diagonal
 # Permutations handled at once, and pairs of cells compared at once: 128 KB of small integers.
 BLOCK = 128
 CHUNK = 1024
+WORKERS = 2
 
 
-def permuted_scores(
-    x: np.ndarray, y: np.ndarray, forward: np.ndarray, backward: np.ndarray
-) -> np.ndarray:
-    """Concordant minus discordant pairs of cells [P] of x [T, T], its tasks permuted, with y.
+@dataclass(frozen=True)
+class Side:
+    """One matrix of a pooled test, prepared once for all its partners.
 
-    `forward`, `backward` [P, n]: cells of the permutations and of their inverses (`both_ways`).
-    Pairs tied or undefined on either side count 0. Cells are grouped into about sqrt(n) bins of
-    neighbouring values of x and of y. Pairs in different bins on both sides are counted from the
-    bins' joint histogram; only pairs that share a bin are compared one by one. O(P n^1.5).
+    rank, bins [n]: of its cells in row order, undefined NaN; low, high [Q]: all pairs of cells in
+    one bin with rank[low] < rank[high]; moved_rank, moved_bins [n, P]: those of its cells that
+    permuted tasks put in place of each cell.
     """
-    rows, columns = cells(x.shape[0])
-    rank_x, bin_x = binned(x[rows, columns])
-    rank_y, bin_y = binned(y[rows, columns])
-    # Pairs in one bin of y, in order of y; pairs in one bin of x, in order of x.
-    low_y, high_y = ordered_pairs(rank_y, bin_y)
-    low_x, high_x = ordered_pairs(rank_x, bin_x)
-    n_x, n_y = int(np.nanmax(bin_x)) + 1, int(np.nanmax(bin_y)) + 1
-    apart = np.sign(np.subtract.outer(np.arange(n_x), np.arange(n_x))).astype(np.float32)
-    known_y = ~np.isnan(bin_y)
-    whole_y = np.where(known_y, bin_y, n_y).astype(np.int64)
-    full = [grid(values, rows, columns, x.shape) for values in (rank_x, bin_x, bin_y)]
 
-    total = np.empty(len(forward))
-    for start in range(0, len(forward), BLOCK):
-        there, back = forward[start : start + BLOCK], backward[start : start + BLOCK]
-        b = len(there)
-        score = compared(full[0][there], low_y, high_y)
-        score += compared(full[2][back], low_x, high_x)
-        drawn = full[1][there]
-        lost = np.isnan(drawn) if drawn.dtype.kind == "f" else np.zeros((1, 1), bool)
-        code = np.where(lost, n_x, drawn).astype(np.int64)
-        code += whole_y * (n_x + 1) + np.arange(b)[:, None] * ((n_x + 1) * (n_y + 1))
-        joint = np.bincount(code.ravel(), minlength=b * (n_x + 1) * (n_y + 1))
-        joint = joint.reshape(b, n_y + 1, n_x + 1)[:, :n_y, :n_x].astype(np.float32)
+    rank: np.ndarray
+    bins: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    moved_rank: np.ndarray
+    moved_bins: np.ndarray
+
+    @property
+    def n_bins(self) -> int:
+        return int(np.nanmax(self.bins)) + 1
+
+
+def prepare(matrix: np.ndarray, index: np.ndarray) -> Side:
+    """The side [T, T] of a test whose permuted cells are `index` [P, n]."""
+    rows, columns = cells(len(matrix))
+    rank, bins = binned(matrix[rows, columns])
+    low, high = np.nonzero((bins[:, None] == bins) & (rank[:, None] < rank))
+    places = np.ascontiguousarray(index.T)
+    moved = []
+    for values in (rank, bins):
+        full = np.zeros(matrix.shape, values.dtype)
+        full[rows, columns] = values
+        moved.append(full.ravel()[places])
+    return Side(rank, bins, low, high, moved[0], moved[1])
+
+
+def permuted_scores(x: Side, y: Side) -> np.ndarray:
+    """Concordant minus discordant pairs of cells [P]: x with its tasks permuted, against y.
+
+    x is prepared with the cells of the permutations, y with those of their inverses. Pairs tied
+    or undefined on either side count 0. Cells are grouped into about sqrt(n) bins of neighbouring
+    values of x and of y. Pairs in different bins on both sides are counted from the bins' joint
+    histogram; only pairs that share a bin are compared one by one. O(P n^1.5).
+    """
+    n_x, n_y = x.n_bins, y.n_bins
+    apart = np.sign(np.subtract.outer(np.arange(n_x), np.arange(n_x))).astype(np.float32)
+    # One more bin on each side takes the undefined cells; it is not counted.
+    own = whole(y.bins, n_y)[:, None] * (n_x + 1)
+    size = (n_x + 1) * (n_y + 1)
+    total = np.empty(x.moved_rank.shape[1])
+    for start in range(0, len(total), BLOCK):
+        part = slice(start, start + BLOCK)
+        score = compared(x.moved_rank[:, part], y.low, y.high)
+        score += compared(y.moved_bins[:, part], x.low, x.high)
+        b = len(score)
+        code = whole(x.moved_bins[:, part], n_x) + own + np.arange(b) * size
+        joint = np.bincount(code.ravel(), minlength=b * size).reshape(b, n_y + 1, n_x + 1)
+        joint = joint[:, :n_y, :n_x].astype(np.float32)
         below = np.cumsum(joint, axis=1) - joint  # cells in lower bins of y, by bin of x
-        score += (joint * (below @ apart.T)).sum((1, 2), dtype=float)
-        total[start : start + b] = score
+        score += np.einsum("bij,bij->b", joint, below @ apart.T)
+        total[part] = score
     return total
 
 
+def whole(bins: np.ndarray, undefined: int) -> np.ndarray:
+    """Bins as int64, NaN as the number `undefined`."""
+    if bins.dtype.kind == "f":
+        bins = np.where(np.isnan(bins), undefined, bins)
+    return bins.astype(np.int64)
+
+
+def constant(matrix: np.ndarray) -> bool:
+    """Whether the off-diagonal cells do not vary."""
+    return is_constant(off_diagonal(matrix))
+
+
 def both_ways(permuted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells [P, n] of permutations [P, T] of the tasks and of their inverses."""
+    """Cells [1 + P, n] of the identity and permutations [P, T], and of their inverses."""
+    permuted = np.vstack([np.arange(permuted.shape[1]), permuted])
     return cell_index(permuted), cell_index(np.argsort(permuted, axis=1))
 
 
@@ -78,27 +119,12 @@ def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return result[0], result[1]
 
 
-def ordered_pairs(rank: np.ndarray, bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of all cells i, j with one bin and rank[i] < rank[j]."""
-    low, high = np.nonzero((bins[:, None] == bins) & (rank[:, None] < rank))
-    return low, high
-
-
-def grid(
-    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, ...]
-) -> np.ndarray:
-    """Off-diagonal values [n] as a flat [T * T] matrix, the diagonal 0."""
-    full = np.zeros(shape, values.dtype)
-    full[rows, columns] = values
-    return full.ravel()
-
-
-def compared(drawn: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Sum over pairs of sign(drawn[high] - drawn[low]), for each row of `drawn` [b, n]."""
-    columns = np.ascontiguousarray(drawn.T)
-    total = np.zeros(len(drawn))
+def compared(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Sum over pairs of sign(values[high] - values[low]), for each column of `values` [n, b]."""
+    values = np.ascontiguousarray(values)
+    total = np.zeros(values.shape[1])
     for start in range(0, len(low), CHUNK):
-        a, z = columns[low[start : start + CHUNK]], columns[high[start : start + CHUNK]]
+        a, z = values[low[start : start + CHUNK]], values[high[start : start + CHUNK]]
         signs = (z > a).view(np.int8) - (z < a).view(np.int8)
         total += signs.sum(0, dtype=np.int32)
     return total
@@ -135,9 +161,18 @@ def kendall_p(
         wanted = np.ones((len(x), len(y)), bool)
     if scope == "pooled":
         p = np.full(wanted.shape, np.nan)
-        ways = both_ways(permuted)
-        for m, k in np.argwhere(wanted):
-            p[m, k] = pooled_p(x[m], y[k], *ways)
+        forward, backward = both_ways(permuted)
+        # The identity comes first: its score is the observed one.
+        others = [None if constant(matrix) else prepare(matrix, backward) for matrix in y]
+        for m, matrix in enumerate(x):
+            if constant(matrix):
+                continue
+            side = prepare(matrix, forward)
+            partners = {k: o for k, o in enumerate(others) if o is not None and wanted[m, k]}
+            with ThreadPoolExecutor(WORKERS) as pool:  # numpy's loops leave the interpreter free
+                scores = pool.map(partial(permuted_scores, side), partners.values())
+                for k, score in zip(partners, scores, strict=True):
+                    p[m, k] = p_value(score[:1], score[1:, None])[0]
         return p
     n_tasks = x.shape[1]
     first, second, column = pairs_in_columns(n_tasks)
@@ -165,14 +200,6 @@ def pairs_in_columns(n_tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first, second = np.tile(first, n_tasks), np.tile(second, n_tasks)
     keep = (first != column) & (second != column)
     return first[keep], second[keep], column[keep]
-
-
-def pooled_p(x: np.ndarray, y: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> float:
-    """The pooled permutation p of one pair of matrices; NaN if either is constant."""
-    if is_constant(off_diagonal(x)) or is_constant(off_diagonal(y)):
-        return np.nan
-    observed = permuted_scores(x, y, *both_ways(np.arange(len(x))[None]))
-    return float(p_value(observed, permuted_scores(x, y, forward, backward)[:, None])[0])
 
 
 def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) -> np.ndarray:
