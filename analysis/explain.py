@@ -16,7 +16,7 @@ from analysis import correlate, dyads, kendall
 from analysis.errors import InputError
 from analysis.gains import mean_interval
 from analysis.multiplicity import benjamini_hochberg, holm
-from analysis.tables import check_pairs, common_tasks, off_diagonal, square
+from analysis.tables import check_pairs, common_tasks, off_diagonal, owner, square
 
 CORRELATION_COLUMNS = [
     "method", "gain_kind", "measure", "scope", "statistic", "value", "low", "high",
@@ -86,9 +86,11 @@ def similarity_matrices(
     """Matrices [T, T] of a similarity table by (measure, method or ""), NaN on the diagonal."""
     if "measure" not in similarity.columns:
         raise InputError("similarity: column 'measure' is missing")
-    owner = similarity["method"].fillna("") if "method" in similarity.columns else ""
     similarity = check_pairs(
-        similarity.assign(method=owner), "value", "similarity", keys=("measure", "method")
+        similarity.assign(method=owner(similarity)),
+        "value",
+        "similarity",
+        keys=("measure", "method"),
     )
     return {
         (str(key[0]), str(key[1])): off_diagonal(square(frame, "value", tasks))
@@ -143,8 +145,8 @@ def tested(
     keys = list(data.similarities)
     wanted = np.array(
         [
-            [data.of(measure, method) is data.similarities[measure, owner] for method, _ in gains]
-            for measure, owner in keys
+            [data.of(measure, method) is data.similarities[measure, mine] for method, _ in gains]
+            for measure, mine in keys
         ]
     )
     x, y = np.stack(list(data.similarities.values())), np.stack(list(data.gains.values()))

@@ -15,7 +15,7 @@ from analysis import correlate, measures, transferability, transport
 from analysis.errors import InputError
 from analysis.explain import similarity_matrices
 from analysis.measures import MEASURES
-from analysis.tables import task_order
+from analysis.tables import owner, task_order
 from analysis.taskfiles import SourcePrompt, TaskFeatures, read_features, read_prompt
 
 SIMILARITY_COLUMNS = ["source", "target", "measure", "value", "method"]
@@ -148,8 +148,7 @@ def measure_overview(similarity: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, frame in similarity.groupby("measure", sort=False):
         pairs = frame[frame["source"] != frame["target"]]
-        owner = pairs["method"].fillna("") if "method" in pairs.columns else ""
-        pairs = pairs.assign(method=owner)
+        pairs = pairs.assign(method=owner(pairs))
         mirror = pairs.rename(columns={"source": "target", "target": "source"})
         both = pairs.merge(mirror, on=["source", "target", "method"], suffixes=("", "_mirror"))
         gap = float((both["value"] - both["value_mirror"]).abs().max()) if len(both) else np.nan
@@ -184,17 +183,17 @@ def measure_correlations(
     index = correlate.cell_index(correlate.permutations(len(tasks), permutations, seed))
     p = correlate.mantel_p(stack, stack, index, "pooled", "spearman")
     rows = []
-    for i, (a, owner) in enumerate(keys):
+    for i, (a, mine) in enumerate(keys):
         for j in range(i + 1, len(keys)):
             b, other = keys[j]
-            if owner and other and owner != other:
+            if mine and other and mine != other:
                 continue
             x, y = stack[i], stack[j]
             rows.append(
                 {
                     "a": a,
                     "b": b,
-                    "method": owner or other or None,
+                    "method": mine or other or None,
                     "spearman": correlate.group_values(x, y, "pooled", "spearman")[0],
                     "p_permutation": p[i, j],
                     "n": int((~(np.isnan(x) | np.isnan(y))).sum()),

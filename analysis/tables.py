@@ -175,6 +175,17 @@ def off_diagonal(matrix: np.ndarray) -> np.ndarray:
     return matrix
 
 
+def owner(frame: pd.DataFrame) -> pd.Series:
+    """The `method` of each row as text, "" where there is none or the column is missing.
+
+    A column of missing values may have any type (read from CSV it is a float).
+    """
+    if "method" not in frame.columns:
+        return pd.Series("", index=frame.index, dtype=object)
+    method = frame["method"].astype(object)
+    return method.where(method.notna(), "")
+
+
 def relative_to_own(frame: pd.DataFrame, value: str = "score") -> pd.Series:
     """score[s, t] / score[t, t]; NaN where the target has no own score or it is 0.
 

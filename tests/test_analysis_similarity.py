@@ -312,6 +312,16 @@ def test_overview_and_correlations_of_measures(files):
     assert (same["a"], same["b"], same["spearman"]) == ("theirs", "twice", 1)
 
 
+def test_a_table_read_from_csv_is_as_good(files, tmp_path):
+    table = similarity_table(files)
+    table.to_csv(tmp_path / "similarity.csv", index=False)  # all methods missing: floats
+    again = pd.read_csv(tmp_path / "similarity.csv")
+    pd.testing.assert_frame_equal(measure_overview(again), measure_overview(table))
+    pd.testing.assert_frame_equal(
+        measure_correlations(again, permutations=9), measure_correlations(table, permutations=9)
+    )
+
+
 def test_unusable_files_are_named(files, tmp_path):
     with pytest.raises(InputError, match="task 'a' are given more than once"):
         similarity_table([files[0], files[0]])
