@@ -226,10 +226,15 @@ def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) 
 
 def weighted_tau(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Tau-b [B] of vectors [n] under weights [B, n]; NaN where a side has no untied pair."""
-    sx = np.sign(x[:, None] - x).astype(np.float32)
-    sy = np.sign(y[:, None] - y).astype(np.float32)
-    score, ux, uy = (
-        ((weight @ form) * weight).sum(1, dtype=float) for form in (sx * sy, np.abs(sx), np.abs(sy))
-    )
-    scale = np.sqrt(ux * uy)
+    signs = [np.sign(v[:, None] - v).astype(np.float32) for v in (x, y)]
+    score = np.einsum("bn,bn->b", weight @ (signs[0] * signs[1]), weight).astype(float)
+    scale = np.sqrt(untied(x, weight) * untied(y, weight))
     return np.divide(score, scale, out=np.full(len(score), np.nan), where=scale > 0)
+
+
+def untied(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weight [B] of the ordered pairs of cells with different values: all less the tied ones."""
+    order = np.argsort(values, kind="stable")
+    first = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)
+    groups = np.add.reduceat(weight[:, order].astype(float), first, axis=1)
+    return np.maximum(groups.sum(1) ** 2 - (groups**2).sum(1), 0)
