@@ -12,14 +12,18 @@ from analysis import panels
 from analysis.figures import pretty, signed
 from analysis.frames import Frames
 from analysis.gallery import nearest_sources
+from analysis.measures import MEASURES
 from analysis.selection import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM
 
 ALPHA = 0.05
 Row = Mapping[str, Any]
+# Rankers that a new task does not have: chance, the model that knows the task as a source, and
+# measures that need the task's own prompt.
+CLOSED = {RANDOM, MODEL_TARGET, *(m for m in MEASURES if MEASURES[m].kind == "prompt")}
 
 
-def p_value(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+def p_value(p: float, name: str = "p") -> str:
+    return f"{name} < 0.001" if p < 0.001 else f"{name} = {p:.3f}"
 
 
 def records(frame: pd.DataFrame) -> list[Row]:
@@ -84,9 +88,11 @@ def how_certain(data: Frames) -> list[str]:
     if "n_diverged" in data.gains and data.gains["n_diverged"].sum():
         lost = data.gains[data.gains["n_diverged"] > 0]
         names = [f"{r.source} \u2192 {r.target} ({r.method})" for r in lost.itertuples()]
+        count = int(lost["n_diverged"].sum())
         more = f" and {len(names) - 3} more pairs" if len(names) > 3 else ""
         out.append(
-            f"{int(data.gains['n_diverged'].sum())} runs diverged and have no score: "
+            f"{count} run{'s' if count > 1 else ''} diverged and {'have' if count > 1 else 'has'} "
+            "no score: "
             f"{', '.join(names[:3])}{more}."
         )
     for row in records(data.agreement):
@@ -106,8 +112,8 @@ def _control(row: Row) -> str:
     span = interval(100 * row["diagonal_gain_low"], 100 * row["diagonal_gain_high"])
     beside = interval(100 * row["difference_low"], 100 * row["difference_high"])
     text = f"{row['method']}: as a control, tuning on from a task's own prompt gains "
-    text += f"{signed(100 * row['diagonal_gain'])}{span} points; other tasks' prompts stand "
-    text += f"{signed(100 * row['difference'])}{beside} points to that"
+    text += f"{signed(100 * row['diagonal_gain'])}{span} points; other tasks' prompts differ "
+    text += f"from that by {signed(100 * row['difference'])}{beside} points"
     if not np.isfinite(row["p"]):
         return text + "."
     verdict = "" if row["p"] <= ALPHA else ", no evidence of a difference"
@@ -163,7 +169,7 @@ def _correlation(row: Row) -> str:
     if not row["q"] <= ALPHA:
         return (
             f"gain {way} with {name} similarity, but not after correction for all tests "
-            f"({size}, q = {row['q']:.3f})"
+            f"({size}, {p_value(row['q'], 'q')})"
         )
     return f"gain {way} with {name} similarity ({size})"
 
@@ -178,7 +184,7 @@ def _strongest(rows: pd.DataFrame, main: list[str]) -> str:
         return ""
     return (
         f" Of all measures {pretty(top['measure'])} goes with gain most closely "
-        f"(rho = {signed(top['value'], 2)}, q = {top['q']:.3f})."
+        f"(rho = {signed(top['value'], 2)}, {p_value(top['q'], 'q')})."
     )
 
 
@@ -196,15 +202,14 @@ def what_to_do(data: Frames) -> list[str]:
 
 
 def best_rule(data: Frames, method: str) -> tuple[str, dict[tuple[str, str], Row]] | None:
-    """The ranker with the lowest Regret@1 among those open to a new task, and the method's
-    qualities by (ranker, metric); None where there is nothing to rank."""
+    """The ranker with the lowest Regret@1 among those open to a new task (no prompt of its own),
+    and the method's qualities by (ranker, metric); None where there is nothing to rank."""
     if data.quality.empty:
         return None
     rows = records(data.quality[data.quality["method"] == method])
     table = {(row["ranker"], row["metric"]): row for row in rows}
     lost = {ranker: row["mean"] for (ranker, metric), row in table.items()
-            if metric == "regret1" and np.isfinite(row["mean"])
-            and ranker not in (RANDOM, MODEL_TARGET)}  # fmt: skip
+            if metric == "regret1" and np.isfinite(row["mean"]) and ranker not in CLOSED}  # fmt: skip
     return (min(lost, key=lost.__getitem__), table) if lost else None
 
 
@@ -265,10 +270,11 @@ def _choice(data: Frames, method: str) -> list[str]:
     row = table[choice, "regret1"]
     chance = table[RANDOM, "regret1"]["mean"]
     span = interval(scale * row["low"], scale * row["high"])
-    text = f"{method}: the best rule for a first choice is {_rule_name(choice)}: it misses the "
-    text += "best source by "
-    text += f"{signed(scale * row['mean'])}{span} {unit} (a random choice by "
-    text += f"{signed(scale * chance)})"
+    rules = len({ranker for ranker, _ in table} - CLOSED)
+    text = f"{method}: the best of {rules} rules for a first choice is {_rule_name(choice)}: it "
+    text += "misses the best source by "
+    text += f"{signed(scale * row['mean'])}{span} {unit} (a random "
+    text += f"choice by {signed(scale * chance)})"
     if np.isfinite(row["difference_high"]) and not row["difference_high"] < 0:
         text += ", which is no evidence that it beats chance"
     if not data.foreign:

@@ -259,8 +259,11 @@ def learning_curves(data: Frames) -> Iterator[Plate]:
 def ranking(data: Frames) -> Iterator[Plate]:
     if data.quality.empty:
         return
-    metrics = [m for m in ("ndcg", "regret1", "regret3", "gain1")
-               if data.quality.loc[data.quality["metric"] == m, "mean"].notna().any()]  # fmt: skip
+    metrics = []
+    for metric in ("ndcg", "regret1", "regret3", "gain1"):
+        means = data.quality.loc[data.quality["metric"] == metric, "mean"]
+        if means.max() - means.min() > 1e-12:  # Regret@3 of three sources is 0 for all
+            metrics.append(metric)
     if not metrics:
         return
     present = list(dict.fromkeys(data.quality["ranker"]))
