@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mvlpt_core.classifier import Classifier, Pool, losses
 from mvlpt_core.errors import InputError
+from mvlpt_core.optimizer import Optimizer
 from mvlpt_core.prompts import Prompt, Vectors
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -164,19 +165,9 @@ def tune(
     `n_images` is the number of training images of a run, which sets the length of an epoch.
     """
     steps = order.shape[-2]
-    # Both update element by element, so the runs axis keeps runs apart.
-    optimizer: torch.optim.Optimizer
-    if tuning.optimizer == "sgd":
-        optimizer = torch.optim.SGD(
-            prompt.parameters(),
-            lr=tuning.lr,
-            momentum=tuning.momentum,
-            weight_decay=tuning.weight_decay,
-        )
-    else:
-        optimizer = torch.optim.AdamW(
-            prompt.parameters(), lr=tuning.lr, weight_decay=tuning.weight_decay
-        )
+    optimizer = Optimizer(
+        prompt.parameters(), tuning.optimizer, tuning.momentum, tuning.weight_decay
+    )
     generators = [torch.Generator().manual_seed(seed) for seed in dropout_seeds]
     order = order.to(pool.targets.device)
     stops = set(tuning.evaluation_steps(n_images))
@@ -192,11 +183,9 @@ def tune(
         )
         run_losses = losses(logits, batch)  # [R]
         alive &= run_losses.detach().isfinite()
-        for group in optimizer.param_groups:
-            group["lr"] = tuning.lr_at(step, n_images)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.forget_gradients()
         run_losses.sum().backward()
-        optimizer.step()
+        optimizer.step(tuning.lr_at(step, n_images))
         if step + 1 in stops:
             with torch.no_grad():
                 found = list(evaluate(prompt(), step + 1))

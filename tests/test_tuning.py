@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -371,3 +373,14 @@ def test_bad_budgets_are_one_sentence(tuning: dict[str, Any], message: str) -> N
 def test_bad_prompt_settings_are_one_sentence(method: str, settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_settings(method, settings)
+
+
+def test_tuning_does_not_import_torch_compiler() -> None:
+    """It would cost every training job as much processor time as importing torch itself."""
+    code = (
+        "import sys, torch; from mvlpt_core.optimizer import Optimizer;"
+        "p = torch.nn.Parameter(torch.ones(2));"
+        "o = Optimizer([p], 'adamw', 0.9, 0.0); p.sum().backward(); o.step(0.1); import mvlpt_core.jobs;"
+        "sys.exit('torch._dynamo' in sys.modules or 'open_clip' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
