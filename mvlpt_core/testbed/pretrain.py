@@ -2,7 +2,7 @@
 
     python -m mvlpt_core.testbed.pretrain --out mvlpt_core/testbed/backbone
 
-Deterministic for a seed on the same kind of processor and the same number of threads.
+A seed fixes data and initial weights; sums still round by processor and number of threads.
 A step shows one batch of drawings whose parts are plain or tinted each on its own (one light over
 a whole drawing, which is what the tasks show, hardly ever happens), with captions of several forms.
 A form mentions a given set of parts. Within a form equal captions are merged, and the loss is
