@@ -2,7 +2,7 @@
 
 `python -m analysis.simulate` prints coverage of the intervals of gains, the false discovery
 rate, and the false positive rate of every test of association on shuffled gain matrices, with
-the test that takes cells as independent beside it (about 3 minutes; `--shuffles`, `--studies`
+the test that takes cells as independent beside it (about 4 minutes on one core; `--shuffles`, `--studies`
 and `--seed` change size and draw).
 """
 
