@@ -201,7 +201,13 @@ def test_the_visual_method_may_have_a_text_of_its_own(study: Path, tmp_path: Pat
     def encode(out: Path, **options: Any) -> dict[str, torch.Tensor]:
         scores = [tmp_path / "scores.parquet"]
         extract(
-            study / "backbone", [task], [out], scores, device="cpu", provenance=PROVENANCE, **options
+            study / "backbone",
+            [task],
+            [out],
+            scores,
+            device="cpu",
+            provenance=PROVENANCE,
+            **options,
         )
         return load_file(out)
 
