@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from analysis import figures, heatmaps, panels, plots
 from analysis.frames import Frames, standard_errors
 from analysis.grouping import cluster, symmetrise, transfer_graph
+from analysis.parallel import side_by_side
 from analysis.selection import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM
 from analysis.tables import common_tasks, square
 
@@ -28,23 +30,25 @@ class Plate:
     figure: Figure
 
 
-def all_plates(data: Frames) -> Iterator[Plate]:
-    """The figures that `data` allows, in the order of the report; drawn one at a time."""
+def draw_all(data: Frames, folder: Path, workers: int = 1) -> pd.DataFrame:
+    """Save every figure that `data` allows as PNG and SVG into `folder`, in up to `workers`
+    processes; returns name, title, caption in the order of the report."""
     makers = (gain_heatmaps, small_multiples, relation_plot, scatters, forest, similarity_maps,
               learning_curves, ranking, clustered, graphs)  # fmt: skip
-    for maker in makers:
-        with figures.style():
-            yield from maker(data)
-
-
-def draw_all(data: Frames, folder: Path) -> pd.DataFrame:
-    """Save every figure as PNG and SVG into `folder`; returns name, title, caption in order."""
-    rows = []
-    for plate in all_plates(data):
-        with figures.style():
-            figures.save(plate.figure, folder / plate.name)
-        rows.append((plate.name, plate.title, plate.caption))
+    drawn = side_by_side([partial(_draw, maker, data, folder) for maker in makers], workers)
+    rows = [row for rows in drawn for row in rows]
     return pd.DataFrame(rows, columns=["name", "title", "caption"])
+
+
+def _draw(
+    maker: Callable[[Frames], Iterator[Plate]], data: Frames, folder: Path
+) -> list[tuple[str, str, str]]:
+    rows = []
+    with figures.style():
+        for plate in maker(data):
+            figures.save(plate.figure, folder / plate.name)
+            rows.append((plate.name, plate.title, plate.caption))
+    return rows
 
 
 def _side(count: int) -> float:

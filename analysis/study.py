@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from analysis.gains import gain_table, single_seed_cells
 from analysis.grouping import Objective, givers, group_table
 from analysis.images import image_intervals
 from analysis.measures import MEASURES
+from analysis.parallel import side_by_side
 from analysis.recommend import Recommendation, recommend
 from analysis.selection import rank_quality, summarise_quality
 from analysis.similarity import (
@@ -99,11 +101,12 @@ def analyse_statistics(
     group_limit: int = 5,
     group_objective: Objective = "sum",
     suite: Path | None = None,
+    workers: int = 1,
 ) -> None:
     """Stage: transfer.parquet and similarity.parquet -> correlations.parquet, .csv, tables/*.csv.
 
     `permutations` and `bootstrap` are draws a test and an interval; `group_limit` is the largest
-    group of tasks for joint tuning. Same inputs and `seed`, same tables.
+    group of tasks for joint tuning, `workers` the processes used. Same inputs and `seed`, same tables.
     """
     study_dir = Path(study_dir)
     transfer = tables.check_transfer(tables.read_frame(study_dir / "transfer.parquet"))
@@ -121,7 +124,7 @@ def analyse_statistics(
                   group_objective),
     }  # fmt: skip
     if len(similarity):
-        out |= explanations(gains, similarity, GAIN_KINDS, permutations, bootstrap, seed)
+        out |= explanations(gains, similarity, GAIN_KINDS, permutations, bootstrap, seed, workers)
     if {"family", "style"} <= set(rows.columns):
         planted = rows[["task", "family", "style"]]
         out["relations"] = relations.relation_table(gains, planted, bootstrap=bootstrap, seed=seed)
@@ -160,23 +163,36 @@ def explanations(
     permutations: int,
     bootstrap: int,
     seed: int,
+    workers: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """What goes with gain: correlations, partial correlations, regression, measures. Tests need 4
     tasks that are both source and target: below, only the measures are described."""
     out = {"measures": measure_overview(similarity)}
     if len(tables.common_tasks(gains)) < 4:
         return out
-    out["correlations"] = explain.correlation_table(
-        gains, similarity, gain_kinds, permutations=permutations, bootstrap=bootstrap, seed=seed
-    )
-    out["measure_correlations"] = measure_correlations(similarity)
+    shared = {"permutations": permutations, "seed": seed}
+    # p-values are corrected within a gain kind, so each kind is a table of its own.
+    calls: list[tuple[str, partial[pd.DataFrame]]] = [
+        (
+            "correlations",
+            partial(
+                explain.correlation_table, gains, similarity, (kind,), bootstrap=bootstrap, **shared
+            ),
+        )
+        for kind in gain_kinds
+    ]
+    calls.append(("measure_correlations", partial(measure_correlations, similarity)))
     if {"visual_cosine", "label_cosine"} <= set(similarity["measure"]):
-        out["partial"] = explain.partial_table(
-            gains, similarity, gain_kinds=gain_kinds, permutations=permutations, seed=seed
-        )
-        out["regression"] = explain.regression_table(
-            gains, similarity, gain_kinds=gain_kinds, permutations=permutations, seed=seed
-        )
+        calls += [
+            (name, partial(table, gains, similarity, gain_kinds=gain_kinds, **shared))
+            for name, table in (
+                ("partial", explain.partial_table),
+                ("regression", explain.regression_table),
+            )
+        ]
+    made = side_by_side([call for _, call in calls], workers)
+    for (name, _), frame in zip(calls, made, strict=True):
+        out[name] = pd.concat([out[name], frame], ignore_index=True) if name in out else frame
     return out
 
 
@@ -291,11 +307,11 @@ def load_frames(study_dir: Path, suite: Path | None = None) -> Frames:
     )
 
 
-def draw_figures(study_dir: Path, suite: Path | None = None) -> list[str]:
+def draw_figures(study_dir: Path, suite: Path | None = None, workers: int = 1) -> list[str]:
     """Stage: tables -> figures/*.png, *.svg and figures/captions.csv; returns the names."""
     study_dir = Path(study_dir)
     data = load_frames(study_dir, suite)
-    drawn = gallery.draw_all(data, study_dir / "figures")
+    drawn = gallery.draw_all(data, study_dir / "figures", workers)
     tables.write_frame(drawn, study_dir / "figures" / "captions.csv")
     return list(drawn["name"])
 

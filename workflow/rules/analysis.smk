@@ -78,7 +78,7 @@ rule explain:
         f"{BENCHMARKS}/explain.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 2
     resources:
         mem_mb=4000,
         runtime=120,

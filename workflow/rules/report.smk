@@ -41,7 +41,7 @@ rule figures:
         f"{BENCHMARKS}/figures.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 2
     resources:
         mem_mb=4000,
         runtime=60,

@@ -1,11 +1,14 @@
 """Gains with their uncertainty, what goes with them, and which sources to choose."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from adapter import logged
 
 snakemake: Any  # what Snakemake hands to the script
+
+os.environ["OMP_NUM_THREADS"] = "1"  # its threads are worker processes
 
 with logged(snakemake.log[0]):
     from analysis.study import analyse_statistics
@@ -14,4 +17,5 @@ with logged(snakemake.log[0]):
         Path(snakemake.input.similarity).parent,
         **snakemake.params.analysis,
         suite=Path(snakemake.input.suite),
+        workers=snakemake.threads,
     )

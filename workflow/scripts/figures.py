@@ -10,4 +10,8 @@ snakemake: Any  # what Snakemake hands to the script
 with logged(snakemake.log[0]):
     from analysis.study import draw_figures
 
-    draw_figures(Path(snakemake.output.captions).parent.parent, suite=Path(snakemake.input.suite))
+    draw_figures(
+        Path(snakemake.output.captions).parent.parent,
+        suite=Path(snakemake.input.suite),
+        workers=snakemake.threads,
+    )

@@ -1,0 +1,28 @@
+"""Independent calls in several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def side_by_side(calls: Sequence[partial[T]], workers: int = 1) -> list[T]:
+    """Results of `calls` in order, made by up to `workers` processes.
+
+    Processes are forked, because a fresh one would import pandas and scipy again for longer than most
+    calls take; with one worker, or on a system that cannot fork, the calls run here.
+    """
+    if workers < 2 or len(calls) < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        return [call() for call in calls]
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(min(workers, len(calls)), mp_context=context) as pool:
+        return list(pool.map(_call, calls))
+
+
+def _call(call: Callable[[], T]) -> T:
+    return call()
