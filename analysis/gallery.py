@@ -33,9 +33,7 @@ class Plate:
 def draw_all(data: Frames, folder: Path, workers: int = 1) -> pd.DataFrame:
     """Save every figure that `data` allows as PNG and SVG into `folder`, in up to `workers`
     processes; returns name, title, caption in the order of the report."""
-    makers = (gain_heatmaps, small_multiples, relation_plot, scatters, forest, similarity_maps,
-              learning_curves, ranking, clustered, graphs)  # fmt: skip
-    drawn = side_by_side([partial(_draw, maker, data, folder) for maker in makers], workers)
+    drawn = side_by_side([partial(_draw, maker, data, folder) for maker in MAKERS], workers)
     rows = [row for rows in drawn for row in rows]
     return pd.DataFrame(rows, columns=["name", "title", "caption"])
 
@@ -359,3 +357,18 @@ def graphs(data: Frames) -> Iterator[Plate]:
             "all established help it gives.",
             figure,
         )
+
+
+# In the order of the report.
+MAKERS: tuple[Callable[[Frames], Iterator[Plate]], ...] = (
+    gain_heatmaps,
+    small_multiples,
+    relation_plot,
+    scatters,
+    forest,
+    similarity_maps,
+    learning_curves,
+    ranking,
+    clustered,
+    graphs,
+)

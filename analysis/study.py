@@ -170,7 +170,7 @@ def explanations(
     out = {"measures": measure_overview(similarity)}
     if len(tables.common_tasks(gains)) < 4:
         return out
-    shared = {"permutations": permutations, "seed": seed}
+    shared: dict[str, Any] = {"permutations": permutations, "seed": seed}
     # p-values are corrected within a gain kind, so each kind is a table of its own.
     calls: list[tuple[str, partial[pd.DataFrame]]] = [
         (

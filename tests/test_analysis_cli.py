@@ -18,7 +18,7 @@ from tests import analysis_view_data as made
 def one_figure(monkeypatch):
     """Only the first kind of figure is drawn: all are in the tests of figures."""
     mpl.use("Agg")
-    monkeypatch.setattr(gallery, "all_plates", gallery.gain_heatmaps)
+    monkeypatch.setattr(gallery, "MAKERS", (gallery.gain_heatmaps,))
 
 
 FEW = ["--permutations", "100", "--bootstrap", "50"]

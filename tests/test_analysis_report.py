@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
     path = made.write_study(tmp_path_factory.mktemp("study"), 5, ("text",))
     study.analyse_statistics(path, permutations=200, bootstrap=100)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gallery, "all_plates", two_figures)
+        patch.setattr(gallery, "MAKERS", (two_figures,))
         study.draw_figures(path)
     write_report(path)
     return path
@@ -96,7 +96,7 @@ def test_no_evidence_is_said(folder):
 
 @pytest.fixture
 def one_figure(monkeypatch):
-    monkeypatch.setattr(gallery, "all_plates", gallery.gain_heatmaps)
+    monkeypatch.setattr(gallery, "MAKERS", (gallery.gain_heatmaps,))
 
 
 def test_names_are_escaped(one_figure, tmp_path):

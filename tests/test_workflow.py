@@ -17,6 +17,7 @@ CELL_COLUMNS = {
     "loss", "n", "status", "selected", "backbone", "config_digest", "code_digest", "version",
 }  # fmt: skip
 TASKS = ["object_golden", "object_rosy", "background_golden", "background_rosy"]
+TRANSFER = ["--", "results/tiny/transfer.parquet"]  # a target: options before it end here
 CELL = "results/tiny/cells/text/object_rosy/background_rosy/seed1.parquet"
 
 
@@ -109,7 +110,7 @@ def test_a_finished_study_has_nothing_to_do_and_a_lost_cell_reruns_its_job_alone
     transfer = (tiny / "results/tiny/transfer.parquet").read_bytes()
     before = pd.read_parquet(tiny / CELL)
     (tiny / CELL).unlink()
-    counts = job_counts(run([*command, "results/tiny/transfer.parquet"]))
+    counts = job_counts(run([*command, *TRANSFER]))
     assert counts == {"cells_1_2": 1, "gather": 1, "total": 2}
     pd.testing.assert_frame_equal(pd.read_parquet(tiny / CELL), before)
     assert (tiny / "results/tiny/transfer.parquet").read_bytes() == transfer
@@ -125,11 +126,7 @@ def test_settings_rerun_what_depends_on_them_and_packing_reruns_nothing(
     (tiny / "other_rate.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     plans = [
         job_counts(
-            run(
-                snakemake(
-                    root, tiny, "--configfile", name, "--dry-run", "results/tiny/transfer.parquet"
-                )
-            )
+            run(snakemake(root, tiny, "--configfile", str(tiny / name), "--dry-run", *TRANSFER))
         )
         for name in ("repacked.yaml", "other_rate.yaml")
     ]
