@@ -1,6 +1,7 @@
 # make study    set up .venv from the lock file, then run the study of CONFIG (default: the built-in testbed)
 # make test     set up, then every check: style, types, workflow lint, tests
 # make report   Snakemake's own HTML report of the study: results/<study>/workflow.html, readable offline
+# make recommend TASK=/data/birds   which of the study's prompts to start a new task (a folder) from
 # make dry-run  what a study would do, without doing it
 # make unlock   after a study was killed hard (power cut, out of memory): release its lock, then make study
 # make clean    remove what studies and checks wrote (not .venv)
@@ -19,16 +20,20 @@ READY := $(VENV)/.installed
 SNAKEMAKE = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/snakemake --cores $(CORES) \
 	--workflow-profile workflow/profiles/default
 STUDY = $(SNAKEMAKE) --configfile $(CONFIG)
+FOLDER = results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))
 
-.PHONY: study test report dry-run unlock clean lock
+.PHONY: study test report recommend dry-run unlock clean lock
 .DEFAULT_GOAL := study
 
 study: $(READY)
 	$(STUDY) $(ARGS)
 
 report: $(READY)
-	$(STUDY) --report $$($(BIN)/python -c \
-	  'import sys, yaml; print("results/" + yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))/workflow.html
+	$(STUDY) --report $(FOLDER)/workflow.html
+
+recommend: $(READY)
+	$(BIN)/python -m mvlpt_core.encode --study $(FOLDER) --task $(TASK) --out $(FOLDER)/new_task.safetensors
+	$(BIN)/python -m analysis recommend --study $(FOLDER) --task $(FOLDER)/new_task.safetensors
 
 dry-run: $(READY)
 	$(STUDY) --dry-run --quiet host reason $(ARGS)

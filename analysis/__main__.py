@@ -73,12 +73,18 @@ def run_recommend(arguments: Sequence[str]) -> str:
                     f"{100 * a:+.1f} to {100 * b:+.1f}" if pd.notna(a) else "unknown"
                     for a, b in zip(shown["low"], shown["high"], strict=True)
                 ],
-                "why": shown["why"],
+                "why": [_main_reasons(why) for why in shown["why"]],
                 "prompt": shown["prompt"],
             }
         )
         lines += [f"{method} (gains in points over scratch)", points.to_string(index=False), ""]
     return "\n".join(lines + found.statements)
+
+
+def _main_reasons(why: str) -> str:
+    """The visual and the label similarity of a source; the table written by --out gives all."""
+    parts = [p for p in why.split(", ") if p.startswith(("visual_cosine", "label_cosine"))]
+    return ", ".join(parts).replace(" of the study's pairs", "") or why
 
 
 def run_tables(arguments: Sequence[str]) -> str:

@@ -166,27 +166,33 @@ def _advice(method: str, best: pd.Series, level: float) -> str:
         gain += f"{100 * best['high']:+.1f})"
     else:
         gain += " (too few study tasks for an interval)"
-    text = f"{method}: start from {best['source']}, expected gain over scratch {gain}."
     if best["expected_gain"] <= 0:
-        text += " No source is expected to help: tune from scratch."
-    elif np.isfinite(best["low"]) and best["low"] < 0:
+        return (
+            f"{method}: tune from scratch, because no source is expected to help; the best, "
+            f"{best['source']}, has an expected gain of {gain}."
+        )
+    text = f"{method}: start from {best['source']}, expected gain over scratch {gain}."
+    if np.isfinite(best["low"]) and best["low"] < 0:
         text += " The interval includes 0: a gain is likely, not certain."
     return text
 
 
 def _unlike(known_range: pd.DataFrame) -> list[str]:
-    statements = []
-    for _, row in known_range[known_range["below"]].iterrows():
-        statements.append(
-            f"By {row['measure']} similarity this task is unlike all tasks of the study: its "
-            f"nearest is {row['nearest']} at {row['similarity']:.3f}, while every study task has a "
-            f"neighbour at {row['study_lowest']:.3f} or nearer."
-        )
-    if len(known_range) and known_range["below"].all():
+    """Whether the task is like anything in the study: one sentence, and what follows from it."""
+    if known_range.empty:
+        return []
+    below = known_range[known_range["below"]]
+    if below.empty:
+        return ["The task lies within the range of tasks that the study knows."]
+    parts = [
+        f"{row['measure']} (nearest {row['nearest']} at {row['similarity']:.2f}, within the study at "
+        f"least {row['study_lowest']:.2f})"
+        for _, row in below.iterrows()
+    ]
+    statements = [f"This task is unlike all tasks of the study by {', '.join(parts)}."]
+    if len(below) == len(known_range):
         statements.append(
             "The expected gains above are extrapolations: the study holds no evidence on tasks "
             "like this one."
         )
-    elif len(known_range) and not known_range["below"].any():
-        statements.append("The task lies within the range of tasks that the study knows.")
     return statements

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from engine_reference import random_clip
-from mvlpt_core import jobs
+from mvlpt_core import encode, jobs
 from mvlpt_core.backbone import load_backbone
 from mvlpt_core.convert import convert_backbone, load_open_clip
 from mvlpt_core.errors import InputError
@@ -339,6 +341,31 @@ def test_an_unreachable_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
         InputError, match=r"the weights could not be fetched .*Failed to resolve host"
     ):
         load_open_clip("ViT-B-16", "openai")
+
+
+def test_a_folder_of_images_is_encoded_like_a_task_of_the_study(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"shots": 2, "seeds": [1], "val_share": 0.0, "max_test": None}
+    (study / "config.yaml").write_text(
+        yaml.safe_dump({**settings, "backbone": {"precision": "fp32"}})
+    )
+    for split in ("train", "test"):
+        for name, colour in (("red_bird", (250, 0, 0)), ("blue_bird", (0, 0, 250))):
+            folder = tmp_path / "Birds 1" / split / name
+            folder.mkdir(parents=True)
+            for i in range(2):
+                Image.new("RGB", (40, 40), colour).save(folder / f"{i}.png")
+    out = tmp_path / "birds.safetensors"
+    command = ["--study", str(study), "--out", str(out), "--device", "cpu", "--task"]
+    assert encode.main([*command, str(tmp_path / "Birds 1")]) == 0
+    tensors = load_file(out)
+    assert tensors["train_features"].shape == (4, 16)
+    with safe_open(out, framework="pt") as file:
+        meta = json.loads(file.metadata()["task"])
+    assert (meta["name"], meta["classnames"]) == ("birds_1", ["blue bird", "red bird"])
+    assert encode.main([*command, str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err == f"error: task folder '{tmp_path}/none' is not there\n"
 
 
 def test_a_converted_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
