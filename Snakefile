@@ -34,6 +34,7 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
+        CELLS,  # named here, so that a lost cell is noticed though the tables are there
         rules.config.output,
         rules.report.output,
 

@@ -107,13 +107,13 @@ def test_a_finished_study_has_nothing_to_do_and_a_lost_cell_reruns_its_job_alone
 ) -> None:
     command = snakemake(root, tiny, "--configfile", str(root / "tests/config/tiny.yaml"))
     assert "Nothing to be done" in run([*command, "--dry-run"])
-    transfer = (tiny / "results/tiny/transfer.parquet").read_bytes()
     before = pd.read_parquet(tiny / CELL)
     (tiny / CELL).unlink()
-    counts = job_counts(run([*command, *TRANSFER]))
-    assert counts == {"cells_1_2": 1, "gather": 1, "total": 2}
+    assert job_counts(run([*command, "--dry-run"]))["cells_1_2"] == 1
+    assert job_counts(run([*command, "--", "cells"])) == {"cells_1_2": 1, "cells": 1, "total": 2}
     pd.testing.assert_frame_equal(pd.read_parquet(tiny / CELL), before)
-    assert (tiny / "results/tiny/transfer.parquet").read_bytes() == transfer
+    # Snakemake compares contents: the same cell again leaves the tables as they are.
+    assert "Nothing to be done" in run([*command, "--dry-run"])
 
 
 def test_settings_rerun_what_depends_on_them_and_packing_reruns_nothing(
