@@ -56,7 +56,6 @@ class Chunk:
 class TextLayout:
     chunks: tuple[Chunk, ...]
     order: Tensor  # [C] where class c stands among all chunks' classes
-    n_tokens: int  # rows of all chunks together
 
 
 _CONTEXT = -1  # a context vector stands here; encoded as _CONTEXT - j
@@ -120,7 +119,7 @@ def text_layout(
     chunks = tuple(_chunk(g, rows, prefix, n_ctx, class_specific, device) for g in groups)
     order = torch.empty(len(rows), dtype=torch.long, device=device)
     order[torch.tensor(by_length, device=device)] = torch.arange(len(rows), device=device)
-    return TextLayout(chunks, order, sum(len(c.tokens) for c in chunks))
+    return TextLayout(chunks, order)
 
 
 def _chunk(
