@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+# Before numpy is imported: processes side by side use the cores better than threads of each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pandas as pd
 
@@ -17,13 +21,17 @@ USAGE = """python -m analysis study DIR
 
 
 def _numbers(parser: argparse.ArgumentParser) -> None:
+    from analysis.parallel import cores
+
     parser.add_argument("--permutations", type=int, default=10_000, help="draws of each test")
     parser.add_argument("--bootstrap", type=int, default=2000, help="draws of each interval")
     parser.add_argument("--seed", type=int, default=0, help="seed of all draws")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes (all cores)")
 
 
 def run_study(arguments: Sequence[str]) -> str:
     from analysis import study
+    from analysis.gallery import draw_figures
     from analysis.report import write_report
 
     parser = argparse.ArgumentParser(
@@ -38,9 +46,9 @@ def run_study(arguments: Sequence[str]) -> str:
         study.measure_similarity(given.folder, given.seed)
     study.analyse_statistics(
         given.folder, given.permutations, given.bootstrap, given.seed, given.group_limit,
-        suite=given.suite,
+        suite=given.suite, workers=given.workers,
     )  # fmt: skip
-    study.draw_figures(given.folder, given.suite)
+    draw_figures(given.folder, given.suite, given.workers)
     return f"report: {write_report(given.folder, given.suite)}"
 
 
@@ -105,7 +113,7 @@ def run_tables(arguments: Sequence[str]) -> str:
     out = given.out or Path("results") / given.tables[0].stem
     report = analyse_tables(
         given.tables, out, given.similarity, given.gain, given.permutations, given.bootstrap,
-        given.seed,
+        given.seed, given.workers,
     )  # fmt: skip
     return f"report: {report}"
 

@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import panels
-from analysis.figures import pretty, signed
+from analysis.curves import curve_frame, nearest_sources, reached
 from analysis.frames import Frames
-from analysis.gallery import nearest_sources
-from analysis.measures import MEASURES
-from analysis.selection import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM
+from analysis.vocabulary import (
+    BEST_AVERAGE,
+    MEASURES,
+    MODEL_TARGET,
+    MODEL_TASK,
+    RANDOM,
+    pretty,
+    signed,
+)
 
 ALPHA = 0.05
 Row = Mapping[str, Any]
@@ -289,8 +294,8 @@ def _choice(data: Frames, method: str) -> list[str]:
 def _speed(data: Frames, method: str) -> list[str]:
     if data.curves.empty or not (data.curves["method"] == method).any():
         return []
-    frame = panels.curve_frame(data.curves, method, nearest_sources(data, method), bootstrap=10)
-    table = panels.reached(frame)
+    frame = curve_frame(data.curves, method, nearest_sources(data, method), bootstrap=10)
+    table = reached(frame)
     table = table[table["start"] != "scratch"].dropna(subset=["share"])
     last = frame["step"].max() if len(frame) else 0
     table = table[table["share"] < 1]

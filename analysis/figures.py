@@ -24,7 +24,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 POSITIVE, NEGATIVE, MUTED = "#2166AC", "#B2182B", "#666666"
 DIVERGING, SEQUENTIAL = "RdBu", "cividis"
-MINUS = "\N{MINUS SIGN}"
 GAIN_LABELS = {
     "gain": "transfer gain (points)",
     "relative_error_reduction": "relative error reduction (%)",
@@ -97,17 +96,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
     plt.close(figure)
     return [png, svg]
-
-
-def signed(value: float, digits: int = 1) -> str:
-    """A number with a typographic minus; -0.0 becomes 0.0."""
-    text = f"{value:.{digits}f}"
-    return f"{0:.{digits}f}" if float(text) == 0 else text.replace("-", MINUS)
-
-
-def pretty(name: str) -> str:
-    """A measure's or ranker's name for readers: `visual_cosine` -> `visual cosine`."""
-    return name.replace("_", " ")
 
 
 def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -17,9 +17,11 @@ import pandas as pd
 
 from analysis import tables
 from analysis.errors import InputError
+from analysis.gallery import draw_figures
 from analysis.grouping import profile_clusters
+from analysis.parallel import side_by_side
 from analysis.report import write_report
-from analysis.study import choices, draw_figures, explanations, write_tables
+from analysis.study import choices, explanations, joined, write_tables
 
 GAINS: dict[str, dict[str, Any]] = {
     "gain": {"score_name": "gain", "unit": "points", "scale": 100.0},
@@ -42,13 +44,14 @@ def analyse_tables(
     permutations: int = 10_000,
     bootstrap: int = 2000,
     seed: int = 0,
+    workers: int = 1,
 ) -> Path:
     """Analyse one table, or several beside each other, into the folder `out`; returns the report.
 
     `similarity`: a tidy source, target, measure, value table, or a source, target table with one
     column a measure (higher = more alike); it may be the table itself. `gain`: `auto` or one of
-    `GAINS`. Sources named as in `BASELINES` are left out. Writes tables/, figures/,
-    correlations.csv and report.html.
+    `GAINS`; `workers`: processes used. Sources named as in `BASELINES` are left out. Writes
+    tables/, figures/, correlations.csv and report.html.
     """
     loaded = [_read(path) for path in paths]
     names = _short([path.stem for path in paths])
@@ -75,18 +78,19 @@ def analyse_tables(
     else:
         (out / "similarity.parquet").unlink(missing_ok=True)
     order = tables.task_order(gains)
+    calls = choices(gains, alike, order, None, bootstrap, seed, grouped=False)
+    if len(alike):
+        calls = explanations(gains, alike, ("gain",), permutations, bootstrap, seed) + calls
     made_tables: dict[str, pd.DataFrame] = {
         "gains": gains,
         "clusters": cluster_table(gains),
-        **choices(gains, alike, order, None, bootstrap, seed, grouped=False),
+        **joined(side_by_side(calls, workers)),
     }
-    if len(alike):
-        made_tables |= explanations(gains, alike, ("gain",), permutations, bootstrap, seed)
     if len(set(gains["method"])) > 1:
         made_tables["agreement"] = agreement(gains, bootstrap, seed)
     about = {**GAINS[kind], "foreign": True, "left_out": dropped}
     write_tables(out, made_tables, order, about)
-    draw_figures(out)
+    draw_figures(out, workers=workers)
     return write_report(out)
 
 

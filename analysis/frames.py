@@ -1,17 +1,36 @@
-"""What figures and report are made of: the tables of one study, as frames."""
+"""What figures and report are made of: the tables of one study's folder, as frames."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
+import pyarrow.parquet as pq
+import yaml
+from scipy.special import ndtri, stdtrit
 
-from analysis.tables import square
+from analysis import tables
+from analysis.errors import InputError
+from analysis.vocabulary import MAIN_MEASURES
 
-MAIN_MEASURES = ("visual_cosine", "label_cosine")
+# Tables read back for figures and report: field of `Frames` -> name of the file in tables/.
+TABLES = {
+    "gains": "gains", "partial": "partial", "quality": "ranking", "groups": "groups",
+    "givers": "givers", "agreement": "agreement", "relations": "relations",
+    "effects": "effects", "diagonal": "diagonal",
+}  # fmt: skip
+OURS: dict[str, Any] = {
+    "score_name": "transfer gain",
+    "unit": "points",
+    "scale": 100.0,
+    "foreign": False,
+    "left_out": [],
+}
 
 
 @dataclass(frozen=True)
@@ -77,5 +96,89 @@ def standard_errors(gains: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:
         return np.full((len(tasks), len(tasks)), np.nan)
     freedom = gains.get("n_seeds", pd.Series(1, gains.index)).to_numpy(float) - 1
     over_seeds = gains.get("interval", pd.Series("", gains.index)).to_numpy() == "seeds"
-    factor = np.where(over_seeds, t.ppf(0.975, np.maximum(freedom, 1)), norm.ppf(0.975))
-    return square(gains.assign(se=(gains["high"] - gains["low"]) / (2 * factor)), "se", tasks)
+    factor = np.where(over_seeds, stdtrit(np.maximum(freedom, 1), 0.975), ndtri(0.975))
+    return tables.square(
+        gains.assign(se=(gains["high"] - gains["low"]) / (2 * factor)), "se", tasks
+    )
+
+
+def similarity_frame(
+    similarity: pd.DataFrame, measure: str, method: str | None = None
+) -> pd.DataFrame:
+    """source, target, value, diagonal of one measure (of one method, for prompt similarities).
+    Errors: a measure that the table does not have."""
+    frame = similarity[similarity["measure"] == measure]
+    if "method" in frame.columns:
+        frame = frame[frame["method"].isna() | (frame["method"] == method)]
+    if frame.empty:
+        raise InputError(
+            f"no similarity {measure!r}; there are {sorted(set(similarity['measure']))}"
+        )
+    out = frame[["source", "target", "value"]].reset_index(drop=True)
+    return out.assign(diagonal=out["source"] == out["target"])
+
+
+def read_config(study_dir: Path) -> dict[str, Any]:
+    """The resolved configuration of the study; empty when there is none."""
+    path = Path(study_dir) / "config.yaml"
+    if not path.exists():
+        return {}
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({tables.first_line(error)})") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: expected a mapping of settings")
+    return config
+
+
+def read_suite(study_dir: Path, suite: Path | None = None) -> pd.DataFrame:
+    """The suite's table: `suite`, else suite.tsv in the folder, else the file that the study's
+    configuration names (relative to here or to the checkout); empty when there is none."""
+    named = read_config(study_dir).get("suite")
+    places = [suite] if suite else [Path(study_dir) / "suite.tsv"]
+    if named and not suite:
+        places += [Path(named), Path(__file__).parent.parent / named]
+    for path in places:
+        if path is not None and (suite or path.exists()):
+            frame = tables.read_frame(path)
+            if "task" not in frame.columns:
+                raise InputError(f"{path}: column 'task' is missing")
+            return frame
+    return pd.DataFrame()
+
+
+def read_optional(path: Path) -> pd.DataFrame:
+    """A table, or an empty frame where there is none or it has no rows."""
+    if not path.exists():
+        return pd.DataFrame()
+    if path.suffix == ".parquet" and pq.read_metadata(path).num_rows == 0:
+        return pd.DataFrame()
+    return tables.read_frame(path)
+
+
+def load_frames(study_dir: Path, suite: Path | None = None) -> Frames:
+    """What the statistics stage wrote, for figures and report; a missing table is empty.
+    Errors: the folder has no statistics yet."""
+    study_dir = Path(study_dir)
+    about_path = study_dir / "tables" / "about.json"
+    if not about_path.exists():
+        raise InputError(
+            f"{study_dir}: no analysed tables (tables/about.json): run the statistics stage first"
+        )
+    about = json.loads(about_path.read_text(encoding="utf-8"))
+    rows = read_suite(study_dir, suite)
+    if not {"family", "style"} <= set(rows.columns):
+        rows = pd.DataFrame()
+    values: dict[str, Any] = {
+        name: read_optional(study_dir / "tables" / f"{file}.csv") for name, file in TABLES.items()
+    }
+    return Frames(
+        order=tuple(about["order"]),
+        similarity=read_optional(study_dir / "similarity.parquet"),
+        correlations=read_optional(study_dir / "correlations.parquet"),
+        curves=read_optional(study_dir / "curves.parquet"),
+        suite=rows,
+        **values,
+        **{key: about[key] for key in OURS},
+    )

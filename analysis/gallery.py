@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import figures, heatmaps, panels, plots
-from analysis.frames import Frames, standard_errors
+from analysis import figures, heatmaps, panels, plots, tables
+from analysis.curves import curve_frame, nearest_sources
+from analysis.frames import Frames, load_frames, similarity_frame, standard_errors
 from analysis.grouping import cluster, symmetrise, transfer_graph
 from analysis.parallel import side_by_side
-from analysis.selection import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM
-from analysis.tables import common_tasks, square
+from analysis.vocabulary import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM, pretty
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,15 @@ class Plate:
     title: str
     caption: str
     figure: Figure
+
+
+def draw_figures(study_dir: Path, suite: Path | None = None, workers: int = 1) -> list[str]:
+    """Stage: tables -> figures/*.png, *.svg and figures/captions.csv; returns the names."""
+    study_dir = Path(study_dir)
+    data = load_frames(study_dir, suite)
+    drawn = draw_all(data, study_dir / "figures", workers)
+    tables.write_frame(drawn, study_dir / "figures" / "captions.csv")
+    return list(drawn["name"])
 
 
 def draw_all(data: Frames, folder: Path, workers: int = 1) -> pd.DataFrame:
@@ -156,7 +165,7 @@ def scatters(data: Frames) -> Iterator[Plate]:
             if len(methods) > 1:
                 ax.set_title(method, loc="left")
             ax.set_title(plots.correlation_note(frame), loc="right", fontsize=8, weight="normal")
-            ax.set_xlabel(f"{figures.pretty(measure)} similarity")
+            ax.set_xlabel(f"{pretty(measure)} similarity")
             drawn.append(frame)
         axes[0][0].set_ylabel(data.axis_name)
         if data.planted is not None:
@@ -168,7 +177,7 @@ def scatters(data: Frames) -> Iterator[Plate]:
             plots.label_points(ax, frame)
         yield Plate(
             f"scatter_{measure}",
-            f"Gain against {figures.pretty(measure)} similarity",
+            f"Gain against {pretty(measure)} similarity",
             "Each point is a pair of tasks; the line is the least-squares fit, its band a 95% "
             "interval over resampled tasks, and the pairs furthest from the line are named.",
             figure,
@@ -207,30 +216,17 @@ def forest(data: Frames) -> Iterator[Plate]:
 
 def similarity_maps(data: Frames) -> Iterator[Plate]:
     for measure in data.measures:
-        frame = heatmaps.similarity_frame(data.similarity, measure, data.methods[0])
+        frame = similarity_frame(data.similarity, measure, data.methods[0])
         shape = frame["source"].nunique(), frame["target"].nunique()
         figure, axes = figures.new_figure(4.0 + _side(shape[1]), 2.3 + _side(shape[0]))
         heatmaps.draw_similarity(axes[0][0], frame, data.order)
         yield Plate(
             f"similarity_{measure}",
-            f"Similarity: {figures.pretty(measure)}",
-            f"{figures.pretty(measure).capitalize()} similarity of every pair of tasks, in the "
+            f"Similarity: {pretty(measure)}",
+            f"{pretty(measure).capitalize()} similarity of every pair of tasks, in the "
             "same order as the gains.",
             figure,
         )
-
-
-def nearest_sources(data: Frames, method: str) -> dict[str, pd.DataFrame]:
-    """For each main measure the source (columns target, source) that it ranks first for a target,
-    chosen without any gain."""
-    nearest = {}
-    for measure in data.measures:
-        frame = heatmaps.similarity_frame(data.similarity, measure, method)
-        frame = frame[~frame["diagonal"] & frame["source"].isin(data.gains["source"])]
-        frame = frame.dropna(subset=["value"])
-        first = frame.loc[frame.groupby("target")["value"].idxmax(), ["target", "source"]]
-        nearest[f"nearest by {figures.pretty(measure)}"] = first
-    return nearest
 
 
 def learning_curves(data: Frames) -> Iterator[Plate]:
@@ -240,7 +236,7 @@ def learning_curves(data: Frames) -> Iterator[Plate]:
     figure, axes = figures.new_figure(0.9 + 2.9 * len(methods), 3.3, 1, len(methods))
     labels: dict[str, Any] = {}
     for ax, method in zip(axes[0], methods, strict=True):
-        frame = panels.curve_frame(data.curves, method, nearest_sources(data, method))
+        frame = curve_frame(data.curves, method, nearest_sources(data, method))
         panels.draw_curves(ax, frame)
         ax.set_title(method, loc="left")
         labels.update(dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True)))
@@ -297,14 +293,15 @@ def ranking(data: Frames) -> Iterator[Plate]:
 
 
 def clustered(data: Frames) -> Iterator[Plate]:
-    tasks = common_tasks(data.gains, data.order)
+    tasks = tables.common_tasks(data.gains, data.order)
     if len(tasks) < 3:
         return
     for method in data.methods:
         frame = heatmaps.gain_frame(data.gains, method, data.order, scale=data.scale)
         chosen = data.gains[data.gains["method"] == method]
         points = symmetrise(
-            data.scale * square(chosen, "gain", tasks), data.scale * standard_errors(chosen, tasks)
+            data.scale * tables.square(chosen, "gain", tasks),
+            data.scale * standard_errors(chosen, tasks),
         )
         if not np.isfinite(points).any():
             continue

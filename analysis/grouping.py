@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage, optimal_leaf_ordering
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.spatial.distance import squareform
 
 from analysis.errors import InputError
@@ -28,7 +28,7 @@ from analysis.errors import InputError
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 Objective = Literal["sum", "mean"]
-MAX_CANDIDATES = 25_000  # candidate groups up to which the optimum is computed exactly
+MAX_CANDIDATES = 200_000  # candidate groups up to which the optimum is computed exactly
 
 
 def shrink(gain: Array, se: Array | None) -> Array:
@@ -127,34 +127,48 @@ def _worth(pairs: Array, size: Array, objective: Objective) -> Array:
     return pairs if objective == "sum" else pairs / np.maximum(size - 1, 1)
 
 
-def _exact(both: Array, limit: int, objective: Objective) -> Labels | None:
+def _exact(both: Array, limit: int, objective: Objective, known: float) -> Labels | None:
     """Set partitioning by integer programming over all groups of at most `limit` tasks that are
-    worth more than nothing (any other may be dissolved without loss)."""
+    worth more than nothing (any other may be dissolved without loss).
+
+    `known` is the worth of some partition. A group whose reduced cost in the linear relaxation is
+    above the gap between `known` and the relaxation's optimum is in no better partition, so the
+    integer program is left with few of the groups (reduced-cost fixing: Wolsey 1998, Integer Programming).
+    """
     n = len(both)
-    groups: list[tuple[int, ...]] = [(i,) for i in range(n)]
+    members: list[NDArray[np.intp]] = [np.arange(n)[:, None]]
     worth = [np.zeros(n)]
     for size in range(2, limit + 1):
         index = np.array(list(combinations(range(n), size)))
         pairs = sum(both[index[:, a], index[:, b]] for a, b in combinations(range(size), 2))
         value = _worth(np.asarray(pairs), np.array(float(size)), objective)
-        groups += [tuple(row) for row in index[value > 0].tolist()]
+        members.append(index[value > 0])
         worth.append(value[value > 0])
-    cover = np.zeros((n, len(groups)))
-    for column, group in enumerate(groups):
-        cover[list(group), column] = 1
     value = np.concatenate(worth)
+    cover = np.zeros((n, len(value)))
+    column = 0
+    for index in members:
+        cover[index, np.arange(column, column + len(index))[:, None]] = 1
+        column += len(index)
     unit = np.abs(value).max() or 1.0
     # A tiny price a group settles ties in favour of fewer, larger groups.
+    price = 1e-9
+    cost = price - value / unit
+    relaxed = linprog(cost, A_eq=cover, b_eq=np.ones(n), bounds=(0, None), method="highs")
+    if relaxed.status != 0:
+        return None
+    gap = (n * price - known / unit) - relaxed.fun
+    kept = cost - relaxed.eqlin.marginals @ cover <= gap + 1e-7
     found = milp(
-        -value / unit + 1e-9,
-        constraints=LinearConstraint(cover, 1, 1),
-        integrality=np.ones(len(groups)),
+        cost[kept],
+        constraints=LinearConstraint(cover[:, kept], 1, 1),
+        integrality=np.ones(kept.sum()),
         bounds=Bounds(0, 1),
         options={"time_limit": 20.0, "mip_rel_gap": 0.0},
     )
     if found.status != 0:
         return None
-    return np.asarray(cover[:, found.x > 0.5].argmax(1), dtype=np.intp)
+    return np.asarray(cover[:, kept][:, found.x > 0.5].argmax(1), dtype=np.intp)
 
 
 def _search(both: Array, limit: int, objective: Objective, labels: Labels) -> tuple[float, Labels]:
@@ -201,7 +215,7 @@ def best_groups(
 
     `gain` [n, n], source by target, NaN counts as 0. Returns labels [n], numbered by first
     appearance. Exact (integer program over all groups) up to `MAX_CANDIDATES` candidate groups,
-    about 20 tasks in groups of 5; beyond, or with `exact=False`, the best local optimum from all
+    about 30 tasks in groups of 5; beyond, or with `exact=False`, the best local optimum from all
     tasks alone, from `start`, and from `restarts` random partitions drawn with `seed`.
     Errors: a limit below 2.
     """
@@ -211,15 +225,15 @@ def best_groups(
     limit = min(limit, n)
     off = np.where(np.isfinite(gain) & ~np.eye(n, dtype=bool), gain, 0.0)
     both = off + off.T
-    if exact and sum(comb(n, size) for size in range(1, limit + 1)) <= MAX_CANDIDATES:
-        labels = _exact(both, limit, objective)
-        if labels is not None:
-            return _renumber(labels)
     rng = np.random.default_rng(seed)
     starts = [np.arange(n)] + ([] if start is None else [_renumber(start)])
     starts += [rng.permutation(n) // limit for _ in range(restarts)]
     found = [_search(both, limit, objective, labels) for labels in starts]
-    return _renumber(max(found, key=lambda pair: pair[0])[1])
+    worth, labels = max(found, key=lambda pair: pair[0])
+    if exact and sum(comb(n, size) for size in range(1, limit + 1)) <= MAX_CANDIDATES:
+        best = _exact(both, limit, objective, worth)
+        labels = labels if best is None else best
+    return _renumber(labels)
 
 
 def _renumber(labels: Labels) -> Labels:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import dendrogram
 
 from analysis.errors import InputError
-from analysis.figures import DIVERGING, MINUS, MUTED, SEQUENTIAL, signed
+from analysis.figures import DIVERGING, MUTED, SEQUENTIAL
 from analysis.tables import pivot
+from analysis.vocabulary import MINUS, signed
 
 Array = NDArray[np.float64]
 
@@ -195,22 +196,6 @@ def draw_clustered(
     tree_ax.spines["left"].set_visible(False)
     tree_ax.tick_params(axis="y", length=0)
     return tree_ax, map_ax
-
-
-def similarity_frame(
-    similarity: pd.DataFrame, measure: str, method: str | None = None
-) -> pd.DataFrame:
-    """source, target, value, diagonal of one measure (of one method, for prompt similarities).
-    Errors: a measure that the table does not have."""
-    frame = similarity[similarity["measure"] == measure]
-    if "method" in frame.columns:
-        frame = frame[frame["method"].isna() | (frame["method"] == method)]
-    if frame.empty:
-        raise InputError(
-            f"no similarity {measure!r}; there are {sorted(set(similarity['measure']))}"
-        )
-    out = frame[["source", "target", "value"]].reset_index(drop=True)
-    return out.assign(diagonal=out["source"] == out["target"])
 
 
 def draw_similarity(ax: Axes, frame: pd.DataFrame, order: Sequence[str]) -> Axes:

@@ -5,19 +5,16 @@ permutations of 20 tasks. `permuted_scores` needs about a tenth of that. Shapes 
 `analysis.correlate`.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from analysis.correlate import cell_index, cells, is_constant, orient, p_value
 from analysis.tables import off_diagonal
 
-# Permutations handled at once, and pairs of cells compared at once: 128 KB of small integers.
-BLOCK = 128
-CHUNK = 1024
-WORKERS = 2
+# Permutations handled at once, and pairs of cells compared at once: signs that int8 can add up.
+BLOCK = 512
+CHUNK = 127
 
 
 @dataclass(frozen=True)
@@ -122,12 +119,12 @@ def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def compared(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Sum over pairs of sign(values[high] - values[low]), for each column of `values` [n, b]."""
     values = np.ascontiguousarray(values)
-    total = np.zeros(values.shape[1])
+    total = np.zeros(values.shape[1], np.int32)
     for start in range(0, len(low), CHUNK):
         a, z = values[low[start : start + CHUNK]], values[high[start : start + CHUNK]]
         signs = (z > a).view(np.int8) - (z < a).view(np.int8)
-        total += signs.sum(0, dtype=np.int32)
-    return total
+        total += signs.sum(0, dtype=np.int8)
+    return total.astype(float)
 
 
 def column_signs(matrix: np.ndarray, scope: str) -> np.ndarray:
@@ -168,10 +165,9 @@ def kendall_p(
             if constant(matrix):
                 continue
             side = prepare(matrix, forward)
-            partners = {k: o for k, o in enumerate(others) if o is not None and wanted[m, k]}
-            with ThreadPoolExecutor(WORKERS) as pool:  # numpy's loops leave the interpreter free
-                scores = pool.map(partial(permuted_scores, side), partners.values())
-                for k, score in zip(partners, scores, strict=True):
+            for k, other in enumerate(others):
+                if other is not None and wanted[m, k]:
+                    score = permuted_scores(side, other)
                     p[m, k] = p_value(score[:1], score[1:, None])[0]
         return p
     n_tasks = x.shape[1]
@@ -205,7 +201,8 @@ def pairs_in_columns(n_tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) -> np.ndarray:
     """Tau-b [B] with tasks resampled `counts` [B, T] times, as `correlate.bootstrap_values`.
 
-    Pairs of cells weigh the product of their weights: quadratic forms, O(B n^2) for `pooled`.
+    Pairs of cells weigh the product of their weights: quadratic forms, O(B n^2) for `pooled`,
+    O(B T^3) for the others.
     """
     x, y = orient(x, scope), orient(y, scope)
     both = ~(np.isnan(x) | np.isnan(y))
@@ -213,28 +210,35 @@ def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) 
         rows, columns = np.nonzero(both)
         weight = (counts[:, rows] * counts[:, columns]).astype(np.float32)
         return weighted_tau(x[both], y[both], weight)
-    total = np.zeros(len(counts))
-    used = np.zeros(len(counts))
-    for t in range(len(x)):
-        rows = np.flatnonzero(both[:, t])
-        tau = weighted_tau(x[rows, t], y[rows, t], counts[:, rows].astype(np.float32))
-        defined = ~np.isnan(tau)
-        total += np.where(defined, counts[:, t] * np.nan_to_num(tau), 0)
-        used += np.where(defined, counts[:, t], 0)
-    return np.divide(total, used, out=np.full(len(used), np.nan), where=used > 0)
+    # [T, T, T]: column t, then the signs of its pairs of cells (i, j); 0 where one is undefined.
+    signs = [np.nan_to_num(np.sign(v[:, :, None] - v[:, None, :])) for v in (x.T, y.T)]
+    pairs = both.T[:, :, None] & both.T[:, None, :]
+    forms = np.stack([signs[0] * signs[1], np.abs(signs[0]) * pairs, np.abs(signs[1]) * pairs])
+    weight = counts.astype(np.float32)
+    score, *untied = np.einsum("ktbj,bj->kbt", weight @ forms.astype(np.float32), weight)  # [B, T]
+    scale = np.sqrt(untied[0].astype(float) * untied[1])
+    used = np.where(scale > 0, counts, 0.0)
+    total = (used * np.divide(score, scale, out=np.zeros(scale.shape), where=scale > 0)).sum(1)
+    drawn = used.sum(1)
+    return np.divide(total, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
 
 
 def weighted_tau(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Tau-b [B] of vectors [n] under weights [B, n]; NaN where a side has no untied pair."""
     signs = [np.sign(v[:, None] - v).astype(np.float32) for v in (x, y)]
     score = np.einsum("bn,bn->b", weight @ (signs[0] * signs[1]), weight).astype(float)
-    scale = np.sqrt(untied(x, weight) * untied(y, weight))
+    scale = np.sqrt(untied_weight(x, weight) * untied_weight(y, weight))
     return np.divide(score, scale, out=np.full(len(score), np.nan), where=scale > 0)
 
 
-def untied(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def untied_weight(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weight [B] of the ordered pairs of cells with different values: all less the tied ones."""
+    total = weight.sum(1, dtype=float) ** 2
     order = np.argsort(values, kind="stable")
     first = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)
-    groups = np.add.reduceat(weight[:, order].astype(float), first, axis=1)
-    return np.maximum(groups.sum(1) ** 2 - (groups**2).sum(1), 0)
+    if len(first) == len(values):
+        tied = np.einsum("bn,bn->b", weight, weight).astype(float)
+    else:
+        groups = np.add.reduceat(weight[:, order], first, axis=1)
+        tied = np.einsum("bn,bn->b", groups, groups).astype(float)
+    return np.maximum(total - tied, 0)

@@ -1,56 +1,13 @@
 """Similarities of two tasks from class names, mean features, centroids and prompts.
 
-Every function is pure and returns a float; higher means more alike. `MEASURES` lists all that
-`analysis.similarity` puts in its table. Shapes: N images, D feature size, C classes, L prompt
-layers, V context vectors a layer, W their width.
+Every function is pure and returns a float; higher means more alike. Shapes: N images, D feature
+size, C classes, L prompt layers, V context vectors a layer, W their width.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One column of the similarity table; `low` and `high` bound its values."""
-
-    name: str
-    kind: str
-    symmetric: bool
-    low: float
-    high: float
-    description: str
-
-
-MEASURES = {
-    m.name: m
-    for m in (
-        Measure("visual_cosine", "visual", True, -1, 1, "cosine of mean image features"),
-        Measure("visual_mmd", "visual", True, -2, np.inf,
-                "minus the unbiased squared maximum mean discrepancy of image features"),
-        Measure("visual_centroids", "visual", True, -1, 1,
-                "mean cosine of class centroids under the best one-to-one assignment"),
-        Measure("label_cosine", "label", True, -1, 1, "cosine of mean class-name features"),
-        Measure("label_match", "label", True, -1, 1,
-                "mean cosine of class names under the best one-to-one assignment"),
-        Measure("label_shared", "label", True, 0, 1,
-                "share of class names in common (intersection over union)"),
-        Measure("joint_otdd", "joint", True, -np.inf, 0,
-                "minus the optimal transport distance of images with their classes"),
-        Measure("leep", "transferability", False, -np.inf, 0,
-                "LEEP of the source's zero-shot classifier on the target's labels"),
-        Measure("logme", "transferability", False, -np.inf, np.inf,
-                "LogME of the source's zero-shot logits on the target's labels"),
-        Measure("h_score", "transferability", False, 0, np.inf,
-                "H-score of the source's zero-shot logits on the target's labels"),
-        Measure("prompt_cosine_concat", "prompt", True, -1, 1,
-                "cosine of source prompts, all context vectors in a row"),
-        Measure("prompt_cosine_tokens", "prompt", True, -1, 1,
-                "mean cosine of all pairs of context vectors of two source prompts"),
-    )
-}  # fmt: skip
 
 
 def cosine(x: np.ndarray, y: np.ndarray) -> float:

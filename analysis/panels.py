@@ -1,8 +1,8 @@
-"""Learning curves, gains by relation, and the transfer graph."""
+"""Panels of learning curves, gains by relation, and the transfer graph."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import networkx as nx
@@ -18,71 +18,8 @@ RELATION_LABELS = {"self": "own prompt", "family": "same family", "style": "same
                    "neither": "neither"}  # fmt: skip
 
 
-def curve_frame(
-    curves: pd.DataFrame,
-    method: str,
-    nearest: Mapping[str, pd.DataFrame] | None = None,
-    bootstrap: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Mean test score by step, in points from the target's final scratch score: start, step,
-    points, low, high.
-
-    `curves`: method, source ("scratch" too), target, seed, step, score. `nearest`: name of a
-    choice of sources -> target, source. Starts: "scratch", "all sources" and these names. Own
-    prompts are left out; cells without a final score are too.
-    Intervals by a bootstrap over targets.
-    """
-    frame = curves[(curves["method"] == method) & (curves["source"] != curves["target"])]
-    last = frame["step"].max()
-    final = frame[frame["step"] == last].dropna(subset=["score"])
-    frame = frame.merge(final[["source", "target", "seed"]], on=["source", "target", "seed"])
-    base = final[final["source"] == "scratch"][["target", "seed", "score"]]
-    frame = frame.merge(base.rename(columns={"score": "base"}), on=["target", "seed"])
-    frame = frame.dropna(subset=["score"])
-    frame["points"] = 100 * (frame["score"] - frame["base"])
-    scratch = frame["source"] == "scratch"
-    parts = {"scratch": frame[scratch], "all sources": frame[~scratch]}
-    for name, chosen in (nearest or {}).items():
-        parts[name] = frame.merge(chosen[["source", "target"]])
-    rng = np.random.default_rng(seed)
-    rows = []
-    for start, part in parts.items():
-        if part.empty:
-            continue
-        wide = part.pivot_table(index="target", columns="step", values="points").dropna(axis=1)
-        values = wide.to_numpy(float)
-        draws = values[rng.integers(len(values), size=(bootstrap, len(values)))].mean(1)
-        low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-        if len(values) < 3:
-            low, high = np.full((2, values.shape[1]), np.nan)
-        rows.append(
-            pd.DataFrame({"start": start, "step": wide.columns.to_numpy(),
-                          "points": values.mean(0), "low": low, "high": high})
-        )  # fmt: skip
-    columns = ["start", "step", "points", "low", "high"]
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
-
-
-def reached(frame: pd.DataFrame) -> pd.DataFrame:
-    """Step at which each start of a `curve_frame` first reaches the final scratch score (linear
-    between evaluations): start, step, share (of the budget); NaN when it never does."""
-    rows = []
-    for start, part in frame.groupby("start", sort=False):
-        steps, points = part["step"].to_numpy(float), part["points"].to_numpy(float)
-        above = np.flatnonzero(points >= -1e-9)
-        step = np.nan
-        if len(above):
-            i = int(above[0])
-            step = steps[i]
-            if i and points[i] > points[i - 1]:
-                step -= (steps[i] - steps[i - 1]) * points[i] / (points[i] - points[i - 1])
-        rows.append((start, step, step / steps.max() if steps.max() > 0 else np.nan))
-    return pd.DataFrame(rows, columns=["start", "step", "share"])
-
-
 def draw_curves(ax: Axes, frame: pd.DataFrame) -> Axes:
-    """Draw a `curve_frame`; the zero line is what tuning from scratch ends at."""
+    """Draw a `curves.curve_frame`; the zero line is what tuning from scratch ends at."""
     ax.axhline(0, color="black", lw=0.6)
     shown = looks([str(name) for name in frame["start"].unique() if name != "scratch"])
     shown["scratch"] = ("#555555", "X")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -22,6 +23,11 @@ def side_by_side(calls: Sequence[partial[T]], workers: int = 1) -> list[T]:
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(min(workers, len(calls)), mp_context=context) as pool:
         return list(pool.map(_call, calls))
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _call(call: Callable[[], T]) -> T:

@@ -11,9 +11,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from analysis.figures import COLOURS, MINUS, MUTED, looks, pretty, signed
-from analysis.heatmaps import similarity_frame
+from analysis.figures import COLOURS, MUTED, looks
+from analysis.frames import similarity_frame
 from analysis.selection import QUALITY
+from analysis.vocabulary import MINUS, pretty, signed
 
 Array = NDArray[np.float64]
 IN_POINTS = ("regret1", "regret3", "regret5", "gain1")  # qualities in the units of gains

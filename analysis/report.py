@@ -15,8 +15,7 @@ import pandas as pd
 
 from analysis import answers, tables
 from analysis.errors import InputError
-from analysis.frames import Frames
-from analysis.study import load_frames, read_config
+from analysis.frames import Frames, load_frames, read_config
 
 ABOUT = {
     "gains": "gain of every pair with intervals, p and q",

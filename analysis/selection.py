@@ -20,10 +20,9 @@ from scipy.stats import weightedtau
 
 from analysis.errors import InputError
 from analysis.model import Grid, leave_one_out
+from analysis.vocabulary import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM
 
 Array = NDArray[np.float64]
-RANDOM, BEST_AVERAGE = "random source", "best average source"
-MODEL_TARGET, MODEL_TASK = "model, target left out", "model, task left out"
 # metric -> (label, whether higher is better)
 QUALITY = {
     "ndcg": ("NDCG", True),

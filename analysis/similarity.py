@@ -1,7 +1,7 @@
 """Similarity of all pairs of tasks, as one tidy table.
 
 Columns: source, target, measure, value, method (null but for prompt measures). Higher is more
-alike: distances enter with a minus. `analysis.measures.MEASURES` describes every measure.
+alike: distances enter with a minus. `analysis.vocabulary.MEASURES` describes every measure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +14,9 @@ import pandas as pd
 from analysis import correlate, measures, transferability, transport
 from analysis.errors import InputError
 from analysis.explain import similarity_matrices
-from analysis.measures import MEASURES
 from analysis.tables import owner, task_order
 from analysis.taskfiles import SourcePrompt, TaskFeatures, read_features, read_prompt
+from analysis.vocabulary import MEASURES
 
 SIMILARITY_COLUMNS = ["source", "target", "measure", "value", "method"]
 # Images of a task that enter costs quadratic or cubic in their number; drawn with the seed.

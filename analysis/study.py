@@ -1,31 +1,28 @@
-"""The analysis of one study's folder, stage by stage: similarities, statistics, figures.
+"""The analysis of one study's folder, stage by stage: similarities, statistics, recommendation.
 
 Every stage reads files below `results/<study>/` and writes files below it, so that a workflow can
-run each alone; `analysis.report.write_report` is the last. Reads transfer.parquet and, where
-present, outcomes.parquet, curves.parquet, similarity.parquet, features/*.safetensors,
-config.yaml and the suite that it names.
+run each alone; `gallery.draw_figures` and `report.write_report` follow. Reads transfer.parquet
+and, where present, outcomes.parquet, similarity.parquet, features/*.safetensors and the suite.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
-import yaml
 
-from analysis import controls, explain, gallery, relations, tables
+from analysis import controls, explain, relations, tables
+from analysis.correlate import SCOPES, STATISTICS
 from analysis.errors import InputError
-from analysis.frames import Frames, standard_errors
+from analysis.frames import OURS, load_frames, read_optional, read_suite, standard_errors
 from analysis.gains import gain_table, single_seed_cells
 from analysis.grouping import Objective, givers, group_table
 from analysis.images import image_intervals
-from analysis.measures import MEASURES
 from analysis.parallel import side_by_side
 from analysis.recommend import Recommendation, recommend
 from analysis.selection import rank_quality, summarise_quality
@@ -36,51 +33,10 @@ from analysis.similarity import (
     similarity_to_new,
 )
 from analysis.taskfiles import read_features
+from analysis.vocabulary import untrained
 
-GAIN_KINDS = ("gain", "relative_error_reduction")
-# Tables read back for figures and report: field of `Frames` -> name of the file in tables/.
-TABLES = {
-    "gains": "gains", "partial": "partial", "quality": "ranking", "groups": "groups",
-    "givers": "givers", "agreement": "agreement", "relations": "relations",
-    "effects": "effects", "diagonal": "diagonal",
-}  # fmt: skip
-OURS: dict[str, Any] = {
-    "score_name": "transfer gain",
-    "unit": "points",
-    "scale": 100.0,
-    "foreign": False,
-    "left_out": [],
-}
-
-
-def read_config(study_dir: Path) -> dict[str, Any]:
-    """The resolved configuration of the study; empty when there is none."""
-    path = Path(study_dir) / "config.yaml"
-    if not path.exists():
-        return {}
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({tables.first_line(error)})") from None
-    if not isinstance(config, dict):
-        raise InputError(f"{path}: expected a mapping of settings")
-    return config
-
-
-def read_suite(study_dir: Path, suite: Path | None = None) -> pd.DataFrame:
-    """The suite's table: `suite`, else suite.tsv in the folder, else the file that the study's
-    configuration names (relative to here or to the checkout); empty when there is none."""
-    named = read_config(study_dir).get("suite")
-    places = [suite] if suite else [Path(study_dir) / "suite.tsv"]
-    if named and not suite:
-        places += [Path(named), Path(__file__).parent.parent / named]
-    for path in places:
-        if path is not None and (suite or path.exists()):
-            frame = tables.read_frame(path)
-            if "task" not in frame.columns:
-                raise InputError(f"{path}: column 'task' is missing")
-            return frame
-    return pd.DataFrame()
+GAIN_KINDS = ("gain", "relative_error_reduction", "ceiling_gain")
+Tables = dict[str, pd.DataFrame]
 
 
 def measure_similarity(study_dir: Path, seed: int = 0) -> None:
@@ -114,17 +70,19 @@ def analyse_statistics(
     rows = read_suite(study_dir, suite)
     order = tables.task_order(transfer, rows["task"] if len(rows) else None)
     gains = gain_table(transfer, images)
-    similarity = _optional(study_dir / "similarity.parquet")
+    similarity = read_optional(study_dir / "similarity.parquet")
+    calls = choices(
+        gains, similarity, order, transfer, bootstrap, seed, group_limit, group_objective
+    )
+    if len(similarity):
+        calls = explanations(gains, similarity, GAIN_KINDS, permutations, bootstrap, seed) + calls
     out = {
         "gains": gains,
         "asymmetry": controls.asymmetry_table(gains, permutations=permutations, seed=seed),
         "diagonal": controls.diagonal_control(gains),
         "task_effects": controls.task_effects(gains),
-        **choices(gains, similarity, order, transfer, bootstrap, seed, group_limit,
-                  group_objective),
-    }  # fmt: skip
-    if len(similarity):
-        out |= explanations(gains, similarity, GAIN_KINDS, permutations, bootstrap, seed, workers)
+        **joined(side_by_side(calls, workers)),
+    }
     if {"family", "style"} <= set(rows.columns):
         planted = rows[["task", "family", "style"]]
         out["relations"] = relations.relation_table(gains, planted, bootstrap=bootstrap, seed=seed)
@@ -156,6 +114,15 @@ def write_tables(
     (folder / "tables" / "about.json").write_text(text + "\n", encoding="utf-8")
 
 
+def joined(made: Iterable[Tables]) -> Tables:
+    """Tables of one name, one below the other, in order."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for some in made:
+        for name, table in some.items():
+            parts.setdefault(name, []).append(table)
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+
+
 def explanations(
     gains: pd.DataFrame,
     similarity: pd.DataFrame,
@@ -163,37 +130,34 @@ def explanations(
     permutations: int,
     bootstrap: int,
     seed: int,
-    workers: int = 1,
-) -> dict[str, pd.DataFrame]:
-    """What goes with gain: correlations, partial correlations, regression, measures. Tests need 4
-    tasks that are both source and target: below, only the measures are described."""
-    out = {"measures": measure_overview(similarity)}
+) -> list[partial[Tables]]:
+    """Calls that tell what goes with gain: correlations, partial correlations, regression,
+    measures. Tests need 4 tasks that are both source and target: below, only the measures are
+    described."""
+    calls = [partial(_named, "measures", measure_overview, similarity)]
     if len(tables.common_tasks(gains)) < 4:
-        return out
-    shared: dict[str, Any] = {"permutations": permutations, "seed": seed}
-    # p-values are corrected within a gain kind, so each kind is a table of its own.
-    calls: list[tuple[str, partial[pd.DataFrame]]] = [
-        (
-            "correlations",
-            partial(
-                explain.correlation_table, gains, similarity, (kind,), bootstrap=bootstrap, **shared
-            ),
-        )
-        for kind in gain_kinds
-    ]
-    calls.append(("measure_correlations", partial(measure_correlations, similarity)))
+        return calls
+    tests: dict[str, Any] = {
+        "gain_kinds": gain_kinds, "permutations": permutations, "seed": seed
+    }  # fmt: skip
+    # p-values are corrected within a scope and a statistic, so each pair is a table of its own.
+    calls += [
+        partial(_named, "correlations", explain.correlation_table, gains, similarity,
+                scopes=(scope,), statistics=(statistic,), bootstrap=bootstrap, **tests)
+        for scope in SCOPES
+        for statistic in STATISTICS
+    ]  # fmt: skip
+    calls.append(partial(_named, "measure_correlations", measure_correlations, similarity))
     if {"visual_cosine", "label_cosine"} <= set(similarity["measure"]):
         calls += [
-            (name, partial(table, gains, similarity, gain_kinds=gain_kinds, **shared))
-            for name, table in (
-                ("partial", explain.partial_table),
-                ("regression", explain.regression_table),
-            )
+            partial(_named, "partial", explain.partial_table, gains, similarity, **tests),
+            partial(_named, "regression", explain.regression_table, gains, similarity, **tests),
         ]
-    made = side_by_side([call for _, call in calls], workers)
-    for (name, _), frame in zip(calls, made, strict=True):
-        out[name] = pd.concat([out[name], frame], ignore_index=True) if name in out else frame
-    return out
+    return calls
+
+
+def _named(name: str, table: Callable[..., pd.DataFrame], *inputs: Any, **options: Any) -> Tables:
+    return {name: table(*inputs, **options)}
 
 
 def of_method(similarity: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -201,12 +165,6 @@ def of_method(similarity: pd.DataFrame, method: str) -> pd.DataFrame:
     if similarity.empty or "method" not in similarity.columns:
         return similarity
     return similarity[similarity["method"].isna() | (similarity["method"] == method)]
-
-
-def untrained(similarity: pd.DataFrame) -> list[str]:
-    """Measures that are known of a task before any prompt was tuned on it: all but prompts'."""
-    names = dict.fromkeys(similarity["measure"]) if len(similarity) else {}
-    return [n for n in names if n not in MEASURES or MEASURES[n].kind != "prompt"]
 
 
 def choices(
@@ -219,37 +177,59 @@ def choices(
     limit: int = 5,
     objective: Objective = "sum",
     grouped: bool = True,
-) -> dict[str, pd.DataFrame]:
-    """Which sources to choose and which tasks to tune together, for every method: ranking
-    (summary), ranking_by_target, groups, givers."""
-    parts: dict[str, list[pd.DataFrame]] = {
-        "ranking": [], "ranking_by_target": [], "groups": [], "givers": []
-    }  # fmt: skip
+) -> list[partial[Tables]]:
+    """Calls, one a method, that tell which sources to choose and which tasks to tune together:
+    ranking (summary), ranking_by_target, groups, givers."""
     tasks = tables.common_tasks(gains, order)
+    calls = []
     for method, frame in gains.groupby("method", sort=False):
         alike = of_method(similarity, str(method)) if len(similarity) else None
-        by_target = rank_quality(frame, alike, model_measures=untrained(similarity))
-        made = {
-            "ranking_by_target": by_target,
-            "ranking": summarise_quality(by_target, bootstrap, seed),
-        }
-        if "q" in frame:
-            made["givers"] = givers(frame)
+        runs = None if transfer is None else transfer[transfer["method"] == method]
+        group = None
         if grouped and len(tasks) >= 2:
-            seeds = None
-            if transfer is not None:
-                runs = transfer[transfer["method"] == method]
-                seeds = np.array(
-                    [tables.square(run, "gain", tasks) for _, run in runs.groupby("seed")]
-                )
-            made["groups"] = group_table(
-                tasks, tables.square(frame, "gain", tasks), standard_errors(frame, tasks), seeds,
-                limit, objective, seed=seed,
-            )  # fmt: skip
-        for name, table in made.items():
-            table.insert(0, "method", method)
-            parts[name].append(table)
-    return {name: pd.concat(made) for name, made in parts.items() if made}
+            group = partial(_grouped, tasks, frame, runs, limit, objective, seed)
+        calls.append(partial(_chosen, str(method), frame, alike, group, bootstrap, seed))
+    return calls
+
+
+def _chosen(
+    method: str,
+    gains: pd.DataFrame,
+    similarity: pd.DataFrame | None,
+    group: partial[pd.DataFrame] | None,
+    bootstrap: int,
+    seed: int,
+) -> Tables:
+    measures = [] if similarity is None else untrained(similarity["measure"])
+    by_target = rank_quality(gains, similarity, model_measures=measures)
+    made = {
+        "ranking": summarise_quality(by_target, bootstrap, seed),
+        "ranking_by_target": by_target,
+    }
+    if "q" in gains:
+        made["givers"] = givers(gains)
+    if group is not None:
+        made["groups"] = group()
+    for table in made.values():
+        table.insert(0, "method", method)
+    return made
+
+
+def _grouped(
+    tasks: list[str],
+    gains: pd.DataFrame,
+    runs: pd.DataFrame | None,
+    limit: int,
+    objective: Objective,
+    seed: int,
+) -> pd.DataFrame:
+    seeds = None
+    if runs is not None:
+        seeds = np.array([tables.square(run, "gain", tasks) for _, run in runs.groupby("seed")])
+    return group_table(
+        tasks, tables.square(gains, "gain", tasks), standard_errors(gains, tasks), seeds,
+        limit, objective, seed=seed,
+    )  # fmt: skip
 
 
 def _image_intervals(
@@ -271,51 +251,6 @@ def _image_intervals(
     return image_intervals(outcomes, labels, replicates=bootstrap, seed=seed)
 
 
-def _optional(path: Path) -> pd.DataFrame:
-    """The table, or an empty frame where there is none or it has no rows."""
-    if not path.exists():
-        return pd.DataFrame()
-    if path.suffix == ".parquet" and pq.read_metadata(path).num_rows == 0:
-        return pd.DataFrame()
-    return tables.read_frame(path)
-
-
-def load_frames(study_dir: Path, suite: Path | None = None) -> Frames:
-    """What the statistics stage wrote, for figures and report; a missing table is empty.
-    Errors: the folder has no statistics yet."""
-    study_dir = Path(study_dir)
-    about_path = study_dir / "tables" / "about.json"
-    if not about_path.exists():
-        raise InputError(
-            f"{study_dir}: no analysed tables (tables/about.json): run the statistics stage first"
-        )
-    about = json.loads(about_path.read_text(encoding="utf-8"))
-    rows = read_suite(study_dir, suite)
-    if not {"family", "style"} <= set(rows.columns):
-        rows = pd.DataFrame()
-    values: dict[str, Any] = {
-        name: _optional(study_dir / "tables" / f"{file}.csv") for name, file in TABLES.items()
-    }
-    return Frames(
-        order=tuple(about["order"]),
-        similarity=_optional(study_dir / "similarity.parquet"),
-        correlations=_optional(study_dir / "correlations.parquet"),
-        curves=_optional(study_dir / "curves.parquet"),
-        suite=rows,
-        **values,
-        **{key: about[key] for key in OURS},
-    )
-
-
-def draw_figures(study_dir: Path, suite: Path | None = None, workers: int = 1) -> list[str]:
-    """Stage: tables -> figures/*.png, *.svg and figures/captions.csv; returns the names."""
-    study_dir = Path(study_dir)
-    data = load_frames(study_dir, suite)
-    drawn = gallery.draw_all(data, study_dir / "figures", workers)
-    tables.write_frame(drawn, study_dir / "figures" / "captions.csv")
-    return list(drawn["name"])
-
-
 def recommend_for(study_dir: Path, features: Path, seed: int = 0) -> Recommendation:
     """Rank the prompts of an analysed study for the task of a features file, which needs no
     training; gains in score units. Errors: a study without features or statistics."""
@@ -324,7 +259,7 @@ def recommend_for(study_dir: Path, features: Path, seed: int = 0) -> Recommendat
     study_features = sorted((study_dir / "features").glob("*.safetensors"))
     if not study_features or data.similarity.empty:
         raise InputError(f"{study_dir}: features/*.safetensors and similarity.parquet are needed")
-    known = data.similarity[data.similarity["measure"].isin(untrained(data.similarity))]
+    known = data.similarity[data.similarity["measure"].isin(untrained(data.similarity["measure"]))]
     prompts = {}
     for path in sorted((study_dir / "sources").glob("*/*/seed*.safetensors"), reverse=True):
         prompts[path.parent.parent.name, path.parent.name] = str(path)  # the first seed stays

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import figures, gallery, heatmaps, panels, plots
+from analysis import figures, gallery, heatmaps, panels, plots, vocabulary
+from analysis.curves import curve_frame, reached
 from analysis.errors import InputError
-from analysis.frames import Frames, standard_errors
+from analysis.frames import Frames, similarity_frame, standard_errors
 from analysis.grouping import givers, group_table, transfer_graph
 from analysis.selection import rank_quality, summarise_quality
 from analysis.tables import square
@@ -117,7 +118,7 @@ def test_heatmap_colours_are_centred_at_0_and_texts_are_the_points():
     assert low == -high
     texts = {text.get_text() for text in ax.texts}
     known = frame.dropna(subset=["points"])
-    assert {figures.signed(v) for v in known["points"]} <= texts
+    assert {vocabulary.signed(v) for v in known["points"]} <= texts
     assert [t.get_text() for t in ax.get_xticklabels()] == names
     assert [t.get_text() for t in ax.get_yticklabels()] == names
 
@@ -129,7 +130,7 @@ def test_unknown_categories_raise():
     with pytest.raises(InputError, match="not in the order"):
         heatmaps.gain_frame(data.gains, "text", data.order[:2])
     with pytest.raises(InputError, match="no similarity 'other'"):
-        heatmaps.similarity_frame(data.similarity, "other")
+        similarity_frame(data.similarity, "other")
 
 
 def test_scatter_line_and_band():
@@ -153,10 +154,10 @@ def test_curves_are_relative_to_scratch_and_say_when_it_is_reached():
     rows += [("text", "s", "t", 1, step, score) for step, score in ((0, 0.4), (10, 0.8))]
     rows += [("text", "t", "t", 1, step, 0.9) for step in (0, 10)]
     curves = pd.DataFrame(rows, columns=["method", "source", "target", "seed", "step", "score"])
-    frame = panels.curve_frame(curves, "text", bootstrap=10).set_index(["start", "step"])
+    frame = curve_frame(curves, "text", bootstrap=10).set_index(["start", "step"])
     assert frame.loc[("all sources", 0), "points"] == pytest.approx(-20)
     assert frame.loc[("all sources", 10), "points"] == pytest.approx(20)
-    found = panels.reached(frame.reset_index()).set_index("start")
+    found = reached(frame.reset_index()).set_index("start")
     assert found.loc["all sources", "step"] == pytest.approx(5)
     assert found.loc["scratch", "share"] == pytest.approx(1)
 

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from analysis import answers, gallery, study
+from analysis import answers, frames, gallery, study
 from analysis.errors import InputError
 from analysis.report import write_report
 from tests import analysis_view_data as made
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     study.analyse_statistics(path, permutations=200, bootstrap=100)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "MAKERS", (two_figures,))
-        study.draw_figures(path)
+        gallery.draw_figures(path)
     write_report(path)
     return path
 
@@ -71,7 +71,7 @@ def test_protocol_and_answers_state_the_numbers(folder):
     page = (folder / "report.html").read_text()
     for text in ("ViT-B-16 openai", "optimizer sgd, steps 40", "1, 2, 3", "digest"):
         assert text in page
-    data = study.load_frames(folder)
+    data = frames.load_frames(folder)
     sentences = answers.which_help(data)
     gains = data.gains[(data.gains["method"] == "text") & ~data.gains["diagonal"]]
     assert f"{100 * gains['gain'].mean():.1f}".replace("-", "\N{MINUS SIGN}") in sentences[0]
@@ -81,11 +81,11 @@ def test_protocol_and_answers_state_the_numbers(folder):
 
 
 def test_no_evidence_is_said(folder):
-    data = study.load_frames(folder)
+    data = frames.load_frames(folder)
     table = data.correlations.copy()
     table["p_permutation"], table["q"] = 0.4, 0.8
     effects = data.effects.assign(p_permutation=0.5)
-    quiet = study.Frames(
+    quiet = frames.Frames(
         data.gains, data.order, data.similarity, table, effects=effects, suite=data.suite
     )
     text = " ".join(answers.what_explains(quiet))
@@ -104,7 +104,7 @@ def test_names_are_escaped(one_figure, tmp_path):
     config = (bare / "config.yaml").read_text()
     (bare / "config.yaml").write_text(config.replace("study: made-up", "study: <b>&"))
     study.analyse_statistics(bare, permutations=50, bootstrap=50)
-    study.draw_figures(bare)
+    gallery.draw_figures(bare)
     page = write_report(bare).read_text()
     assert "&lt;b&gt;&amp;" in page
     assert "<b>&</b>" not in page
@@ -119,7 +119,7 @@ def test_small_and_bare_studies(one_figure, tmp_path, n, methods, seeds, alike, 
     (path / "config.yaml").unlink()
     (path / "curves.parquet").unlink()
     study.analyse_statistics(path, permutations=50, bootstrap=50)
-    study.draw_figures(path)
+    gallery.draw_figures(path)
     page = write_report(path).read_text()
     assert ("No similarities were measured" in page) == (not alike)
     assert ("There are too few tasks" in page) == alike
@@ -128,7 +128,7 @@ def test_small_and_bare_studies(one_figure, tmp_path, n, methods, seeds, alike, 
 
 def test_a_stage_too_early_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="run the statistics stage first"):
-        study.draw_figures(tmp_path)
+        gallery.draw_figures(tmp_path)
     with pytest.raises(InputError, match=r"transfer\.parquet: no such file"):
         study.analyse_statistics(tmp_path)
     with pytest.raises(InputError, match="no task's features"):
@@ -138,7 +138,7 @@ def test_a_stage_too_early_is_one_sentence(tmp_path):
 def test_configuration_that_is_no_mapping(tmp_path):
     (tmp_path / "config.yaml").write_text("- a\n")
     with pytest.raises(InputError, match="expected a mapping"):
-        study.read_config(tmp_path)
+        frames.read_config(tmp_path)
     (tmp_path / "config.yaml").write_text("a: [\n")
     with pytest.raises(InputError, match="not valid YAML"):
-        study.read_config(tmp_path)
+        frames.read_config(tmp_path)

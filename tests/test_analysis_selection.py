@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import model, selection
+from analysis import model, selection, vocabulary
 from analysis.errors import InputError
 from analysis.recommend import familiarity, recommend
 from tests import analysis_view_data as made
@@ -65,14 +65,14 @@ def test_rank_quality_prefers_the_measure_that_made_the_gains():
     transfers = made.transfer(12, ("visual",))
     table = selection.rank_quality(transfers, made.similarity(12))
     assert set(table["ranker"]) == {
-        "visual_cosine", "label_cosine", selection.MODEL_TARGET, selection.MODEL_TASK,
-        selection.BEST_AVERAGE, selection.RANDOM,
+        "visual_cosine", "label_cosine", vocabulary.MODEL_TARGET, vocabulary.MODEL_TASK,
+        vocabulary.BEST_AVERAGE, vocabulary.RANDOM,
     }  # fmt: skip
     # One cell diverged: its source is no candidate.
     assert sorted(table.drop_duplicates("target")["n_sources"]) == [10] + [11] * 11
     mean = table.groupby("ranker")["ndcg"].mean()
     assert mean["visual_cosine"] > mean["label_cosine"] + 0.05
-    assert mean[selection.MODEL_TASK] > mean[selection.RANDOM] + 0.05
+    assert mean[vocabulary.MODEL_TASK] > mean[vocabulary.RANDOM] + 0.05
     summary = selection.summarise_quality(table, bootstrap=200)
     row = summary.set_index(["ranker", "metric"]).loc[("visual_cosine", "regret1")]
     assert row["low"] <= row["mean"] <= row["high"]
@@ -117,7 +117,7 @@ def test_two_and_three_tasks(n):
 
 def test_without_similarities_only_the_baselines_rank():
     table = selection.rank_quality(made.transfer(5, ("text",)), None)
-    assert set(table["ranker"]) == {selection.BEST_AVERAGE, selection.RANDOM}
+    assert set(table["ranker"]) == {vocabulary.BEST_AVERAGE, vocabulary.RANDOM}
 
 
 def test_a_pair_given_twice_is_an_error():

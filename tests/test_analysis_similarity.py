@@ -12,7 +12,6 @@ from scipy.optimize import linprog
 
 from analysis import measures, transferability, transport
 from analysis.errors import InputError
-from analysis.measures import MEASURES
 from analysis.similarity import (
     SIMILARITY_COLUMNS,
     measure_correlations,
@@ -20,6 +19,7 @@ from analysis.similarity import (
     similarity_table,
     similarity_to_new,
 )
+from analysis.vocabulary import MEASURES
 
 seeds = st.integers(0, 2**32 - 1)
 

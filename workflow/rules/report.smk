@@ -46,7 +46,7 @@ rule figures:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("analysis.study"),
+        code=code_digest("analysis.gallery"),
     message:
         "Figures"
     script:

@@ -8,7 +8,7 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from analysis.study import draw_figures
+    from analysis.gallery import draw_figures
 
     draw_figures(
         Path(snakemake.output.captions).parent.parent,
