@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-# Before numpy is imported: processes side by side use the cores better than threads of each.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pandas as pd
 

@@ -1,8 +1,9 @@
 """What explains gain: correlations, partial correlations and regressions, as tidy tables.
 
-Input frames: `gains` with source, target and the gain columns (`method` optional: a table of
-others is one method "table"), and `similarity` with source, target, measure, value (`method`
-optional: null, or the method whose prompts were compared). The diagonal is never used.
+All of them work on `matrices(gains, similarity)`: `gains` with source, target and the gain columns
+(`method` optional: a table of others is one method "table"), and `similarity` with source, target,
+measure, value (`method` optional: null, or the method whose prompts were compared). The diagonal is
+never used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -99,16 +100,13 @@ def similarity_matrices(
 
 
 def correlation_table(
-    gains: pd.DataFrame,
-    similarity: pd.DataFrame,
-    gain_kinds: Sequence[str] = ("gain",),
+    data: Matrices,
     scopes: Sequence[str] = correlate.SCOPES,
     statistics: Sequence[str] = correlate.STATISTICS,
     permutations: int = 10_000,
     bootstrap: int = 2000,
     level: float = 0.95,
     seed: int = 0,
-    tasks: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Correlation of every gain with every similarity (`CORRELATION_COLUMNS`).
 
@@ -119,7 +117,6 @@ def correlation_table(
     and statistic. n: cells, n_groups: targets or sources with a defined coefficient.
     Where `value` is NaN `reason` says why.
     """
-    data = matrices(gains, similarity, gain_kinds, tasks)
     permuted = correlate.permutations(len(data.tasks), permutations, seed)
     index = correlate.cell_index(permuted)
     counts = correlate.task_counts(len(data.tasks), bootstrap, seed)
@@ -212,24 +209,20 @@ def why_undefined(x: np.ndarray, y: np.ndarray, scope: str) -> str:
 
 
 def partial_table(
-    gains: pd.DataFrame,
-    similarity: pd.DataFrame,
+    data: Matrices,
     pairs: Sequence[tuple[str, str]] = (
         ("visual_cosine", "label_cosine"),
         ("label_cosine", "visual_cosine"),
     ),
-    gain_kinds: Sequence[str] = ("gain",),
     statistics: Sequence[str] = ("pearson", "spearman"),
     permutations: int = 10_000,
     seed: int = 0,
-    tasks: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Partial Mantel tests: gain with a measure given another (`PARTIAL_COLUMNS`).
 
     Smouse, Long and Sokal 1986, Systematic Zoology 35, with the residual of the measure permuted
     (`analysis.dyads`). Spearman: the same on ranks. q and p_holm: over one gain kind, statistic.
     """
-    data = matrices(gains, similarity, gain_kinds, tasks)
     index = correlate.cell_index(correlate.permutations(len(data.tasks), permutations, seed))
     rows = []
     for (method, kind), y in data.gains.items():
@@ -253,13 +246,10 @@ def partial_table(
 
 
 def regression_table(
-    gains: pd.DataFrame,
-    similarity: pd.DataFrame,
+    data: Matrices,
     terms: Sequence[str] = ("visual_cosine", "label_cosine"),
-    gain_kinds: Sequence[str] = ("gain",),
     permutations: int = 10_000,
     seed: int = 0,
-    tasks: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Gain regressed on several measures at once, one row a term (`REGRESSION_COLUMNS`).
 
@@ -267,7 +257,6 @@ def regression_table(
     (`analysis.dyads`). q and p_holm: over the methods and terms of one gain kind. Terms that a
     study lacks are left out.
     """
-    data = matrices(gains, similarity, gain_kinds, tasks)
     index = correlate.cell_index(correlate.permutations(len(data.tasks), permutations, seed))
     rows = []
     for (method, kind), y in data.gains.items():

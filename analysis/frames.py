@@ -74,12 +74,12 @@ class Frames:
 
     @property
     def methods(self) -> list[str]:
-        return list(dict.fromkeys(self.gains["method"]))
+        return list(self.gains["method"].unique())
 
     @property
     def measures(self) -> list[str]:
         """Measures that the figures of single measures show: the cosines where present."""
-        present = list(dict.fromkeys(self.similarity.get("measure", [])))
+        present = list(self.similarity["measure"].unique()) if len(self.similarity) else []
         return [m for m in MAIN_MEASURES if m in present] or present[:2]
 
     @property

@@ -264,7 +264,7 @@ def ranking(data: Frames) -> Iterator[Plate]:
             metrics.append(metric)
     if not metrics:
         return
-    present = list(dict.fromkeys(data.quality["ranker"]))
+    present = list(data.quality["ranker"].unique())
     last = [r for r in (MODEL_TARGET, MODEL_TASK, BEST_AVERAGE, RANDOM) if r in present]
     rankers = [r for r in present if r not in last] + last
     height = 1.5 + len(rankers) * max(0.14 * len(data.methods), 0.26)

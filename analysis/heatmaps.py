@@ -40,7 +40,7 @@ def gain_frame(
     frame = gains[gains["method"] == method]
     if frame.empty:
         raise InputError(f"no gains of method {method!r}; there are {sorted(set(gains['method']))}")
-    strange = set(frame["source"]) | set(frame["target"])
+    strange = set(frame["source"].unique()) | set(frame["target"].unique())
     if strange - set(order):
         raise InputError(f"task {min(strange - set(order))!r} is not in the order of the figure")
     absent = pd.Series(False, index=frame.index)

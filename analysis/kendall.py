@@ -12,8 +12,10 @@ import numpy as np
 from analysis.correlate import cell_index, cells, is_constant, orient, p_value
 from analysis.tables import off_diagonal
 
-# Permutations handled at once, and pairs of cells compared at once: signs that int8 can add up.
-BLOCK = 512
+# Permutations handled at once, fewer where their histograms would not fit; pairs of cells compared
+# at once: signs that int8 can add up.
+BLOCK = 1024
+HISTOGRAMS = 1 << 22
 CHUNK = 127
 
 
@@ -61,21 +63,24 @@ def permuted_scores(x: Side, y: Side) -> np.ndarray:
     histogram; only pairs that share a bin are compared one by one. O(P n^1.5).
     """
     n_x, n_y = x.n_bins, y.n_bins
-    apart = np.sign(np.subtract.outer(np.arange(n_x), np.arange(n_x))).astype(np.float32)
+    lower = [np.tril(np.ones((n, n), np.float32), -1) for n in (n_x, n_y)]
+    apart = lower[0] - lower[0].T  # signs of the differences of two bins of x
     # One more bin on each side takes the undefined cells; it is not counted.
     own = whole(y.bins, n_y)[:, None] * (n_x + 1)
-    size = (n_x + 1) * (n_y + 1)
+    block = min(BLOCK, max(1, HISTOGRAMS // ((n_x + 1) * (n_y + 1))))
     total = np.empty(x.moved_rank.shape[1])
-    for start in range(0, len(total), BLOCK):
-        part = slice(start, start + BLOCK)
+    for start in range(0, len(total), block):
+        part = slice(start, start + block)
         score = compared(x.moved_rank[:, part], y.low, y.high)
         score += compared(y.moved_bins[:, part], x.low, x.high)
         b = len(score)
-        code = whole(x.moved_bins[:, part], n_x) + own + np.arange(b) * size
-        joint = np.bincount(code.ravel(), minlength=b * size).reshape(b, n_y + 1, n_x + 1)
-        joint = joint[:, :n_y, :n_x].astype(np.float32)
-        below = np.cumsum(joint, axis=1) - joint  # cells in lower bins of y, by bin of x
-        score += np.einsum("bij,bij->b", joint, below @ apart.T)
+        # Histograms [bin of y, permutation, bin of x]: both products are then one matrix product.
+        code = whole(x.moved_bins[:, part], n_x) + (own * b + np.arange(b) * (n_x + 1))
+        joint = np.bincount(code.ravel(), minlength=(n_y + 1) * b * (n_x + 1))
+        joint = joint.reshape(n_y + 1, b, n_x + 1)[:n_y, :, :n_x].astype(np.float32)
+        below = lower[1] @ joint.reshape(n_y, -1)  # cells in lower bins of y, by bin of x
+        signed = joint.reshape(-1, n_x) @ apart
+        score += np.einsum("cx,cx->c", signed, below.reshape(-1, n_x)).reshape(n_y, b).sum(0)
         total[part] = score
     return total
 
@@ -105,12 +110,11 @@ def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first = np.cumsum(count) - count
     size = max(1, int(np.sqrt(defined.sum())))
     _, bins = np.unique(first // size, return_inverse=True)
-    whole = bool(defined.all()) and len(count) < np.iinfo(np.int16).max
-    # Small integers compare fastest; only an undefined cell needs a float.
-    dtype = np.int16 if whole else np.float32
     result = []
     for code in (inverse, bins[inverse] if len(bins) else inverse):
-        filled = np.full(values.shape, 0 if whole else np.nan, dtype)
+        # Small integers compare fastest; only an undefined cell needs a float.
+        dtype = np.min_scalar_type(-1 - int(code.max(initial=0))) if defined.all() else np.float32
+        filled = np.full(values.shape, 0 if defined.all() else np.nan, dtype)
         filled[defined] = code
         result.append(filled)
     return result[0], result[1]

@@ -48,11 +48,11 @@ class Grid:
                 f"the pair source={pair['source']!r}, target={pair['target']!r} occurs twice: "
                 "expected one row a pair (select one method and average over seeds first)"
             )
-        sources = tuple(dict.fromkeys(gains["source"]))
-        targets = tuple(dict.fromkeys(gains["target"]))
+        sources = tuple(gains["source"].unique())
+        targets = tuple(gains["target"].unique())
         gain = _wide(gains, value, sources, targets)
         gain[np.array(sources)[:, None] == np.array(targets)[None, :]] = np.nan
-        known = [] if similarity is None else list(dict.fromkeys(similarity["measure"]))
+        known = [] if similarity is None else list(similarity["measure"].unique())
         chosen = tuple(known if measures is None else measures)
         layers = []
         for name in chosen:

@@ -9,6 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 T = TypeVar("T")
 
 
@@ -16,12 +18,15 @@ def side_by_side(calls: Sequence[partial[T]], workers: int = 1) -> list[T]:
     """Results of `calls` in order, made by up to `workers` processes.
 
     Processes are forked, because a fresh one would import pandas and scipy again for longer than most
-    calls take; with one worker, or on a system that cannot fork, the calls run here.
+    calls take, and each has one thread, whatever number the environment asks for. With one worker,
+    or on a system that cannot fork, the calls run here.
     """
     if workers < 2 or len(calls) < 2 or "fork" not in multiprocessing.get_all_start_methods():
         return [call() for call in calls]
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(min(workers, len(calls)), mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(calls)), context, initializer=threadpool_limits, initargs=(1,)
+    ) as pool:
         return list(pool.map(_call, calls))
 
 

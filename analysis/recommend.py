@@ -95,8 +95,8 @@ def recommend(
     entirely, so it counts the target's own level, the pair's deviation and the fit's uncertainty.
     Errors: no measure in common between `similarity` and `new`; no source in common.
     """
-    known = set(similarity["measure"])
-    measures = [m for m in dict.fromkeys(new["measure"]) if m in known]
+    known = set(similarity["measure"].unique())
+    measures = [m for m in new["measure"].unique() if m in known]
     if not measures:
         raise InputError(
             f"the new task's similarities {sorted(set(new['measure']))} share no measure with the "

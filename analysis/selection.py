@@ -182,7 +182,7 @@ def summarise_quality(
     """
     if RANDOM not in set(per_target["ranker"]):
         raise InputError(f"the ranking table has no rows of the ranker {RANDOM!r}")
-    targets = list(dict.fromkeys(per_target["target"]))
+    targets = list(per_target["target"].unique())
     draws = np.random.default_rng(seed).integers(len(targets), size=(bootstrap, len(targets)))
     tails = [50 * (1 - level), 50 * (1 + level)]
 
@@ -203,7 +203,7 @@ def summarise_quality(
         wide = per_target.pivot_table(index="target", columns="ranker", values=metric, dropna=False)
         wide = wide.reindex(targets)
         chance = wide[RANDOM].to_numpy(float)
-        for ranker in dict.fromkeys(per_target["ranker"]):
+        for ranker in per_target["ranker"].unique():
             values = wide[ranker].to_numpy(float)
             mean, low, high = interval(values)
             difference = interval(values - chance)

@@ -66,7 +66,7 @@ def analyse_statistics(
     """
     study_dir = Path(study_dir)
     transfer = tables.check_transfer(tables.read_frame(study_dir / "transfer.parquet"))
-    images = _image_intervals(study_dir, transfer, bootstrap, seed)
+    images = _image_intervals(study_dir, transfer, bootstrap, seed, workers)
     rows = read_suite(study_dir, suite)
     order = tables.task_order(transfer, rows["task"] if len(rows) else None)
     gains = gain_table(transfer, images)
@@ -137,21 +137,20 @@ def explanations(
     calls = [partial(_named, "measures", measure_overview, similarity)]
     if len(tables.common_tasks(gains)) < 4:
         return calls
-    tests: dict[str, Any] = {
-        "gain_kinds": gain_kinds, "permutations": permutations, "seed": seed
-    }  # fmt: skip
+    data = explain.matrices(gains, similarity, gain_kinds)
+    tests = {"permutations": permutations, "seed": seed}
     # p-values are corrected within a scope and a statistic, so each pair is a table of its own.
     calls += [
-        partial(_named, "correlations", explain.correlation_table, gains, similarity,
+        partial(_named, "correlations", explain.correlation_table, data,
                 scopes=(scope,), statistics=(statistic,), bootstrap=bootstrap, **tests)
         for scope in SCOPES
         for statistic in STATISTICS
     ]  # fmt: skip
     calls.append(partial(_named, "measure_correlations", measure_correlations, similarity))
-    if {"visual_cosine", "label_cosine"} <= set(similarity["measure"]):
+    if {"visual_cosine", "label_cosine"} <= set(similarity["measure"].unique()):
         calls += [
-            partial(_named, "partial", explain.partial_table, gains, similarity, **tests),
-            partial(_named, "regression", explain.regression_table, gains, similarity, **tests),
+            partial(_named, "partial", explain.partial_table, data, **tests),
+            partial(_named, "regression", explain.regression_table, data, **tests),
         ]
     return calls
 
@@ -200,7 +199,7 @@ def _chosen(
     bootstrap: int,
     seed: int,
 ) -> Tables:
-    measures = [] if similarity is None else untrained(similarity["measure"])
+    measures = [] if similarity is None else untrained(similarity["measure"].unique())
     by_target = rank_quality(gains, similarity, model_measures=measures)
     made = {
         "ranking": summarise_quality(by_target, bootstrap, seed),
@@ -233,7 +232,7 @@ def _grouped(
 
 
 def _image_intervals(
-    study_dir: Path, transfer: pd.DataFrame, bootstrap: int, seed: int
+    study_dir: Path, transfer: pd.DataFrame, bootstrap: int, seed: int, workers: int
 ) -> pd.DataFrame | None:
     """Intervals over test images for pairs of one seed; None where outcomes are not stored."""
     single = single_seed_cells(transfer)
@@ -245,10 +244,14 @@ def _image_intervals(
     keys = ["method", "source", "target", "seed"]
     wanted = pd.MultiIndex.from_frame(single[keys])
     outcomes = outcomes[scratch | pd.MultiIndex.from_frame(outcomes[keys]).isin(wanted)]
-    labels = {}
-    for task in dict.fromkeys(outcomes["target"]):
-        labels[task] = read_features(study_dir / "features" / f"{task}.safetensors").test_labels
-    return image_intervals(outcomes, labels, replicates=bootstrap, seed=seed)
+    calls: list[partial[pd.DataFrame]] = []
+    for task, part in outcomes.groupby("target"):
+        labels = read_features(study_dir / "features" / f"{task}.safetensors").test_labels
+        calls.append(
+            partial(image_intervals, part, {str(task): labels}, replicates=bootstrap, seed=seed)
+        )
+    found = side_by_side(calls, workers)
+    return pd.concat(found, ignore_index=True)
 
 
 def recommend_for(study_dir: Path, features: Path, seed: int = 0) -> Recommendation:
@@ -259,7 +262,9 @@ def recommend_for(study_dir: Path, features: Path, seed: int = 0) -> Recommendat
     study_features = sorted((study_dir / "features").glob("*.safetensors"))
     if not study_features or data.similarity.empty:
         raise InputError(f"{study_dir}: features/*.safetensors and similarity.parquet are needed")
-    known = data.similarity[data.similarity["measure"].isin(untrained(data.similarity["measure"]))]
+    known = data.similarity[
+        data.similarity["measure"].isin(untrained(data.similarity["measure"].unique()))
+    ]
     prompts = {}
     for path in sorted((study_dir / "sources").glob("*/*/seed*.safetensors"), reverse=True):
         prompts[path.parent.parent.name, path.parent.name] = str(path)  # the first seed stays

@@ -122,7 +122,7 @@ def mask_diverged(frame: pd.DataFrame) -> pd.DataFrame:
 
 def task_order(frame: pd.DataFrame, suite: Iterable[str] | None = None) -> list[str]:
     """Tasks of a pair table: suite order if given, then those it lacks as they first appear."""
-    seen = list(dict.fromkeys([*frame["source"], *frame["target"]]))
+    seen = list(dict.fromkeys([*frame["source"].unique(), *frame["target"].unique()]))
     if suite is None:
         return seen
     present = set(seen)
@@ -144,7 +144,7 @@ def pivot(frame: pd.DataFrame, value: str, suite: Iterable[str] | None = None) -
             f"cannot pivot '{value}': more than one row for source '{row['source']}', "
             f"target '{row['target']}'"
         )
-    given, taken = set(frame["source"]), set(frame["target"])
+    given, taken = set(frame["source"].unique()), set(frame["target"].unique())
     sources = [task for task in order if task in given]
     targets = [task for task in order if task in taken]
     matrix = np.full((len(sources), len(targets)), np.nan)
@@ -164,7 +164,7 @@ def square(frame: pd.DataFrame, value: str, tasks: Sequence[str]) -> np.ndarray:
 
 def common_tasks(frame: pd.DataFrame, suite: Iterable[str] | None = None) -> list[str]:
     """Tasks that are both a source and a target: only these can be permuted together."""
-    both = set(frame["source"]) & set(frame["target"])
+    both = set(frame["source"].unique()) & set(frame["target"].unique())
     return [task for task in task_order(frame, suite) if task in both]
 
 

@@ -13,6 +13,7 @@ from analysis.errors import InputError
 from analysis.explain import (
     CORRELATION_COLUMNS,
     correlation_table,
+    matrices,
     partial_table,
     regression_table,
 )
@@ -180,7 +181,7 @@ def test_semipartial_p_equals_a_loop_over_regressions():
 def test_table_of_a_perfect_and_a_constant_similarity():
     y = matrix(16)
     gains, similarity = tables_of(y, same=2 * y + 1, constant=np.ones((7, 7)))
-    table = correlation_table(gains, similarity, permutations=199, bootstrap=50)
+    table = correlation_table(matrices(gains, similarity), permutations=199, bootstrap=50)
     assert list(table.columns) == CORRELATION_COLUMNS
     assert len(table) == 2 * 3 * 3
     same = table[table["measure"] == "same"]
@@ -200,10 +201,10 @@ def test_one_gain_matrix_that_is_constant_or_empty_gives_reasons():
         (np.full((5, 5), np.nan), "fewer than 3"),
     ]:
         gains, similarity = tables_of(y, some=x)
-        table = correlation_table(gains, similarity, permutations=19, bootstrap=19)
+        table = correlation_table(matrices(gains, similarity), permutations=19, bootstrap=19)
         assert table["value"].isna().all()
         assert table["reason"].str.contains(reason).all()
-        partial = partial_table(gains, similarity, [("some", "some")], permutations=19)
+        partial = partial_table(matrices(gains, similarity), [("some", "some")], permutations=19)
         assert partial["value"].isna().all()
     assert len(names) == 5
 
@@ -217,7 +218,11 @@ def test_prompt_measures_belong_to_their_method():
         [shared.assign(method=None), own.assign(method="text")], ignore_index=True
     )
     table = correlation_table(
-        gains, similarity, scopes=["pooled"], statistics=["pearson"], permutations=19, bootstrap=9
+        matrices(gains, similarity),
+        scopes=["pooled"],
+        statistics=["pearson"],
+        permutations=19,
+        bootstrap=9,
     )
     assert sorted(zip(table["method"], table["measure"], strict=True)) == [
         ("text", "prompt"), ("text", "visual"), ("visual", "visual"),
@@ -243,7 +248,7 @@ def test_invariance_to_task_order_and_to_monotone_change():
 
 def test_corrections_run_over_methods_and_measures():
     gains, similarity = tables_of(matrix(22), a=matrix(23), b=matrix(24), c=matrix(25))
-    table = correlation_table(gains, similarity, permutations=99, bootstrap=9)
+    table = correlation_table(matrices(gains, similarity), permutations=99, bootstrap=9)
     for _, family in table.groupby(["scope", "statistic"]):
         expected = stats.false_discovery_control(family["p_permutation"])
         np.testing.assert_allclose(family["q"], expected)
@@ -254,25 +259,27 @@ def test_regression_finds_the_term_that_matters():
     x, z = matrix(26, n=12), matrix(27, n=12)
     y = x + 0.3 * matrix(28, n=12)
     gains, similarity = tables_of(y, visual_cosine=x, label_cosine=z)
-    table = regression_table(gains, similarity, permutations=499).set_index("term")
+    table = regression_table(matrices(gains, similarity), permutations=499).set_index("term")
     assert table.loc["visual_cosine", "p_permutation"] == 1 / 500
     assert table.loc["label_cosine", "p_permutation"] > 0.01
     assert table.loc["visual_cosine", "coefficient"] == pytest.approx(0.95, abs=0.05)
     assert np.ptp(table["r_squared"]) == 0
-    collinear = regression_table(*tables_of(y, visual_cosine=x, label_cosine=2 * x), permutations=9)
+    collinear = regression_table(
+        matrices(*tables_of(y, visual_cosine=x, label_cosine=2 * x)), permutations=9
+    )
     assert set(collinear["reason"]) == {"similarity is a linear function of the others"}
 
 
 def test_bad_input_is_named():
     gains, similarity = tables_of(matrix(0), a=matrix(1))
     with pytest.raises(InputError, match="similarity: column 'measure' is missing"):
-        correlation_table(gains, similarity.drop(columns="measure"))
+        correlation_table(matrices(gains, similarity.drop(columns="measure")))
     with pytest.raises(InputError, match="gains: column 'ceiling_gain' is missing"):
-        correlation_table(gains, similarity, gain_kinds=["ceiling_gain"])
+        correlation_table(matrices(gains, similarity, ["ceiling_gain"]))
     with pytest.raises(InputError, match="2 tasks are both a source and a target"):
-        correlation_table(gains[gains["source"].isin(["t0", "t1"])], similarity)
+        correlation_table(matrices(gains[gains["source"].isin(["t0", "t1"])], similarity))
     with pytest.raises(InputError, match="scope 'overall' is not one of"):
-        correlation_table(gains, similarity, scopes=["overall"])
+        correlation_table(matrices(gains, similarity), scopes=["overall"])
 
 
 def test_false_positives_are_five_percent_and_naive_ones_are_not():
@@ -296,7 +303,7 @@ def test_published_correlations_of_prompt_transferability():
         var_name="measure",
     )
     table = correlation_table(
-        frame, similarity, statistics=["spearman"], permutations=999, bootstrap=99
+        matrices(frame, similarity), statistics=["spearman"], permutations=999, bootstrap=99
     ).set_index(["scope", "measure"])
     assert set(table.loc["pooled", "n"]) == {182}
     for scope, measure, value in [

@@ -1,14 +1,11 @@
 """Gains with their uncertainty, what goes with them, and which sources to choose."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from adapter import logged
 
 snakemake: Any  # what Snakemake hands to the script
-
-os.environ["OMP_NUM_THREADS"] = "1"  # its threads are worker processes
 
 with logged(snakemake.log[0]):
     from analysis.study import analyse_statistics
