@@ -19,7 +19,14 @@ import pandas as pd
 from analysis import controls, explain, relations, tables
 from analysis.correlate import SCOPES, STATISTICS
 from analysis.errors import InputError
-from analysis.frames import OURS, load_frames, read_optional, read_suite, standard_errors
+from analysis.frames import (
+    OURS,
+    load_frames,
+    read_config,
+    read_optional,
+    read_suite,
+    standard_errors,
+)
 from analysis.gains import gain_table, single_seed_cells
 from analysis.grouping import Objective, givers, group_table
 from analysis.images import image_intervals
@@ -70,6 +77,14 @@ def analyse_statistics(
     rows = read_suite(study_dir, suite)
     order = tables.task_order(transfer, rows["task"] if len(rows) else None)
     gains = gain_table(transfer, images)
+    methods = {name: i for i, name in enumerate(read_config(study_dir).get("methods", {}))}
+    # Tables and figures show the methods in the order of the configuration.
+    gains = gains.sort_values(
+        "method",
+        kind="stable",
+        key=lambda m: m.map(methods).fillna(len(methods)),
+        ignore_index=True,
+    )
     similarity = read_optional(study_dir / "similarity.parquet")
     calls = choices(
         gains, similarity, order, transfer, bootstrap, seed, group_limit, group_objective

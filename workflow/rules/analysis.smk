@@ -69,6 +69,8 @@ rule explain:
         similarity=rules.similarity.output[0],
         features=expand(FEATURES, task=TASKS),
         suite=SUITE_FILE,
+        # Read for the order of the methods only, which is among the params.
+        config=ancient(rules.config.output[0]),
     output:
         correlations=multiext(f"{RESULTS}/correlations", ".parquet", ".csv"),
         tables=multiext(f"{RESULTS}/tables/", "about.json", "gains.csv"),
@@ -84,6 +86,7 @@ rule explain:
         runtime=120,
     params:
         analysis=STUDY["analysis"],
+        methods=METHODS,
         code=code_digest("analysis.study"),
     message:
         "Gains, correlations and rankings"
