@@ -24,7 +24,7 @@ import yaml
 
 from mvlpt_core.convert import convert_backbone
 from mvlpt_core.features import extract
-from mvlpt_core.jobs import tune_cells, tune_sources
+from mvlpt_core.jobs import Job, open_job, tune_cells, tune_sources
 from mvlpt_core.prepare import prepare_task
 from mvlpt_core.suite import read_suite
 
@@ -49,31 +49,29 @@ def build_study(root: Path, config: dict[str, Any]) -> None:
         provenance=PROVENANCE,
     )
     for method in config["methods"]:
-        tune_sources(
-            outputs={1: (root / f"{method}.parquet", root / f"{method}.safetensors")},
-            **arguments(root, config, method),
-        )
+        outputs = {1: (root / f"{method}.parquet", root / f"{method}.safetensors")}
+        tune_sources(job_of(root, config, method), outputs)
 
 
-def arguments(root: Path, config: dict[str, Any], method: str) -> dict[str, Any]:
-    return {
-        "backbone_dir": root / "backbone",
-        "prepared": root / "task",
-        "features": root / "features",
-        "method": method,
-        "method_settings": config["methods"][method],
-        "tuning": config["tuning"],
-        "device": "cpu",
-        "provenance": PROVENANCE,
-    }
+def job_of(root: Path, config: dict[str, Any], method: str) -> Job:
+    return open_job(
+        root / "backbone",
+        root / "task",
+        root / "features",
+        method=method,
+        method_settings=config["methods"][method],
+        tuning=config["tuning"],
+        device="cpu",
+        provenance=PROVENANCE,
+    )
 
 
 def tune_pack(root: Path, config: dict[str, Any], method: str, size: int) -> None:
     keys = [(f"source{i}", 1) for i in range(size)]
     tune_cells(
+        job_of(root, config, method),
         prompts=dict.fromkeys(keys, root / f"{method}.safetensors"),
         outputs={key: root / f"out/{key[0]}.parquet" for key in keys},
-        **arguments(root, config, method),
     )
 
 

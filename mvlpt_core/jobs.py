@@ -167,12 +167,17 @@ def open_job(
     method: str,
     method_settings: Mapping[str, Any],
     tuning: Mapping[str, Any],
-    device: str,
-    precision: str,
-    memory_gb: float,
+    device: str = "auto",
+    precision: str = "auto",
+    memory_gb: float = 4.0,
     provenance: Mapping[str, str],
 ) -> Job:
-    """Load what tuning `method` on one task needs. Raises `InputError` for settings that do not fit."""
+    """Load what tuning `method` on one task needs.
+
+    `backbone_dir`, `prepared`, `features`: as the earlier steps wrote them; settings as in a
+    study's configuration. `memory_gb` bounds a pack's activations; `provenance` goes into every
+    file that the job writes. Raises `InputError` for settings that do not fit.
+    """
     backbone = cached_backbone(backbone_dir, device, precision)
     settings = parse_settings(method, method_settings)
     if "lr" not in method_settings:
@@ -226,36 +231,11 @@ def _pool(backbone: Backbone, method: str, images: Any, labels: Any, features: T
     return Pool(torch.from_numpy(np.array(images)).to(backbone.device), goal)
 
 
-def tune_sources(
-    backbone_dir: Path,
-    prepared: Path,
-    features: Path,
-    outputs: Mapping[int, tuple[Path, Path]],
-    *,
-    method: str,
-    method_settings: Mapping[str, Any],
-    tuning: Mapping[str, Any],
-    device: str = "auto",
-    precision: str = "auto",
-    memory_gb: float = 4.0,
-    provenance: Mapping[str, str],
-) -> None:
+def tune_sources(job: Job, outputs: Mapping[int, tuple[Path, Path]]) -> None:
     """Tune a task's own prompt from scratch, all seeds side by side.
 
     `outputs` gives each seed's parquet file (the scratch score) and prompt file (the source prompt).
     """
-    job = open_job(
-        backbone_dir,
-        prepared,
-        features,
-        method=method,
-        method_settings=method_settings,
-        tuning=tuning,
-        device=device,
-        precision=precision,
-        memory_gb=memory_gb,
-        provenance=provenance,
-    )
     # Runs side by side take equally many steps; a multi-label sample may differ in size by seed.
     by_size = groupby(sorted(outputs, key=lambda s: (job.n_train(s), s)), key=job.n_train)
     for seeds in (part for _, same in by_size for part in _portions(list(same), job.runs_at_once)):
@@ -279,37 +259,15 @@ def tune_sources(
 
 
 def tune_cells(
-    backbone_dir: Path,
-    prepared: Path,
-    features: Path,
+    job: Job,
     prompts: Mapping[tuple[str, int], Path],
     outputs: Mapping[tuple[str, int], Path],
-    *,
-    method: str,
-    method_settings: Mapping[str, Any],
-    tuning: Mapping[str, Any],
-    device: str = "auto",
-    precision: str = "auto",
-    memory_gb: float = 4.0,
-    provenance: Mapping[str, str],
 ) -> None:
     """Tune one target from many sources: the pack. Keys of both mappings are (source, seed).
 
     Sources of one seed see the same batches, so they are tuned side by side and share what the
     prompt cannot change. A source prompt that does not fit is an `InputError` naming its file.
     """
-    job = open_job(
-        backbone_dir,
-        prepared,
-        features,
-        method=method,
-        method_settings=method_settings,
-        tuning=tuning,
-        device=device,
-        precision=precision,
-        memory_gb=memory_gb,
-        provenance=provenance,
-    )
     for seed in sorted({seed for _, seed in outputs}):
         sources = [source for source, of in outputs if of == seed]
         for portion in _portions(sources, job.runs_at_once):
@@ -318,7 +276,7 @@ def tune_cells(
                 path = prompts[source, seed]
                 state = load_prompt(
                     path,
-                    method=method,
+                    method=job.method,
                     settings=describe(prompt)["settings"],
                     backbone_digest=job.backbone.digest,
                 )

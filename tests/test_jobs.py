@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from mvlpt_core.backbone import load_backbone
 from mvlpt_core.convert import convert_backbone, load_open_clip
 from mvlpt_core.errors import InputError
 from mvlpt_core.features import extract
-from mvlpt_core.jobs import tune_cells, tune_sources
+from mvlpt_core.jobs import Job, open_job, tune_cells, tune_sources
 from mvlpt_core.metrics import score_predictions
 from mvlpt_core.prepare import load_prepared, prepare_task
 from mvlpt_core.records import SCHEMA
@@ -80,18 +79,23 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def settings_for(root: Path, method: str, name: str, **options: Any) -> Mapping[str, Any]:
-    return {
-        "backbone_dir": root / "backbone",
-        "prepared": root / f"prepared/{name}.safetensors",
-        "features": root / f"features/{name}.safetensors",
-        "method": method,
+def job_for(
+    root: Path, method: str, name: str, features: Path | None = None, **options: Any
+) -> Job:
+    settings = {
         "method_settings": METHODS[method],
         "tuning": TUNING,
         "device": "cpu",
         "provenance": PROVENANCE,
         **options,
     }
+    return open_job(
+        root / "backbone",
+        root / f"prepared/{name}.safetensors",
+        features or root / f"features/{name}.safetensors",
+        method=method,
+        **settings,
+    )
 
 
 def tune_source(
@@ -99,7 +103,7 @@ def tune_source(
 ) -> None:
     base = root / to / method / name
     outputs = {s: (base / f"seed{s}.parquet", base / f"seed{s}.safetensors") for s in seeds}
-    tune_sources(outputs=outputs, **settings_for(root, method, name))
+    tune_sources(job_for(root, method, name), outputs)
 
 
 def tune_pack(
@@ -108,9 +112,9 @@ def tune_pack(
     keys = [(source, seed) for source in pack for seed in SEEDS]
     out = root / to / method / target
     tune_cells(
+        job_for(root, method, target, **options),
         prompts={(s, k): root / f"sources/{method}/{s}/seed{k}.safetensors" for s, k in keys},
         outputs={(s, k): out / s / f"seed{k}.parquet" for s, k in keys},
-        **settings_for(root, method, target, **options),
     )
     return out
 
@@ -230,9 +234,9 @@ def test_a_diverged_cell_is_an_outcome_and_its_neighbours_finish(study: Path) ->
     save_file(tensors, spoiled, metadata=header)
     out = study / "diverged"
     tune_cells(
+        job_for(study, "visual", NAMES[1]),
         prompts={("spoiled", 1): spoiled, (NAMES[0], 1): good},
         outputs={(s, 1): out / f"{s}.parquet" for s in ("spoiled", NAMES[0])},
-        **settings_for(study, "visual", NAMES[1]),
     )
     bad, fine = rows(out / "spoiled.parquet"), rows(out / f"{NAMES[0]}.parquet")
     assert {r["status"] for r in bad} == {"diverged"}
@@ -247,7 +251,7 @@ def test_best_val_scores_validation_images_of_each_seed(study: Path) -> None:
     base = study / "best_val"
     outputs = {s: (base / f"{s}.parquet", base / f"{s}.safetensors") for s in SEEDS}
     tuning = {**TUNING, "checkpoint": "best_val"}
-    tune_sources(outputs=outputs, **settings_for(study, "visual", NAMES[0], tuning=tuning))
+    tune_sources(job_for(study, "visual", NAMES[0], tuning=tuning), outputs)
     for seed in SEEDS:
         found = rows(outputs[seed][0])
         val = {r["step"]: r["score"] for r in found if r["split"] == "val"}
@@ -261,9 +265,9 @@ def _first_prompt(study: Path, method: str) -> Path:
 
 def _cell_from(study: Path, prompt: Path, **options: Any) -> None:
     tune_cells(
+        job_for(study, "text", NAMES[1], **options),
         prompts={("s", 1): prompt},
         outputs={("s", 1): study / "never.parquet"},
-        **settings_for(study, "text", NAMES[1], **options),
     )
 
 

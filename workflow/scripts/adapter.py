@@ -7,9 +7,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from analysis.errors import InputError as AnalysisInputError
 from mvlpt_core.errors import InputError
+
+if TYPE_CHECKING:
+    from mvlpt_core.jobs import Job
 
 
 @contextmanager
@@ -50,3 +54,21 @@ def by_target(paths: Iterable[str]) -> dict[str, list[str]]:
 
 def _seed(path: str) -> int:
     return int(Path(path).stem.removeprefix("seed"))
+
+
+def opened_job(snakemake: Any, prepared: Path, features: Path) -> Job:
+    """What a tuning job's rule says about one task, loaded."""
+    from mvlpt_core.jobs import open_job
+
+    return open_job(
+        Path(snakemake.input.backbone).parent,
+        prepared,
+        features,
+        method=snakemake.wildcards.method,
+        method_settings=snakemake.params.method,
+        tuning=snakemake.params.tuning,
+        device=snakemake.config["device"],
+        precision=snakemake.params.precision,
+        memory_gb=snakemake.config["memory_gb"],
+        provenance=snakemake.params.provenance,
+    )

@@ -1,9 +1,8 @@
 """Tune a block of targets, one after the other, each from a pack of source prompts side by side."""
 
-from pathlib import Path
 from typing import Any
 
-from adapter import by_source_seed, by_target, by_task, logged
+from adapter import by_source_seed, by_target, by_task, logged, opened_job
 
 snakemake: Any  # what Snakemake hands to the script
 
@@ -14,16 +13,7 @@ with logged(snakemake.log[0]):
     features = by_task(snakemake.input.features)
     for target, outputs in by_target(snakemake.output).items():
         tune_cells(
-            Path(snakemake.input.backbone).parent,
-            prepared[target],
-            features[target],
+            opened_job(snakemake, prepared[target], features[target]),
             by_source_seed(snakemake.input.prompts),
             by_source_seed(outputs),
-            method=snakemake.wildcards.method,
-            method_settings=snakemake.params.method,
-            tuning=snakemake.params.tuning,
-            device=snakemake.config["device"],
-            precision=snakemake.params.precision,
-            memory_gb=snakemake.config["memory_gb"],
-            provenance=snakemake.params.provenance,
         )

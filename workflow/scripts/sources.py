@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from adapter import by_source_seed, by_task, logged
+from adapter import by_source_seed, by_task, logged, opened_job
 
 snakemake: Any  # what Snakemake hands to the script
 
@@ -16,16 +16,4 @@ with logged(snakemake.log[0]):
     for (task, seed), scores in by_source_seed(snakemake.output.scores).items():
         outputs.setdefault(task, {})[seed] = (scores, prompts[task, seed])
     for task, prepared in by_task(snakemake.input.prepared).items():
-        tune_sources(
-            Path(snakemake.input.backbone).parent,
-            prepared,
-            features[task],
-            outputs[task],
-            method=snakemake.wildcards.method,
-            method_settings=snakemake.params.method,
-            tuning=snakemake.params.tuning,
-            device=snakemake.config["device"],
-            precision=snakemake.params.precision,
-            memory_gb=snakemake.config["memory_gb"],
-            provenance=snakemake.params.provenance,
-        )
+        tune_sources(opened_job(snakemake, prepared, features[task]), outputs[task])
