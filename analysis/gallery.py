@@ -16,6 +16,7 @@ from analysis import figures, heatmaps, panels, plots, tables
 from analysis.curves import curve_frame, nearest_sources
 from analysis.frames import Frames, load_frames, similarity_frame, standard_errors
 from analysis.grouping import cluster, symmetrise, transfer_graph
+from analysis.labels import label_points
 from analysis.parallel import side_by_side
 from analysis.vocabulary import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM, pretty
 
@@ -72,7 +73,7 @@ def gain_heatmaps(data: Frames) -> Iterator[Plate]:
         figure.legend(
             handles=heatmaps.legend_handles([frame], data.own_name),
             loc="outside lower center",
-            ncols=2,
+            ncols=3,
         )
         yield Plate(
             f"gains_{method}",
@@ -125,7 +126,9 @@ def small_multiples(data: Frames) -> Iterator[Plate]:
     )  # fmt: skip
     bar.outline.set_visible(False)
     figure.legend(
-        handles=heatmaps.legend_handles(frames, data.own_name), loc="outside lower center", ncols=2
+        handles=heatmaps.legend_handles(frames, data.own_name, compact=True),
+        loc="outside lower center",
+        ncols=5,
     )
     figures.fix_layout(figure, passes=2)
     yield Plate(
@@ -174,7 +177,7 @@ def scatters(data: Frames) -> Iterator[Plate]:
         # Names are placed in pixels, so the layout comes first.
         figures.fix_layout(figure)
         for ax, frame in zip(axes[0], drawn, strict=True):
-            plots.label_points(ax, frame)
+            label_points(ax, frame)
         yield Plate(
             f"scatter_{measure}",
             f"Gain against {pretty(measure)} similarity",
@@ -315,7 +318,7 @@ def clustered(data: Frames) -> Iterator[Plate]:
         figure.legend(
             handles=heatmaps.legend_handles([frame], data.own_name),
             loc="outside lower center",
-            ncols=2,
+            ncols=3,
         )
         yield Plate(
             f"clusters_{method}",
@@ -344,7 +347,7 @@ def graphs(data: Frames) -> Iterator[Plate]:
         shown = (
             f"{len(frame)} of {total} established transfers, the strongest of either sign"
             if total > len(frame)
-            else f"all {total} established transfers"
+            else f"all established transfers ({total})"
         )
         yield Plate(
             f"graph_{method}",

@@ -153,9 +153,12 @@ def _means(ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame, size: float) -> No
 
 
 def legend_handles(
-    frames: Sequence[pd.DataFrame], own: str = "own prompt, tuned longer (control)"
+    frames: Sequence[pd.DataFrame],
+    own: str = "own prompt, tuned longer (control)",
+    compact: bool = False,
 ) -> list[Line2D | Patch]:
-    """Explanations of the marks that occur in `frames`, and of no others."""
+    """Explanations of the marks that occur in `frames`, and of no others; `compact` maps mark
+    their clearly negative cells."""
     frame = pd.concat(frames)
     handles: list[Line2D | Patch] = []
     off = frame[~frame["diagonal"]]
@@ -166,6 +169,9 @@ def legend_handles(
         handles.append(Line2D([], [], mfc="black", label="q \u2264 0.05 over all pairs", **dot))
     if (off["suggested"] & ~off["established"]).any():
         handles.append(Line2D([], [], mfc="none", label="95% interval excludes 0, q > 0.05", **dot))
+    if compact:
+        minus: Any = {"marker": "_", "ls": "", "ms": 5, "mec": "black"}
+        handles.append(Line2D([], [], label="clearly negative", **minus))
     if frame["diverged"].any():
         handles.append(
             Patch(fc="#E6E6E6", ec="#444444", hatch="xxxx", lw=0, label="diverged: no score")

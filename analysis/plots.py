@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from analysis.figures import COLOURS, MUTED, looks
+from analysis.figures import COLOURS, looks
 from analysis.frames import similarity_frame
 from analysis.selection import QUALITY
 from analysis.vocabulary import MINUS, pretty, signed
@@ -96,7 +94,7 @@ def band_frame(
 
 
 def draw_scatter(ax: Axes, frame: pd.DataFrame, band: pd.DataFrame) -> Axes:
-    """Draw `scatter_frame` and `band_frame`. Labels come from `label_points`, after the layout."""
+    """Draw `scatter_frame` and `band_frame`. Labels come from `labels.label_points`, after the layout."""
     kinds = [k for k in ("family", "style", "neither", "") if (frame["relation"] == k).any()]
     shown = {"family": ("^", COLOURS[1], "same family"), "style": ("s", COLOURS[2], "same style"),
              "neither": ("o", "#8C8C8C", "neither"), "": ("o", COLOURS[0], "pair")}  # fmt: skip
@@ -111,51 +109,6 @@ def draw_scatter(ax: Axes, frame: pd.DataFrame, band: pd.DataFrame) -> Axes:
         ax.plot(band["x"], band["fit"], color="black", lw=1.4)
     ax.margins(x=0.08, y=0.12)
     return ax
-
-
-def label_points(ax: Axes, frame: pd.DataFrame) -> None:
-    """Name the outstanding points, each where its name covers no other name and few points.
-
-    Call it once the figure's layout is final: places are judged in pixels.
-    """
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    points = ax.transData.transform(frame[["similarity", "points"]].to_numpy(float))
-    inside = ax.get_window_extent()
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    taken: list[Bbox] = []
-    named = frame[frame["outstanding"]].sort_values("residual", key=abs, ascending=False)
-    for row in named.itertuples():
-        text = ax.annotate(
-            f"{row.source}\n\u2192 {row.target}", (row.similarity, row.points), fontsize=5.5,
-            xytext=(0, 0), textcoords="offset points", linespacing=0.95, color="#222222",
-            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": MUTED, "shrinkA": 0, "shrinkB": 2},
-        )  # fmt: skip
-        text.set_in_layout(False)
-        best: tuple[float, tuple[float, float], str, str, Bbox] | None = None
-        for distance in (6, 14, 24, 36):
-            for dx, dy in ((1, 0.6), (-1, 0.6), (1, -0.6), (-1, -0.6), (0, 1), (0, -1)):
-                sides = ("left" if dx > 0 else "right" if dx < 0 else "center",
-                         "bottom" if dy > 0 else "top")  # fmt: skip
-                text.set(ha=sides[0], va=sides[1])
-                text.set_position((dx * distance, dy * distance))
-                text.update_positions(renderer)
-                box = Text.get_window_extent(text, renderer).padded(1)  # without the arrow
-                if not (inside.x0 <= box.x0 and box.x1 <= inside.x1
-                        and inside.y0 <= box.y0 and box.y1 <= inside.y1):  # fmt: skip
-                    continue
-                if any(box.overlaps(other) for other in taken):
-                    continue
-                covered = ((points > box.min) & (points < box.max)).all(1).sum()
-                cost = covered + 0.05 * distance
-                if best is None or cost < best[0]:
-                    best = (cost, (dx * distance, dy * distance), *sides, box)
-        if best is None:
-            text.remove()
-            continue
-        text.set(ha=best[2], va=best[3])
-        text.set_position(best[1])
-        taken.append(best[4])
 
 
 def forest_frame(
