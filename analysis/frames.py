@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
-from scipy.special import ndtri, stdtrit
 
 from analysis import tables
 from analysis.errors import InputError
@@ -87,19 +86,11 @@ class Frames:
         return self.suite if {"family", "style"} <= set(self.suite.columns) else None
 
 
-def standard_errors(gains: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:
-    """Standard errors [n, n] of one method's gains, from their 95% intervals; NaN without any.
-
-    Student's t for intervals over seeds, normal otherwise, as in the gains table.
-    """
-    if not {"low", "high"} <= set(gains.columns):
+def error_matrix(gains: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:
+    """Standard errors [n, n] of one method's gains; NaN where the table has none."""
+    if "se" not in gains.columns:
         return np.full((len(tasks), len(tasks)), np.nan)
-    freedom = gains.get("n_seeds", pd.Series(1, gains.index)).to_numpy(float) - 1
-    over_seeds = gains.get("interval", pd.Series("", gains.index)).to_numpy() == "seeds"
-    factor = np.where(over_seeds, stdtrit(np.maximum(freedom, 1), 0.975), ndtri(0.975))
-    return tables.square(
-        gains.assign(se=(gains["high"] - gains["low"]) / (2 * factor)), "se", tasks
-    )
+    return tables.square(gains, "se", tasks)
 
 
 def similarity_frame(

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.errors import InputError
+from analysis.moderate import moderated
 from analysis.multiplicity import benjamini_hochberg
 from analysis.tables import check_transfer, mask_diverged
 
@@ -21,7 +22,7 @@ GAIN_KINDS = ("gain", "relative_error_reduction", "ceiling_gain")
 PAIR = ["method", "source", "target"]
 GAIN_COLUMNS = [
     *PAIR, "metric", "diagonal", "n_seeds", "n_diverged", "score", "scratch",
-    "gain", "low", "high",
+    "gain", "low", "high", "se", "df",
     "relative_error_reduction", "relative_error_reduction_low", "relative_error_reduction_high",
     "ceiling", "ceiling_gain", "ceiling_gain_low", "ceiling_gain_high",
     "share_improved", "interval", "excludes_zero", "p", "q", "significant", "reason",
@@ -36,8 +37,10 @@ def gain_table(
 ) -> pd.DataFrame:
     """One row a (method, source, target) with `GAIN_COLUMNS`, in the order of `transfer`.
 
-    With two seeds or more: mean over seeds and t interval of the paired differences. With one:
-    interval and p of `images` (`analysis.images.image_intervals`), if given. p tests gain 0; q is
+    With two seeds or more: mean over seeds and t interval of the paired differences, whose
+    variance is moderated by those of the method's other pairs (`analysis.moderate`). With one:
+    interval and p of `images` (`analysis.images.image_intervals`), if given. `se` and `df` (t's
+    degrees of freedom; NaN with `images`) belong to the gain. p tests gain 0; q is
     Benjamini-Hochberg over the off-diagonal pairs of a method, `significant` is q <= `fdr`.
     Intervals of the ceiling gain take the ceiling as known.
     Diverged cells count in `n_diverged` only. Raises InputError for an unusable transfer table.
@@ -56,15 +59,17 @@ def gain_table(
     # a spread of 0. The floor is the standard deviation of rounding two scores to 1 / n.
     images_n = groups["n"].max() if "n" in seeds else pd.Series(np.nan, index=table.index)
     floor = (1 / (images_n * np.sqrt(6))).fillna(0.0)
+    methods = table.index.get_level_values("method").to_numpy()
     for kind in GAIN_KINDS:
         low, high = bound_names(kind)
         scale = (table[kind] / table["gain"].where(table["gain"] != 0)).abs().fillna(1.0)
         spread = np.maximum(groups[kind].std(ddof=1), floor * scale)
-        half, p = t_interval(table[kind], spread, table["n_seeds"], level)
-        table[low] = (table[kind] - half).where(several)
-        table[high] = (table[kind] + half).where(several)
+        se, df = standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods)
+        half, p = t_interval(table[kind].to_numpy(dtype=float), se, df, level)
+        table[low] = table[kind] - half
+        table[high] = table[kind] + half
         if kind == "gain":
-            table["p"] = np.where(several, p, np.nan)
+            table["se"], table["df"], table["p"] = se, df, p
     table["interval"] = np.where(several, "seeds", "none")
     table = table.reset_index()
     if images is not None:
@@ -121,7 +126,7 @@ def add_image_intervals(table: pd.DataFrame, seeds: pd.DataFrame, images: pd.Dat
             f"scores {row['gain']:.3f}"
         )
     for column in (
-        "low", "high", "p", "relative_error_reduction_low", "relative_error_reduction_high",
+        "low", "high", "se", "p", "relative_error_reduction_low", "relative_error_reduction_high",
     ):  # fmt: skip
         table.loc[use, column] = matched.loc[use, column].to_numpy()
     room = (table["ceiling"] - table["scratch"]).where(table["ceiling"] > table["scratch"])
@@ -137,16 +142,25 @@ def bound_names(kind: str) -> tuple[str, str]:
     return ("low", "high") if kind == "gain" else (f"{kind}_low", f"{kind}_high")
 
 
-def t_interval(
-    mean: pd.Series, spread: pd.Series, n: pd.Series, level: float
+def standard_errors(
+    spread: np.ndarray, n: np.ndarray, methods: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Half widths of Student's interval of a mean, and p-values of mean 0; NaN below n = 2."""
-    count = n.to_numpy(dtype=float)
-    df = np.where(count >= 2, count - 1, np.nan)
-    se = spread.to_numpy(dtype=float) / np.sqrt(np.where(count > 0, count, np.nan))
-    value = np.abs(mean.to_numpy(dtype=float))
+    """Standard errors and degrees of freedom of means of `n` seeds with standard deviation
+    `spread`, all [pairs], moderated within each method; NaN below 2 seeds."""
+    variance, df = np.full((2, len(spread)), np.nan)
+    for method in np.unique(methods):
+        mine = methods == method
+        variance[mine], df[mine] = moderated(spread[mine] ** 2, n[mine] - 1.0)
+    return np.sqrt(variance / np.where(n > 0, n, np.nan)), df
+
+
+def t_interval(
+    mean: np.ndarray, se: np.ndarray, df: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Half widths of Student's interval of means [n], and p-values of mean 0; NaN as `se`."""
+    value = np.abs(mean)
     # Mean 0 with spread 0 is no evidence (t = 0); another mean with spread 0 is t = inf.
-    t = np.divide(value, se, out=np.where(value > 0, np.inf, 0.0), where=se > 0)
+    t = np.divide(value, se, out=np.where(value > 0, np.inf, 0.0), where=se != 0)
     return stats.t.ppf(0.5 + level / 2, df) * se, 2 * stats.t.sf(t, df)
 
 
@@ -158,6 +172,6 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float
         mean = float(values[0]) if len(values) else np.nan
         return mean, np.nan, np.nan, np.nan
     center = float(values.mean())
-    spread, count = pd.Series([values.std(ddof=1)]), pd.Series([len(values)])
-    half, p = t_interval(pd.Series([center]), spread, count, level)
+    se = np.array([values.std(ddof=1) / np.sqrt(len(values))])
+    half, p = t_interval(np.array([center]), se, np.array([len(values) - 1.0]), level)
     return center, center - float(half[0]), center + float(half[0]), float(p[0])

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from analysis import figures, heatmaps, panels, plots, tables
 from analysis.curves import curve_frame, nearest_sources
-from analysis.frames import Frames, load_frames, similarity_frame, standard_errors
+from analysis.frames import Frames, error_matrix, load_frames, similarity_frame
 from analysis.grouping import cluster, symmetrise, transfer_graph
 from analysis.labels import label_points
 from analysis.parallel import side_by_side
@@ -304,7 +304,7 @@ def clustered(data: Frames) -> Iterator[Plate]:
         chosen = data.gains[data.gains["method"] == method]
         points = symmetrise(
             data.scale * tables.square(chosen, "gain", tasks),
-            data.scale * standard_errors(chosen, tasks),
+            data.scale * error_matrix(chosen, tasks),
         )
         if not np.isfinite(points).any():
             continue

@@ -21,11 +21,11 @@ from analysis.correlate import SCOPES, STATISTICS
 from analysis.errors import InputError
 from analysis.frames import (
     OURS,
+    error_matrix,
     load_frames,
     read_config,
     read_optional,
     read_suite,
-    standard_errors,
 )
 from analysis.gains import gain_table, single_seed_cells
 from analysis.grouping import Objective, givers, group_table
@@ -241,7 +241,7 @@ def _grouped(
     if runs is not None:
         seeds = np.array([tables.square(run, "gain", tasks) for _, run in runs.groupby("seed")])
     return group_table(
-        tasks, tables.square(gains, "gain", tasks), standard_errors(gains, tasks), seeds,
+        tasks, tables.square(gains, "gain", tasks), error_matrix(gains, tasks), seeds,
         limit, objective, seed=seed,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ import pytest
 from analysis import figures, gallery, heatmaps, panels, plots, vocabulary
 from analysis.curves import curve_frame, reached
 from analysis.errors import InputError
-from analysis.frames import Frames, similarity_frame, standard_errors
+from analysis.frames import Frames, error_matrix, similarity_frame
 from analysis.grouping import givers, group_table, transfer_graph
 from analysis.selection import rank_quality, summarise_quality
 from analysis.tables import square
@@ -36,7 +36,7 @@ def frames(n: int = 6, methods: tuple[str, ...] = ("text", "visual")) -> Frames:
         one = gains[gains["method"] == method]
         parts["quality"].append(summarise_quality(rank_quality(one, alike), 100))
         parts["groups"].append(
-            group_table(order, square(one, "gain", order), standard_errors(one, order), draws=3)
+            group_table(order, square(one, "gain", order), error_matrix(one, order), draws=3)
         )
         parts["givers"].append(givers(one))
         for made_tables in parts.values():
