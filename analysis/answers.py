@@ -81,7 +81,10 @@ def how_certain(data: Frames) -> list[str]:
     kinds = set(data.gains.get("interval", pd.Series(dtype=str)).dropna()) - {"none"}
     seeds = int(data.gains["n_seeds"].max()) if "n_seeds" in data.gains else 0
     if "seeds" in kinds:
-        out.append(f"Intervals are 95% over {seeds} seeds, transfer and scratch paired by seed.")
+        out.append(
+            f"Intervals are 95% over {seeds} seeds, transfer and scratch paired by seed, each "
+            "pair's variance moderated by those of the method's other pairs."
+        )
     elif "images" in kinds:
         out.append(
             "There is one seed: intervals are 95% over test images and hold nothing of the "

@@ -2,14 +2,18 @@
 
 import base64
 import io
+import json
 import re
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
-from analysis import answers, frames, gallery, study
+from analysis import answers, frames, gallery, simulate, study, tables
 from analysis.errors import InputError
+from analysis.images import image_intervals
 from analysis.report import write_report
 from tests import analysis_view_data as made
 
@@ -45,6 +49,49 @@ def test_stages_write_what_they_promise(folder):
     assert (folder / "correlations.parquet").exists()
     assert (folder / "correlations.csv").exists()
     assert set(pd.read_csv(folder / "tables" / "groups.csv")["method"]) == {"text"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_seed_takes_its_intervals_from_stored_outcomes(tmp_path, workers):
+    rng = np.random.default_rng(0)
+    transfer, outcomes, labels = simulate.image_study(simulate.known_gains(4, rng), 120, rng)
+    frame = transfer.assign(gain=transfer["score"] - transfer["scratch"])
+    tables.write_frame(frame, tmp_path / "transfer.parquet")
+    tables.write_frame(outcomes, tmp_path / "outcomes.parquet")
+    (tmp_path / "features").mkdir()
+    empty = np.zeros((2, 3), np.float32)
+    for task, truth in labels.items():
+        tensors = {"train_features": empty, "class_features": empty, "text_features": empty}
+        tensors |= {"train_labels": np.arange(2), "test_labels": truth}
+        meta = json.dumps({"name": task, "classnames": ["a", "b"], "logit_scale": 1.0})
+        save_file(tensors, tmp_path / "features" / f"{task}.safetensors", {"task": meta})
+    study.analyse_statistics(tmp_path, permutations=9, bootstrap=200, seed=3, workers=workers)
+    found = pd.read_csv(tmp_path / "tables" / "gains.csv")
+    direct = image_intervals(outcomes, labels, replicates=200, seed=3)
+    both = found.merge(direct, on=["method", "source", "target"], suffixes=("", "_direct"))
+    assert len(both) == 16
+    assert set(both["interval"]) == {"images"}
+    for column in ("low", "high", "se", "p"):
+        assert both[column].to_numpy() == pytest.approx(both[f"{column}_direct"].to_numpy())
+
+
+def test_every_column_is_documented(folder, root):
+    text = (root / "results" / "README.md").read_text()
+    section = text[text.index("## tables/") : text.index("## prepared/")]
+    common = set(re.findall(r"`(\w+)`", section[: section.index("| file")])) - {"gain"}
+    rows = re.findall(r"^\| `(\w+)\.csv`: ([^|]*) \| (.*) \|$", section, re.M)
+    documented = {
+        name: {*re.findall(r"\w+", key), *re.findall(r"`(\w+)`", columns)}
+        for name, key, columns in rows
+    }
+    for path in sorted((folder / "tables").glob("*.csv")):
+        columns = set(pd.read_csv(path, nrows=0).columns)
+        if path.stem == "correlations":
+            part = text[text.index("## correlations") : text.index("## tables/")]
+            words = set(re.findall(r"\w+", part))
+        else:
+            words = documented[path.stem] | common
+        assert columns <= words, f"{path.name}: {columns - words} not in results/README.md"
 
 
 def test_the_report_needs_nothing_else(folder):
