@@ -38,7 +38,8 @@ ABOUT = {
 }  # fmt: skip
 DEFINITION = (
     "gain = score from the source's prompt - score from scratch (same method, target, seed, "
-    "budget and data order), in points; relative error reduction = gain / (1 - scratch)"
+    "budget and data order), in points; relative error reduction = gain / (1 - scratch); ceiling "
+    "gain = gain / (best score seen on the target - scratch)"
 )
 
 
