@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import comb
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -24,6 +23,9 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.spatial.distance import squareform
 
 from analysis.errors import InputError
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
@@ -317,6 +319,8 @@ def transfer_graph(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain"
     """Directed graph of the transfers that are established: an edge s -> t for each off-diagonal
     pair with q < `alpha` (q = p corrected for the number of pairs), weight = gain; nodes are all
     tasks in order of appearance. `pairs`: source, target, `value`, q."""
+    import networkx as nx  # slow to import, and few of the users of this module draw graphs
+
     graph = nx.DiGraph()
     graph.add_nodes_from(dict.fromkeys([*pairs["target"], *pairs["source"]]))
     kept = pairs[(pairs["source"] != pairs["target"]) & (pairs["q"] < alpha)]
@@ -333,7 +337,7 @@ def givers(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain") -> pd.
     off = pairs[pairs["source"] != pairs["target"]]
     given = off.groupby("source")[value].mean()
     received = off.groupby("target")[value].mean()
-    weights = nx.get_edge_attributes(graph, "weight")
+    weights = {(s, t): weight for s, t, weight in graph.edges(data="weight")}
     positive = sum(w for w in weights.values() if w > 0)
 
     def count(task: str, end: int, sign: int) -> int:

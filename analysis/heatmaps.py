@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,17 +87,31 @@ def draw_gain_heatmap(
     sns.heatmap(
         wide, ax=ax, cmap=DIVERGING, vmin=-limit, vmax=limit, linewidths=0.4, linecolor="white",
         square=True, cbar=colour_bar, xticklabels=False, yticklabels=False,
-        annot=False if compact else wide.map(lambda v: "" if pd.isna(v) else signed(v)),
-        fmt="", annot_kws={"fontsize": size},
         cbar_kws={"label": bar_label, "shrink": 0.6, "aspect": 30, "pad": 0.02,
                   "extend": "both" if beyond else "neither"},
     )  # fmt: skip
     ax.set_facecolor("#E6E6E6")
+    if not compact:
+        _values(ax, wide, signed, size)
     _marks(ax, frame, wide, size, limit, compact)
     _axis_names(ax, wide, *labels)
     if not compact:
         _means(ax, frame, wide, size)
     return ax
+
+
+def _values(ax: Axes, wide: pd.DataFrame, text: Callable[[float], str], size: float) -> None:
+    """Write each cell's value on the map. Seaborn's own annotations would be drawn once more, for
+    the sake of its tick labels."""
+    mesh = ax.collections[0]
+    mesh.update_scalarmappable()
+    bright = [sns.utils.relative_luminance(colour) > 0.408 for colour in mesh.get_facecolor()]
+    for (i, j), value in np.ndenumerate(wide.to_numpy(float)):
+        if np.isfinite(value):
+            ink = "black" if bright[i * wide.shape[1] + j] else "white"
+            ax.text(
+                j + 0.5, i + 0.5, text(value), fontsize=size, color=ink, ha="center", va="center"
+            )
 
 
 def _marks(
@@ -216,18 +230,16 @@ def draw_similarity(ax: Axes, frame: pd.DataFrame, order: Sequence[str]) -> Axes
     digits = 2 if np.abs(finite).max(initial=0) < 10 else 0
 
     def text(value: float) -> str:
-        if np.isnan(value):
-            return ""
         shown = f"{value:.{digits}f}".replace("-", MINUS)
         return shown.replace("0.", ".", 1) if abs(value) < 1 and digits else shown
 
     size = float(np.clip(7.6 - 0.09 * (max(wide.shape) - 12), 5.5, 8.5))
     sns.heatmap(
         wide, ax=ax, cmap=SEQUENTIAL, vmin=low, vmax=high, linewidths=0.4, linecolor="white",
-        square=True, annot=wide.map(text), fmt="", annot_kws={"fontsize": size},
-        xticklabels=False, yticklabels=False,
+        square=True, xticklabels=False, yticklabels=False,
         cbar_kws={"label": "similarity", "shrink": 0.6, "aspect": 30, "pad": 0.02},
     )  # fmt: skip
     ax.set_facecolor("#E6E6E6")
+    _values(ax, wide, text, size)
     _axis_names(ax, wide)
     return ax

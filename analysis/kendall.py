@@ -212,8 +212,8 @@ def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) 
     both = ~(np.isnan(x) | np.isnan(y))
     if scope == "pooled":
         rows, columns = np.nonzero(both)
-        weight = (counts[:, rows] * counts[:, columns]).astype(np.float32)
-        return weighted_tau(x[both], y[both], weight)
+        drawn = counts.astype(np.float32)
+        return weighted_tau(x[both], y[both], drawn[:, rows] * drawn[:, columns])
     # [T, T, T]: column t, then the signs of its pairs of cells (i, j); 0 where one is undefined.
     signs = [np.nan_to_num(np.sign(v[:, :, None] - v[:, None, :])) for v in (x.T, y.T)]
     pairs = both.T[:, :, None] & both.T[:, None, :]

@@ -45,6 +45,13 @@ def median_bandwidth(features: np.ndarray) -> float:
     return median if median > 0 else 1.0
 
 
+def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """|x_i - y_j|^2 [N, M] of the rows of x [N, D] and y [M, D], by one matrix product: for many
+    features much faster than cdist, and as exact for features of one size."""
+    sums = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * (x @ y.T)
+    return np.maximum(sums, 0)
+
+
 def squared_mmd(x: np.ndarray, y: np.ndarray, bandwidth: float, unbiased: bool = True) -> float:
     """Squared maximum mean discrepancy of x [N, D] and y [M, D], kernel exp(-d^2 / (2 b^2)).
 
@@ -56,10 +63,10 @@ def squared_mmd(x: np.ndarray, y: np.ndarray, bandwidth: float, unbiased: bool =
         return np.nan
     within = 0.0
     for a in (x, y):
-        k = np.exp(-cdist(a, a, "sqeuclidean") / (2 * bandwidth**2))
+        k = np.exp(-squared_distances(a, a) / (2 * bandwidth**2))
         n = len(a)
         within += (k.sum() - np.trace(k)) / (n * (n - 1)) if unbiased else k.mean()
-    across = np.exp(-cdist(x, y, "sqeuclidean") / (2 * bandwidth**2)).mean()
+    across = np.exp(-squared_distances(x, y) / (2 * bandwidth**2)).mean()
     return float(within - 2 * across)
 
 
@@ -80,7 +87,7 @@ def otdd(x: Labelled, y: Labelled) -> float:
     between = cdist(x.means, y.means, "sqeuclidean") + cdist(
         x.deviations, y.deviations, "sqeuclidean"
     )
-    cost = cdist(x.features, y.features, "sqeuclidean") + between[x.labels[:, None], y.labels]
+    cost = squared_distances(x.features, y.features) + between[x.labels[:, None], y.labels]
     rows, columns = linear_sum_assignment(cost)
     return float(np.sqrt(max(cost[rows, columns].mean(), 0)))
 
