@@ -32,8 +32,7 @@ report: $(READY)
 	$(STUDY) --report $(FOLDER)/workflow.html
 
 recommend: $(READY)
-	$(BIN)/python -m mvlpt_core.encode --study $(FOLDER) --task $(TASK) --out $(FOLDER)/new_task.safetensors
-	$(BIN)/python -m analysis recommend --study $(FOLDER) --task $(FOLDER)/new_task.safetensors
+	$(BIN)/python -m analysis recommend --study $(FOLDER) --task $(TASK)
 
 dry-run: $(READY)
 	$(STUDY) --dry-run --quiet host reason $(ARGS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ import pandas as pd
 from analysis.errors import InputError
 
 USAGE = """python -m analysis study DIR
-       python -m analysis recommend --study DIR --task FEATURES.safetensors
+       python -m analysis recommend --study DIR --task FOLDER
        python -m analysis TABLE.csv [TABLE.csv ...] [--similarity SIM.csv] [--out DIR]"""
 
 
@@ -56,11 +58,13 @@ def run_recommend(arguments: Sequence[str]) -> str:
         description="Rank a study's prompts as starts for a task that was not in it.",
     )
     parser.add_argument("--study", type=Path, required=True, help="an analysed results/<study>")
-    parser.add_argument("--task", type=Path, required=True, help="the new task's features file")
+    parser.add_argument("--task", type=Path, required=True, help="the new task: a folder of images "
+                        "(encoded with the study's backbone first) or its features file")  # fmt: skip
     parser.add_argument("--top", type=int, default=5, help="sources shown for each method")
     parser.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
     given = parser.parse_args(arguments)
-    found = recommend_for(given.study, given.task)
+    features = _encoded(given.study, given.task) if given.task.is_dir() else given.task
+    found = recommend_for(given.study, features)
     if given.out is not None:
         from analysis.tables import write_frame
 
@@ -83,6 +87,20 @@ def run_recommend(arguments: Sequence[str]) -> str:
         )
         lines += [f"{method} (gains in points over scratch)", points.to_string(index=False), ""]
     return "\n".join(lines + found.statements)
+
+
+def _encoded(study: Path, task: Path) -> Path:
+    """The features file of a folder of images, made by a process of its own: nothing here imports
+    torch. Errors: a folder or a study that cannot be used, told by that process."""
+    features = study / "new_tasks" / f"{task.resolve().name}.safetensors"
+    features.parent.mkdir(exist_ok=True, parents=True)
+    command = [sys.executable, "-m", "mvlpt_core.encode", "--study", str(study)]
+    command += ["--task", str(task), "--out", str(features)]
+    checkout = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])
+    made = subprocess.run(command, env={**os.environ, "PYTHONPATH": checkout}, check=False)
+    if made.returncode:
+        raise InputError(f"{task}: could not be encoded, see above")
+    return features
 
 
 def _main_reasons(why: str) -> str:

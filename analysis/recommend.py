@@ -173,7 +173,7 @@ def _advice(method: str, best: pd.Series, level: float) -> str:
         )
     text = f"{method}: start from {best['source']}, expected gain over scratch {gain}."
     if np.isfinite(best["low"]) and best["low"] < 0:
-        text += " The interval includes 0: a gain is likely, not certain."
+        text += f" The interval includes 0: the chance of a gain is about {best['chance_positive']:.0%}."
     return text
 
 

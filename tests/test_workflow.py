@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 CELL_COLUMNS = {
     "study", "method", "source", "target", "seed", "shots", "step", "split", "metric", "score",
@@ -83,6 +84,24 @@ def test_a_killed_study_ends_with_every_declared_output(tiny: Path) -> None:
     assert yaml.safe_load((results / "config.yaml").read_text())["tuning"]["momentum"] == 0.9
 
 
+def test_a_killed_study_ends_as_one_that_was_left_alone(
+    root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    config = str(root / "tests/config/tiny.yaml")
+    run(snakemake(root, tmp_path, "--configfile", config, "--", "results/tiny/tables/gains.csv"))
+    names = [
+        path.relative_to(tmp_path) for path in tmp_path.glob("results/tiny/cells/**/*.parquet")
+    ]
+    names += [Path("results/tiny") / f"{name}.parquet" for name in ("transfer", "similarity")]
+    assert len(names) == 66
+    for name in names:
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(tiny / name), pd.read_parquet(tmp_path / name)
+        )
+    tables = "results/tiny/tables/gains.csv"
+    assert (tiny / tables).read_bytes() == (tmp_path / tables).read_bytes()
+
+
 def test_a_cell_file_has_the_rows_and_columns_of_the_contract(tiny: Path) -> None:
     cell = pd.read_parquet(tiny / CELL)
     assert set(cell.columns) >= CELL_COLUMNS
@@ -100,6 +119,25 @@ def test_transfer_table_has_a_row_for_every_cell(tiny: Path) -> None:
     assert (transfer["status"] == "ok").all()
     gain = transfer["score"] - transfer["scratch"]
     pd.testing.assert_series_equal(transfer["gain"], gain, check_names=False)
+
+
+def test_a_folder_of_images_gets_a_recommendation(root: Path, tiny: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name, colour in (("red bird", (250, 0, 0)), ("blue bird", (0, 0, 250))):
+            folder = tmp_path / "birds" / split / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (40, 40), colour).save(folder / f"{i}.png")
+    command = [sys.executable, "-m", "analysis", "recommend", "--study", str(tiny / "results/tiny")]
+    done = subprocess.run(
+        [*command, "--task", str(tmp_path / "birds")], env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for method in ("text", "visual"):
+        assert f"{method} (gains in points over scratch)" in done.stdout
+    assert "sources/text/" in done.stdout
+    assert (tiny / "results/tiny/new_tasks/birds.safetensors").exists()
 
 
 def test_a_finished_study_has_nothing_to_do_and_a_lost_cell_reruns_its_job_alone(
