@@ -279,7 +279,8 @@ def _choice(data: Frames, method: str) -> list[str]:
     chance = table[RANDOM, "regret1"]["mean"]
     span = interval(scale * row["low"], scale * row["high"])
     rules = len({ranker for ranker, _ in table} - CLOSED)
-    text = f"{method}: the best of {rules} rules for a first choice is {_rule_name(choice)}: it "
+    text = f"{method}: the best of {rules} rules" if rules > 1 else f"{method}: the only rule"
+    text += f" for a first choice is {_rule_name(choice)}: it "
     text += "misses the best source by "
     text += f"{signed(scale * row['mean'])}{span} {unit} (a random "
     text += f"choice by {signed(scale * chance)})"

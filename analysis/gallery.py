@@ -313,7 +313,7 @@ def clustered(data: Frames) -> Iterator[Plate]:
             5.4 + _side(n), 2.9 + _side(n), 1, 2, width_ratios=[1.1, 1.6 + _side(n)]
         )
         heatmaps.draw_clustered(
-            axes[0][0], axes[0][1], frame, cluster(points), tasks, bar_label=data.axis_name
+            axes[0][0], axes[0][1], frame, cluster(points), tasks, data.axis_name, data.unit
         )
         figure.legend(
             handles=heatmaps.legend_handles([frame], data.own_name),

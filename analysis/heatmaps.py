@@ -200,9 +200,10 @@ def draw_clustered(
     tree: Array,
     tasks: Sequence[str],
     bar_label: str = "transfer gain (points)",
+    unit: str = "points",
 ) -> tuple[Axes, Axes]:
     """Dendrogram (left) beside the heatmap in the dendrogram's order. `tree` is the linkage of
-    `tasks`, in points."""
+    `tasks`, in `unit`."""
     drawn = dendrogram(
         tree, ax=tree_ax, orientation="left", no_labels=True, color_threshold=0,
         above_threshold_color="#333333",
@@ -212,7 +213,7 @@ def draw_clustered(
                       order, bar_label=bar_label)  # fmt: skip
     # One leaf is 10 units high: the tree then lines up with the rows of the heatmap.
     tree_ax.set_ylim(10 * len(order), 0)
-    tree_ax.set_xlabel("distance (points)")
+    tree_ax.set_xlabel(f"distance ({unit})")
     tree_ax.spines["left"].set_visible(False)
     tree_ax.tick_params(axis="y", length=0)
     return tree_ax, map_ax
