@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from analysis import tables
+from analysis.battery import choices, explanations, joined, write_tables
 from analysis.errors import InputError
 from analysis.gallery import draw_figures
 from analysis.grouping import profile_clusters
 from analysis.parallel import side_by_side
 from analysis.report import write_report
-from analysis.study import choices, explanations, joined, write_tables
 
 GAINS: dict[str, dict[str, Any]] = {
     "gain": {"score_name": "gain", "unit": "points", "scale": 100.0},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -19,14 +21,19 @@ def side_by_side(calls: Sequence[partial[T]], workers: int = 1) -> list[T]:
 
     Processes are forked, because a fresh one would import pandas and scipy again for longer than most
     calls take, and each has one thread, whatever number the environment asks for. With one worker,
-    or on a system that cannot fork, the calls run here.
+    or where forks are not safe (other systems than Linux), the calls run here.
     """
-    if workers < 2 or len(calls) < 2 or "fork" not in multiprocessing.get_all_start_methods():
+    if workers < 2 or len(calls) < 2 or sys.platform != "linux":
         return [call() for call in calls]
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(
-        min(workers, len(calls)), context, initializer=threadpool_limits, initargs=(1,)
-    ) as pool:
+    with (
+        warnings.catch_warnings(),
+        ProcessPoolExecutor(
+            min(workers, len(calls)), context, initializer=threadpool_limits, initargs=(1,)
+        ) as pool,
+    ):
+        # Python 3.12 warns of forks beside threads: those of numpy and pyarrow are fork-safe.
+        warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
         return list(pool.map(_call, calls))
 
 

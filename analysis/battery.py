@@ -1,0 +1,162 @@
+"""The statistics of a table of gains: what goes with gain, which sources to choose, which tasks to
+group. A battery is a list of independent calls that return tables, to be made side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import explain, tables
+from analysis.correlate import SCOPES, STATISTICS
+from analysis.frames import OURS, error_matrix
+from analysis.grouping import Objective, givers, group_table
+from analysis.selection import rank_quality, summarise_quality
+from analysis.similarity import measure_correlations, measure_overview
+from analysis.vocabulary import untrained
+
+Tables = dict[str, pd.DataFrame]
+
+
+def explanations(
+    gains: pd.DataFrame,
+    similarity: pd.DataFrame,
+    gain_kinds: tuple[str, ...],
+    permutations: int,
+    bootstrap: int,
+    seed: int,
+) -> list[partial[Tables]]:
+    """Calls that tell what goes with gain: correlations, partial correlations, regression,
+    measures. Tests need 4 tasks that are both source and target: below, only the measures are
+    described."""
+    calls = [partial(_named, "measures", measure_overview, similarity)]
+    if len(tables.common_tasks(gains)) < 4:
+        return calls
+    data = explain.matrices(gains, similarity, gain_kinds)
+    tests = {"permutations": permutations, "seed": seed}
+    # p-values are corrected within a scope and a statistic, so each pair is a table of its own.
+    calls += [
+        partial(_named, "correlations", explain.correlation_table, data,
+                scopes=(scope,), statistics=(statistic,), bootstrap=bootstrap, **tests)
+        for scope in SCOPES
+        for statistic in STATISTICS
+    ]  # fmt: skip
+    calls.append(partial(_named, "measure_correlations", measure_correlations, similarity))
+    if {"visual_cosine", "label_cosine"} <= set(similarity["measure"].unique()):
+        calls += [
+            partial(_named, "partial", explain.partial_table, data, **tests),
+            partial(_named, "regression", explain.regression_table, data, **tests),
+        ]
+    return calls
+
+
+def _named(name: str, table: Callable[..., pd.DataFrame], *inputs: Any, **options: Any) -> Tables:
+    return {name: table(*inputs, **options)}
+
+
+def of_method(similarity: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Rows that hold for a method: those without a method, and its own (prompt similarities)."""
+    if similarity.empty or "method" not in similarity.columns:
+        return similarity
+    return similarity[similarity["method"].isna() | (similarity["method"] == method)]
+
+
+def choices(
+    gains: pd.DataFrame,
+    similarity: pd.DataFrame,
+    order: list[str],
+    transfer: pd.DataFrame | None,
+    bootstrap: int,
+    seed: int,
+    limit: int = 5,
+    objective: Objective = "sum",
+    grouped: bool = True,
+) -> list[partial[Tables]]:
+    """Calls, one a method, that tell which sources to choose and which tasks to tune together:
+    ranking (summary), ranking_by_target, groups, givers."""
+    tasks = tables.common_tasks(gains, order)
+    calls = []
+    for method, frame in gains.groupby("method", sort=False):
+        alike = of_method(similarity, str(method)) if len(similarity) else None
+        runs = None if transfer is None else transfer[transfer["method"] == method]
+        group = None
+        if grouped and len(tasks) >= 2:
+            group = partial(_grouped, tasks, frame, runs, limit, objective, seed)
+        calls.append(partial(_chosen, str(method), frame, alike, group, bootstrap, seed))
+    return calls
+
+
+def _chosen(
+    method: str,
+    gains: pd.DataFrame,
+    similarity: pd.DataFrame | None,
+    group: partial[pd.DataFrame] | None,
+    bootstrap: int,
+    seed: int,
+) -> Tables:
+    measures = [] if similarity is None else untrained(similarity["measure"].unique())
+    by_target = rank_quality(gains, similarity, model_measures=measures)
+    made = {
+        "ranking": summarise_quality(by_target, bootstrap, seed),
+        "ranking_by_target": by_target,
+    }
+    if "q" in gains:
+        made["givers"] = givers(gains)
+    if group is not None:
+        made["groups"] = group()
+    for table in made.values():
+        table.insert(0, "method", method)
+    return made
+
+
+def _grouped(
+    tasks: list[str],
+    gains: pd.DataFrame,
+    runs: pd.DataFrame | None,
+    limit: int,
+    objective: Objective,
+    seed: int,
+) -> pd.DataFrame:
+    seeds = None
+    if runs is not None:
+        seeds = np.array([tables.square(run, "gain", tasks) for _, run in runs.groupby("seed")])
+    return group_table(
+        tasks, tables.square(gains, "gain", tasks), error_matrix(gains, tasks), seeds,
+        limit, objective, seed=seed,
+    )  # fmt: skip
+
+
+def joined(made: Iterable[Tables]) -> Tables:
+    """Tables of one name, one below the other, in order."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for some in made:
+        for name, table in some.items():
+            parts.setdefault(name, []).append(table)
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+
+
+def write_tables(
+    folder: Path,
+    out: Mapping[str, pd.DataFrame],
+    order: list[str],
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write tables/<name>.csv, correlations.parquet and .csv, and tables/about.json (the order
+    of tasks and what the gains are called), from which figures and report are made."""
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    for stale in (folder / "tables").glob("*.csv"):
+        stale.unlink()
+    # A workflow expects these files of every study, so they are written with no rows, too.
+    correlations = out.get("correlations", pd.DataFrame(columns=explain.CORRELATION_COLUMNS))
+    tables.write_frame(correlations, folder / "correlations.parquet")
+    tables.write_frame(correlations, folder / "correlations.csv")
+    for name, frame in out.items():
+        if len(frame):
+            tables.write_frame(frame, folder / "tables" / f"{name}.csv")
+    text = json.dumps({"order": order, **(about or OURS)}, indent=1)
+    (folder / "tables" / "about.json").write_text(text + "\n", encoding="utf-8")
