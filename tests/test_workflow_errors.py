@@ -54,13 +54,16 @@ def test_defaults_are_filled_in_and_the_configuration_is_left_alone(schema: dict
     assert resolve_study(study, schema, "mine.yaml") == study
 
 
-@pytest.mark.parametrize("name", ["testbed", "realtasks", "paper_vitb16"])
+@pytest.mark.parametrize(
+    ("name", "suite"),
+    [("testbed", "testbed"), ("realtasks", "realtasks"), ("paper_vitb16", "elevater")],
+)
 def test_shipped_configurations_say_everything_themselves(
-    root: Path, schema: dict, name: str
+    root: Path, schema: dict, name: str, suite: str
 ) -> None:
     config = yaml.safe_load((root / f"config/{name}.yaml").read_text())
     assert resolve_study(config, schema, name) == config
-    assert config["study"] == name
+    assert (config["study"], config["suite"]) == (name, f"config/suites/{suite}.tsv")
     assert len(read_suite(root / config["suite"])) == 20
 
 
