@@ -37,8 +37,12 @@ rule all:
         CELLS,  # named here, so that a lost cell is noticed though the tables are there
         rules.config.output,
         rules.report.output,
+    message:
+        f"Finished: {RESULTS}/report.html"
 
 
 rule cells:
     input:
         CELLS,
+    message:
+        f"Finished: {RESULTS}/cells/"
