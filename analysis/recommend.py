@@ -14,6 +14,8 @@ from analysis.errors import InputError
 from analysis.model import Grid, fit, leave_one_out
 
 Array = NDArray[np.float64]
+# Sources whose expected gains span less than this share of an interval are called alike.
+INDISTINCT = 0.1
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def recommend(
         table["why"] = [_why(row, measures) for _, row in table.iterrows()]
         table["prompt"] = [(prompts or {}).get((str(method), s), "") for s in table["source"]]
         if len(table):
-            statements.append(_advice(str(method), table.iloc[0], level))
+            statements.append(_advice(str(method), table, level))
         tables.append(table)
     known_range = familiarity(similarity, new[new["measure"].isin(measures)])
     statements.extend(_unlike(known_range))
@@ -159,7 +161,9 @@ def _ordinal(value: float) -> str:
     return f"{number}{ending}"
 
 
-def _advice(method: str, best: pd.Series, level: float) -> str:
+def _advice(method: str, table: pd.DataFrame, level: float) -> str:
+    """What to do, from a method's sources in their order, best first."""
+    best, last = table.iloc[0], table.iloc[-1]
     gain = f"{100 * best['expected_gain']:+.1f} points"
     if np.isfinite(best["low"]):
         gain += f" ({level:.0%} prediction interval {100 * best['low']:+.1f} to "
@@ -174,6 +178,12 @@ def _advice(method: str, best: pd.Series, level: float) -> str:
     text = f"{method}: start from {best['source']}, expected gain over scratch {gain}."
     if np.isfinite(best["low"]) and best["low"] < 0:
         text += f" The interval includes 0: the chance of a gain is about {best['chance_positive']:.0%}."
+    spread = best["expected_gain"] - last["expected_gain"]
+    if len(table) > 1 and spread < INDISTINCT * (best["high"] - best["low"]):
+        text += (
+            f" The order of the sources says little: the first is expected to gain {100 * spread:.1f} "
+            "points more than the last."
+        )
     return text
 
 

@@ -154,6 +154,19 @@ def test_recommendation_ranks_relatives_first_and_names_the_prompt():
     assert "within the range" in nearer.statements[-1]
 
 
+def test_sources_that_the_study_cannot_tell_apart_are_said_to_be_alike():
+    known, within, new, _ = new_task()
+    assert "The order of the sources says little" not in " ".join(
+        recommend(known, within, new).statements
+    )
+    rng = np.random.default_rng(0)
+    noise = known.assign(gain=0.05 + 0.01 * rng.standard_normal(len(known)))
+    found = recommend(noise, within, new)
+    text = next(s for s in found.statements if s.startswith("text"))
+    assert "start from" in text
+    assert "The order of the sources says little" in text
+
+
 def test_a_task_unlike_all_is_said_to_be():
     known, within, new, _ = new_task()
     found = recommend(known, within, new.assign(value=new["value"] - 0.6))
