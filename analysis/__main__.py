@@ -93,7 +93,6 @@ def _encoded(study: Path, task: Path) -> Path:
     """The features file of a folder of images, made by a process of its own: nothing here imports
     torch. Errors: a folder or a study that cannot be used, told by that process."""
     features = study / "new_tasks" / f"{task.resolve().name}.safetensors"
-    features.parent.mkdir(exist_ok=True, parents=True)
     command = [sys.executable, "-m", "mvlpt_core.encode", "--study", str(study)]
     command += ["--task", str(task), "--out", str(features)]
     checkout = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])

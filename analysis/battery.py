@@ -14,11 +14,11 @@ import pandas as pd
 
 from analysis import explain, tables
 from analysis.correlate import SCOPES, STATISTICS
-from analysis.frames import OURS, error_matrix
+from analysis.frames import OURS, error_matrix, of_method
 from analysis.grouping import Objective, givers, group_table
 from analysis.selection import rank_quality, summarise_quality
 from analysis.similarity import measure_correlations, measure_overview
-from analysis.vocabulary import untrained
+from analysis.vocabulary import MAIN_MEASURES, untrained
 
 Tables = dict[str, pd.DataFrame]
 
@@ -47,7 +47,7 @@ def explanations(
         for statistic in STATISTICS
     ]  # fmt: skip
     calls.append(partial(_named, "measure_correlations", measure_correlations, similarity))
-    if {"visual_cosine", "label_cosine"} <= set(similarity["measure"].unique()):
+    if set(MAIN_MEASURES) <= set(similarity["measure"].unique()):
         calls += [
             partial(_named, "partial", explain.partial_table, data, **tests),
             partial(_named, "regression", explain.regression_table, data, **tests),
@@ -57,13 +57,6 @@ def explanations(
 
 def _named(name: str, table: Callable[..., pd.DataFrame], *inputs: Any, **options: Any) -> Tables:
     return {name: table(*inputs, **options)}
-
-
-def of_method(similarity: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Rows that hold for a method: those without a method, and its own (prompt similarities)."""
-    if similarity.empty or "method" not in similarity.columns:
-        return similarity
-    return similarity[similarity["method"].isna() | (similarity["method"] == method)]
 
 
 def choices(
@@ -77,17 +70,16 @@ def choices(
     objective: Objective = "sum",
     grouped: bool = True,
 ) -> list[partial[Tables]]:
-    """Calls, one a method, that tell which sources to choose and which tasks to tune together:
+    """Calls, for every method, that tell which sources to choose and which tasks to tune together:
     ranking (summary), ranking_by_target, groups, givers."""
     tasks = tables.common_tasks(gains, order)
     calls = []
     for method, frame in gains.groupby("method", sort=False):
         alike = of_method(similarity, str(method)) if len(similarity) else None
-        runs = None if transfer is None else transfer[transfer["method"] == method]
-        group = None
+        calls.append(partial(_chosen, str(method), frame, alike, bootstrap, seed))
         if grouped and len(tasks) >= 2:
-            group = partial(_grouped, tasks, frame, runs, limit, objective, seed)
-        calls.append(partial(_chosen, str(method), frame, alike, group, bootstrap, seed))
+            runs = None if transfer is None else transfer[transfer["method"] == method]
+            calls.append(partial(_grouped, str(method), tasks, frame, runs, limit, objective, seed))
     return calls
 
 
@@ -95,7 +87,6 @@ def _chosen(
     method: str,
     gains: pd.DataFrame,
     similarity: pd.DataFrame | None,
-    group: partial[pd.DataFrame] | None,
     bootstrap: int,
     seed: int,
 ) -> Tables:
@@ -107,28 +98,29 @@ def _chosen(
     }
     if "q" in gains:
         made["givers"] = givers(gains)
-    if group is not None:
-        made["groups"] = group()
     for table in made.values():
         table.insert(0, "method", method)
     return made
 
 
 def _grouped(
+    method: str,
     tasks: list[str],
     gains: pd.DataFrame,
     runs: pd.DataFrame | None,
     limit: int,
     objective: Objective,
     seed: int,
-) -> pd.DataFrame:
+) -> Tables:
     seeds = None
     if runs is not None:
         seeds = np.array([tables.square(run, "gain", tasks) for _, run in runs.groupby("seed")])
-    return group_table(
+    table = group_table(
         tasks, tables.square(gains, "gain", tasks), error_matrix(gains, tasks), seeds,
         limit, objective, seed=seed,
     )  # fmt: skip
+    table.insert(0, "method", method)
+    return {"groups": table}
 
 
 def joined(made: Iterable[Tables]) -> Tables:

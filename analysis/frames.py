@@ -93,14 +93,19 @@ def error_matrix(gains: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:
     return tables.square(gains, "se", tasks)
 
 
+def of_method(similarity: pd.DataFrame, method: str | None) -> pd.DataFrame:
+    """Rows that hold for a method: those without a method, and its own (prompt similarities)."""
+    if similarity.empty or "method" not in similarity.columns:
+        return similarity
+    return similarity[similarity["method"].isna() | (similarity["method"] == method)]
+
+
 def similarity_frame(
     similarity: pd.DataFrame, measure: str, method: str | None = None
 ) -> pd.DataFrame:
     """source, target, value, diagonal of one measure (of one method, for prompt similarities).
     Errors: a measure that the table does not have."""
-    frame = similarity[similarity["measure"] == measure]
-    if "method" in frame.columns:
-        frame = frame[frame["method"].isna() | (frame["method"] == method)]
+    frame = of_method(similarity[similarity["measure"] == measure], method)
     if frame.empty:
         raise InputError(
             f"no similarity {measure!r}; there are {sorted(set(similarity['measure']))}"

@@ -22,6 +22,16 @@ def picture(colour: tuple[int, int, int], suffix: str = "png") -> bytes:
     return buffer.getvalue()
 
 
+def write_birds(folder: Path, count: int) -> Path:
+    """An image folder of red and blue birds, `count` of each to train and to test."""
+    for split in ("train", "test"):
+        for name, colour in (("red_bird", COLOURS[0]), ("blue_bird", COLOURS[2])):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(count):
+                (folder / split / name / f"{i}.png").write_bytes(picture(colour))
+    return folder
+
+
 def npy(values: object) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(values))

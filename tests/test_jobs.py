@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -27,6 +26,7 @@ from mvlpt_core.prepare import load_prepared, prepare_task
 from mvlpt_core.records import SCHEMA
 from mvlpt_core.suite import TaskRow
 from mvlpt_core.testbed import TASKS
+from task_files import write_birds
 
 VISION = {"layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
 TEXT = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
@@ -354,15 +354,10 @@ def test_a_folder_of_images_is_encoded_like_a_task_of_the_study(
     (study / "config.yaml").write_text(
         yaml.safe_dump({**settings, "backbone": {"precision": "fp32"}})
     )
-    for split in ("train", "test"):
-        for name, colour in (("red_bird", (250, 0, 0)), ("blue_bird", (0, 0, 250))):
-            folder = tmp_path / "Birds 1" / split / name
-            folder.mkdir(parents=True)
-            for i in range(2):
-                Image.new("RGB", (40, 40), colour).save(folder / f"{i}.png")
+    birds = write_birds(tmp_path / "Birds 1", 2)
     out = tmp_path / "birds.safetensors"
     command = ["--study", str(study), "--out", str(out), "--device", "cpu", "--task"]
-    assert encode.main([*command, str(tmp_path / "Birds 1")]) == 0
+    assert encode.main([*command, str(birds)]) == 0
     tensors = load_file(out)
     assert tensors["train_features"].shape == (4, 16)
     with safe_open(out, framework="pt") as file:

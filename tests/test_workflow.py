@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
+
+from task_files import write_birds
 
 CELL_COLUMNS = {
     "study", "method", "source", "target", "seed", "shots", "step", "split", "metric", "score",
@@ -122,15 +123,10 @@ def test_transfer_table_has_a_row_for_every_cell(tiny: Path) -> None:
 
 
 def test_a_folder_of_images_gets_a_recommendation(root: Path, tiny: Path, tmp_path: Path) -> None:
-    for split in ("train", "test"):
-        for name, colour in (("red bird", (250, 0, 0)), ("blue bird", (0, 0, 250))):
-            folder = tmp_path / "birds" / split / name
-            folder.mkdir(parents=True)
-            for i in range(4):
-                Image.new("RGB", (40, 40), colour).save(folder / f"{i}.png")
+    birds = write_birds(tmp_path / "birds", 4)
     command = [sys.executable, "-m", "analysis", "recommend", "--study", str(tiny / "results/tiny")]
     done = subprocess.run(
-        [*command, "--task", str(tmp_path / "birds")], env={**os.environ, "PYTHONPATH": str(root)},
+        [*command, "--task", str(birds)], env={**os.environ, "PYTHONPATH": str(root)},
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
