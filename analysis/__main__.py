@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.errors import InputError
+from mvlpt_core.contract.errors import InputError
 
 USAGE = """python -m analysis study DIR
        python -m analysis recommend --study DIR --task FOLDER
@@ -19,7 +19,7 @@ USAGE = """python -m analysis study DIR
 
 
 def _numbers(parser: argparse.ArgumentParser) -> None:
-    from analysis.parallel import cores
+    from .parallel import cores
 
     parser.add_argument("--permutations", type=int, default=10_000, help="draws of each test")
     parser.add_argument("--bootstrap", type=int, default=2000, help="draws of each interval")
@@ -28,9 +28,9 @@ def _numbers(parser: argparse.ArgumentParser) -> None:
 
 
 def run_study(arguments: Sequence[str]) -> str:
-    from analysis import study
-    from analysis.gallery import draw_figures
-    from analysis.report import write_report
+    from . import study
+    from .figures.gallery import draw_figures
+    from .report.page import write_report
 
     parser = argparse.ArgumentParser(
         "python -m analysis study", description="Statistics, figures and report of a study."
@@ -43,30 +43,40 @@ def run_study(arguments: Sequence[str]) -> str:
     if (given.folder / "features").is_dir() and not (given.folder / "similarity.parquet").exists():
         study.measure_similarity(given.folder, given.seed)
     study.analyse_statistics(
-        given.folder, given.permutations, given.bootstrap, given.seed, given.group_limit,
-        suite=given.suite, workers=given.workers,
-    )  # fmt: skip
+        given.folder,
+        given.permutations,
+        given.bootstrap,
+        given.seed,
+        given.group_limit,
+        suite=given.suite,
+        workers=given.workers,
+    )
     draw_figures(given.folder, given.suite, given.workers)
     return f"report: {write_report(given.folder, given.suite)}"
 
 
 def run_recommend(arguments: Sequence[str]) -> str:
-    from analysis.study import recommend_for
+    from .study import recommend_for
 
     parser = argparse.ArgumentParser(
         "python -m analysis recommend",
         description="Rank a study's prompts as starts for a task that was not in it.",
     )
     parser.add_argument("--study", type=Path, required=True, help="an analysed results/<study>")
-    parser.add_argument("--task", type=Path, required=True, help="the new task: a folder of images "
-                        "(encoded with the study's backbone first) or its features file")  # fmt: skip
+    parser.add_argument(
+        "--task",
+        type=Path,
+        required=True,
+        help="the new task: a folder of images "
+        "(encoded with the study's backbone first) or its features file",
+    )
     parser.add_argument("--top", type=int, default=5, help="sources shown for each method")
     parser.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
     given = parser.parse_args(arguments)
     features = _encoded(given.study, given.task) if given.task.is_dir() else given.task
     found = recommend_for(given.study, features)
     if given.out is not None:
-        from analysis.tables import write_frame
+        from .read.pairs import write_frame
 
         write_frame(found.table, given.out)
     lines = []
@@ -109,25 +119,41 @@ def _main_reasons(why: str) -> str:
 
 
 def run_tables(arguments: Sequence[str]) -> str:
-    from analysis.foreign import GAINS, analyse_tables
+    from .foreign import GAINS, analyse_tables
 
     parser = argparse.ArgumentParser(
-        "python -m analysis", usage=USAGE, description="Figures and a report for any table of "
+        "python -m analysis",
+        usage=USAGE,
+        description="Figures and a report for any table of "
         "source, target, score; several tables are compared with one another.",
-    )  # fmt: skip
+    )
     parser.add_argument("tables", type=Path, nargs="+", help=".csv, .tsv or .parquet")
-    parser.add_argument("--similarity", type=Path, help="source, target, measure, value; or "
-                        "source, target and a column a measure (may be the table itself)")  # fmt: skip
+    parser.add_argument(
+        "--similarity",
+        type=Path,
+        help="source, target, measure, value; or "
+        "source, target and a column a measure (may be the table itself)",
+    )
     parser.add_argument("--out", type=Path, help="folder to write (results/<first table's name>)")
-    parser.add_argument("--gain", default="auto", choices=["auto", *GAINS], help="what counts as "
-                        "the gain (auto: by the table's columns)")  # fmt: skip
+    parser.add_argument(
+        "--gain",
+        default="auto",
+        choices=["auto", *GAINS],
+        help="what counts as the gain (auto: by the table's columns)",
+    )
     _numbers(parser)
     given = parser.parse_args(arguments)
     out = given.out or Path("results") / given.tables[0].stem
     report = analyse_tables(
-        given.tables, out, given.similarity, given.gain, given.permutations, given.bootstrap,
-        given.seed, given.workers,
-    )  # fmt: skip
+        given.tables,
+        out,
+        given.similarity,
+        given.gain,
+        given.permutations,
+        given.bootstrap,
+        given.seed,
+        given.workers,
+    )
     return f"report: {report}"
 
 

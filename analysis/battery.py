@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import explain, tables
-from analysis.correlate import SCOPES, STATISTICS
-from analysis.frames import OURS, error_matrix, of_method
-from analysis.grouping import Objective, givers, group_table
-from analysis.selection import rank_quality, summarise_quality
-from analysis.similarity import measure_correlations, measure_overview
-from analysis.vocabulary import MAIN_MEASURES, untrained
+from .choice.groups import Objective, givers, group_table
+from .choice.ranking import rank_quality, summarise_quality
+from .read import pairs
+from .read.study import OURS, error_matrix, of_method
+from .similarity.pairs import measure_correlations, measure_overview
+from .stats.qap import SCOPES, STATISTICS
+from .vocabulary import MAIN_MEASURES, untrained
 
 Tables = dict[str, pd.DataFrame]
 
@@ -35,22 +35,30 @@ def explanations(
     measures. Tests need 4 tasks that are both source and target: below, only the measures are
     described."""
     calls = [partial(_named, "measures", measure_overview, similarity)]
-    if len(tables.common_tasks(gains)) < 4:
+    if len(pairs.common_tasks(gains)) < 4:
         return calls
-    data = explain.matrices(gains, similarity, gain_kinds)
+    data = pairs.matrices(gains, similarity, gain_kinds)
     tests = {"permutations": permutations, "seed": seed}
     # p-values are corrected within a scope and a statistic, so each pair is a table of its own.
     calls += [
-        partial(_named, "correlations", explain.correlation_table, data,
-                scopes=(scope,), statistics=(statistic,), bootstrap=bootstrap, **tests)
+        partial(
+            _named,
+            "correlations",
+            pairs.correlation_table,
+            data,
+            scopes=(scope,),
+            statistics=(statistic,),
+            bootstrap=bootstrap,
+            **tests,
+        )
         for scope in SCOPES
         for statistic in STATISTICS
-    ]  # fmt: skip
+    ]
     calls.append(partial(_named, "measure_correlations", measure_correlations, similarity))
     if set(MAIN_MEASURES) <= set(similarity["measure"].unique()):
         calls += [
-            partial(_named, "partial", explain.partial_table, data, **tests),
-            partial(_named, "regression", explain.regression_table, data, **tests),
+            partial(_named, "partial", pairs.partial_table, data, **tests),
+            partial(_named, "regression", pairs.regression_table, data, **tests),
         ]
     return calls
 
@@ -72,7 +80,7 @@ def choices(
 ) -> list[partial[Tables]]:
     """Calls, for every method, that tell which sources to choose and which tasks to tune together:
     ranking (summary), ranking_by_target, groups, givers."""
-    tasks = tables.common_tasks(gains, order)
+    tasks = pairs.common_tasks(gains, order)
     calls = []
     for method, frame in gains.groupby("method", sort=False):
         alike = of_method(similarity, str(method)) if len(similarity) else None
@@ -114,11 +122,16 @@ def _grouped(
 ) -> Tables:
     seeds = None
     if runs is not None:
-        seeds = np.array([tables.square(run, "gain", tasks) for _, run in runs.groupby("seed")])
+        seeds = np.array([pairs.square(run, "gain", tasks) for _, run in runs.groupby("seed")])
     table = group_table(
-        tasks, tables.square(gains, "gain", tasks), error_matrix(gains, tasks), seeds,
-        limit, objective, seed=seed,
-    )  # fmt: skip
+        tasks,
+        pairs.square(gains, "gain", tasks),
+        error_matrix(gains, tasks),
+        seeds,
+        limit,
+        objective,
+        seed=seed,
+    )
     table.insert(0, "method", method)
     return {"groups": table}
 
@@ -144,11 +157,11 @@ def write_tables(
     for stale in (folder / "tables").glob("*.csv"):
         stale.unlink()
     # A workflow expects these files of every study, so they are written with no rows, too.
-    correlations = out.get("correlations", pd.DataFrame(columns=explain.CORRELATION_COLUMNS))
-    tables.write_frame(correlations, folder / "correlations.parquet")
-    tables.write_frame(correlations, folder / "correlations.csv")
+    correlations = out.get("correlations", pd.DataFrame(columns=pairs.CORRELATION_COLUMNS))
+    pairs.write_frame(correlations, folder / "correlations.parquet")
+    pairs.write_frame(correlations, folder / "correlations.csv")
     for name, frame in out.items():
         if len(frame):
-            tables.write_frame(frame, folder / "tables" / f"{name}.csv")
+            pairs.write_frame(frame, folder / "tables" / f"{name}.csv")
     text = json.dumps({"order": order, **(about or OURS)}, indent=1)
     (folder / "tables" / "about.json").write_text(text + "\n", encoding="utf-8")

@@ -15,21 +15,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import tables
-from analysis.battery import choices, explanations, joined, write_tables
-from analysis.errors import InputError
-from analysis.gallery import draw_figures
-from analysis.grouping import profile_clusters
-from analysis.parallel import side_by_side
-from analysis.report import write_report
+from mvlpt_core.contract.errors import InputError
+
+from .battery import choices, explanations, joined, write_tables
+from .choice.groups import profile_clusters
+from .figures.gallery import draw_figures
+from .parallel import side_by_side
+from .read import pairs
+from .report.page import write_report
 
 GAINS: dict[str, dict[str, Any]] = {
     "gain": {"score_name": "gain", "unit": "points", "scale": 100.0},
     "minus_scratch": {"score_name": "gain over scratch", "unit": "points", "scale": 100.0},
     "relative": {"score_name": "score against the target's own", "unit": "percent", "scale": 100.0},
-    "standardised": {"score_name": "standardised score", "unit": "s.d. within target",
-                     "scale": 1.0},
-}  # fmt: skip
+    "standardised": {
+        "score_name": "standardised score",
+        "unit": "s.d. within target",
+        "scale": 1.0,
+    },
+}
 
 
 # Rows that published tables keep beside those of tasks: the target's own network, no training.
@@ -74,10 +78,10 @@ def analyse_tables(
     alike = pd.DataFrame()
     if similarity is not None:
         alike = read_similarity(similarity)
-        tables.write_frame(alike, out / "similarity.parquet")
+        pairs.write_frame(alike, out / "similarity.parquet")
     else:
         (out / "similarity.parquet").unlink(missing_ok=True)
-    order = tables.task_order(gains)
+    order = pairs.task_order(gains)
     calls = choices(gains, alike, order, None, bootstrap, seed, grouped=False)
     if len(alike):
         calls = explanations(gains, alike, ("gain",), permutations, bootstrap, seed) + calls
@@ -112,10 +116,10 @@ def _without_baselines(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def _read(path: Path) -> pd.DataFrame:
     """A pair table; where it names models or metrics, these take the place of methods."""
-    frame = tables.read_frame(path)
+    frame = pairs.read_frame(path)
     if "score" not in frame.columns and "gain" in frame.columns:
         frame = frame.assign(score=frame["gain"])
-    frame = tables.check_pairs(frame, name=str(path), keys=("method", "model", "metric", "seed"))
+    frame = pairs.check_pairs(frame, name=str(path), keys=("method", "model", "metric", "seed"))
     kinds = [c for c in ("method", "model", "metric") if c in frame and len(set(frame[c])) > 1]
     if kinds:
         frame["method"] = frame[kinds].astype(str).agg(" ".join, axis=1)
@@ -131,7 +135,7 @@ def _read(path: Path) -> pd.DataFrame:
 def _own(frame: pd.DataFrame) -> pd.Series:
     """score / own score, method by method."""
     keys = frame["method"] if "method" in frame else pd.Series("", frame.index)
-    parts = [tables.relative_to_own(part) for _, part in frame.groupby(keys, sort=False)]
+    parts = [pairs.relative_to_own(part) for _, part in frame.groupby(keys, sort=False)]
     return pd.concat(parts).reindex(frame.index)
 
 
@@ -158,9 +162,9 @@ def _gain(frame: pd.DataFrame, kind: str, path: Path) -> pd.Series:
     if needed is not None and needed not in frame.columns:
         raise InputError(f"{path}: column {needed!r} is missing, needed for gain {kind!r}")
     if kind == "gain":
-        return tables.numeric(frame, "gain", str(path))
+        return pairs.numeric(frame, "gain", str(path))
     if kind == "minus_scratch":
-        return frame["score"] - tables.numeric(frame, "scratch", str(path))
+        return frame["score"] - pairs.numeric(frame, "scratch", str(path))
     if kind == "relative":
         return _own(frame) - 1
     keys = [c for c in ("method", "target") if c in frame.columns]
@@ -174,28 +178,29 @@ def _gain(frame: pd.DataFrame, kind: str, path: Path) -> pd.Series:
 def read_similarity(path: Path) -> pd.DataFrame:
     """Tidy source, target, measure, value from a tidy table or one with a column a measure.
     Errors: no measure in it."""
-    frame = tables.read_frame(path)
+    frame = pairs.read_frame(path)
     if {"measure", "value"} <= set(frame.columns):
-        return tables.check_pairs(frame, value="value", name=str(path))
+        return pairs.check_pairs(frame, value="value", name=str(path))
     taken = {"source", "target", "score", "gain", "scratch", "seed", "n"}
     names = [
-        c for c in frame.columns
+        c
+        for c in frame.columns
         if c not in taken and pd.api.types.is_numeric_dtype(frame[c]) and not c.endswith("score")
-    ]  # fmt: skip
+    ]
     if not names or not {"source", "target"} <= set(frame.columns):
         raise InputError(
             f"{path}: no similarity in it, expected columns source, target, measure, value, or "
             "source, target and one column of numbers for each measure"
         )
     long = frame.melt(["source", "target"], names, var_name="measure", value_name="value")
-    return tables.check_pairs(long, value="value", name=str(path))
+    return pairs.check_pairs(long, value="value", name=str(path))
 
 
 def cluster_table(gains: pd.DataFrame) -> pd.DataFrame:
     """method, cluster, task: sources by `grouping.profile_clusters`."""
     parts = []
     for method, frame in gains.groupby("method", sort=False):
-        wide = tables.pivot(frame, "gain")
+        wide = pairs.pivot(frame, "gain")
         own = np.array(wide.index)[:, None] == np.array(wide.columns)[None, :]
         labels = profile_clusters(wide.to_numpy(float), own) + 1
         table = pd.DataFrame({"method": method, "cluster": labels, "task": wide.index})

@@ -12,18 +12,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import controls, relations, tables
-from analysis.battery import choices, explanations, joined, write_tables
-from analysis.errors import InputError
-from analysis.frames import load_frames, read_config, read_optional, read_suite
-from analysis.gains import GAIN_KINDS, gain_table, single_seed_cells
-from analysis.grouping import Objective
-from analysis.images import image_intervals
-from analysis.parallel import side_by_side
-from analysis.recommend import Recommendation, recommend
-from analysis.similarity import similarity_table, similarity_to_new
-from analysis.taskfiles import read_features
-from analysis.vocabulary import untrained
+from mvlpt_core.contract.errors import InputError
+
+from .battery import choices, explanations, joined, write_tables
+from .choice.groups import Objective
+from .choice.recommend import Recommendation, recommend
+from .gains import controls, relations
+from .gains.image_bootstrap import image_intervals
+from .gains.table import GAIN_KINDS, gain_table, single_seed_cells
+from .parallel import side_by_side
+from .read import pairs
+from .read.features import read_features
+from .read.study import load_frames, read_config, read_optional, read_suite
+from .similarity.pairs import similarity_table, similarity_to_new
+from .vocabulary import untrained
 
 
 def measure_similarity(study_dir: Path, seed: int = 0) -> None:
@@ -33,7 +35,7 @@ def measure_similarity(study_dir: Path, seed: int = 0) -> None:
     if not features:
         raise InputError(f"{study_dir / 'features'}: no task's features (*.safetensors) found")
     prompts = sorted((study_dir / "sources").glob("*/*/seed*.safetensors"))
-    tables.write_frame(similarity_table(features, prompts, seed), study_dir / "similarity.parquet")
+    pairs.write_frame(similarity_table(features, prompts, seed), study_dir / "similarity.parquet")
 
 
 def analyse_statistics(
@@ -52,10 +54,10 @@ def analyse_statistics(
     group of tasks for joint tuning, `workers` the processes used. Same inputs and `seed`, same tables.
     """
     study_dir = Path(study_dir)
-    transfer = tables.check_transfer(tables.read_frame(study_dir / "transfer.parquet"))
+    transfer = pairs.check_transfer(pairs.read_frame(study_dir / "transfer.parquet"))
     images = _image_intervals(study_dir, transfer, bootstrap, seed, workers)
     rows = read_suite(study_dir, suite)
-    order = tables.task_order(transfer, rows["task"] if len(rows) else None)
+    order = pairs.task_order(transfer, rows["task"] if len(rows) else None)
     gains = gain_table(transfer, images)
     methods = {name: i for i, name in enumerate(read_config(study_dir).get("methods", {}))}
     # Tables and figures show the methods in the order of the configuration.
@@ -95,7 +97,7 @@ def _image_intervals(
     path = study_dir / "outcomes.parquet"
     if single.empty or not path.exists():
         return None
-    outcomes = tables.read_frame(path)
+    outcomes = pairs.read_frame(path)
     scratch = outcomes["source"] == "scratch"
     keys = ["method", "source", "target", "seed"]
     wanted = pd.MultiIndex.from_frame(single[keys])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 MINUS = "\N{MINUS SIGN}"
 MAIN_MEASURES = ("visual_cosine", "label_cosine")
-# Rules for choosing a source that are no similarity (`analysis.selection`).
+# Rules for choosing a source that are no similarity (`choice.ranking`).
 RANDOM, BEST_AVERAGE = "random source", "best average source"
 MODEL_TARGET, MODEL_TASK = "model, target left out", "model, task left out"
 
@@ -32,29 +32,89 @@ MEASURES = {
     m.name: m
     for m in (
         Measure("visual_cosine", "visual", True, -1, 1, "cosine of mean image features"),
-        Measure("visual_mmd", "visual", True, -2, math.inf,
-                "minus the unbiased squared maximum mean discrepancy of image features"),
-        Measure("visual_centroids", "visual", True, -1, 1,
-                "mean cosine of class centroids under the best one-to-one assignment"),
+        Measure(
+            "visual_mmd",
+            "visual",
+            True,
+            -2,
+            math.inf,
+            "minus the unbiased squared maximum mean discrepancy of image features",
+        ),
+        Measure(
+            "visual_centroids",
+            "visual",
+            True,
+            -1,
+            1,
+            "mean cosine of class centroids under the best one-to-one assignment",
+        ),
         Measure("label_cosine", "label", True, -1, 1, "cosine of mean class-name features"),
-        Measure("label_match", "label", True, -1, 1,
-                "mean cosine of class names under the best one-to-one assignment"),
-        Measure("label_shared", "label", True, 0, 1,
-                "share of class names in common (intersection over union)"),
-        Measure("joint_otdd", "joint", True, -math.inf, 0,
-                "minus the optimal transport distance of images with their classes"),
-        Measure("leep", "transferability", False, -math.inf, 0,
-                "LEEP of the source's zero-shot classifier on the target's labels"),
-        Measure("logme", "transferability", False, -math.inf, math.inf,
-                "LogME of the source's zero-shot logits on the target's labels"),
-        Measure("h_score", "transferability", False, 0, math.inf,
-                "H-score of the source's zero-shot logits on the target's labels"),
-        Measure("prompt_cosine_concat", "prompt", True, -1, 1,
-                "cosine of source prompts, all context vectors in a row"),
-        Measure("prompt_cosine_tokens", "prompt", True, -1, 1,
-                "mean cosine of all pairs of context vectors of two source prompts"),
+        Measure(
+            "label_match",
+            "label",
+            True,
+            -1,
+            1,
+            "mean cosine of class names under the best one-to-one assignment",
+        ),
+        Measure(
+            "label_shared",
+            "label",
+            True,
+            0,
+            1,
+            "share of class names in common (intersection over union)",
+        ),
+        Measure(
+            "joint_otdd",
+            "joint",
+            True,
+            -math.inf,
+            0,
+            "minus the optimal transport distance of images with their classes",
+        ),
+        Measure(
+            "leep",
+            "transferability",
+            False,
+            -math.inf,
+            0,
+            "LEEP of the source's zero-shot classifier on the target's labels",
+        ),
+        Measure(
+            "logme",
+            "transferability",
+            False,
+            -math.inf,
+            math.inf,
+            "LogME of the source's zero-shot logits on the target's labels",
+        ),
+        Measure(
+            "h_score",
+            "transferability",
+            False,
+            0,
+            math.inf,
+            "H-score of the source's zero-shot logits on the target's labels",
+        ),
+        Measure(
+            "prompt_cosine_concat",
+            "prompt",
+            True,
+            -1,
+            1,
+            "cosine of source prompts, all context vectors in a row",
+        ),
+        Measure(
+            "prompt_cosine_tokens",
+            "prompt",
+            True,
+            -1,
+            1,
+            "mean cosine of all pairs of context vectors of two source prompts",
+        ),
     )
-}  # fmt: skip
+}
 
 
 def untrained(names: Iterable[str]) -> list[str]:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import yaml
 
-from mvlpt_core.errors import InputError
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.features import extract
-from mvlpt_core.prepare import prepare_task
-from mvlpt_core.suite import TaskRow
+from mvlpt_core.tasks.prepare import prepare_task
 
 
 def describe_folder(folder: Path) -> TaskRow:

@@ -19,15 +19,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mvlpt_core.backbone import Backbone, cached_backbone
-from mvlpt_core.classifier import Classifier, Pool
-from mvlpt_core.errors import InputError
-from mvlpt_core.files import write_atomic
-from mvlpt_core.prepare import Prepared, load_prepared
-from mvlpt_core.prompts import Vectors
-from mvlpt_core.records import run_rows, write_rows
-from mvlpt_core.scoring import evaluate, pool_logits
-from mvlpt_core.textlayout import text_layout
+from mvlpt_core.backbone.textlayout import text_layout
+from mvlpt_core.backbone.towers import Backbone, cached_backbone
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import write_atomic
+from mvlpt_core.contract.rows import run_rows, write_rows
+from mvlpt_core.prompts.modules import Vectors
+from mvlpt_core.tasks.prepare import Prepared, load_prepared
+from mvlpt_core.tuning.classifier import Classifier, Pool
+from mvlpt_core.tuning.scoring import evaluate, pool_logits
 
 _SUFFIX = "."  # follows every class name between context vectors, as in CoOp
 

@@ -18,18 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mvlpt_core import __version__
-from mvlpt_core.backbone import Backbone, cached_backbone
-from mvlpt_core.classifier import Classifier, Pool
-from mvlpt_core.errors import InputError
+from mvlpt_core.backbone.cost import runs_that_fit, text_tokens_that_fit
+from mvlpt_core.backbone.textlayout import text_layout
+from mvlpt_core.backbone.towers import Backbone, cached_backbone
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.rows import run_rows, write_rows
 from mvlpt_core.features import load_features, targets
-from mvlpt_core.memory import runs_that_fit, text_tokens_that_fit
-from mvlpt_core.prepare import Prepared, load_prepared
-from mvlpt_core.promptfile import load_prompt, save_prompt
-from mvlpt_core.prompts import Prompt, Vectors, describe, make_prompt, parse_settings
-from mvlpt_core.records import run_rows, write_rows
-from mvlpt_core.scoring import evaluate
-from mvlpt_core.textlayout import text_layout
-from mvlpt_core.tuning import (
+from mvlpt_core.prompts.file import load_prompt, save_prompt
+from mvlpt_core.prompts.modules import Prompt, Vectors, describe, make_prompt, parse_settings
+from mvlpt_core.tasks.prepare import Prepared, load_prepared
+from mvlpt_core.tuning.classifier import Classifier, Pool
+from mvlpt_core.tuning.loop import (
     Evaluation,
     Tuned,
     Tuning,
@@ -38,6 +37,7 @@ from mvlpt_core.tuning import (
     parse_tuning,
     tune,
 )
+from mvlpt_core.tuning.scoring import evaluate
 
 
 @dataclass(frozen=True)

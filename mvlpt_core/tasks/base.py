@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mvlpt_core.errors import InputError
+from mvlpt_core.contract.errors import InputError
 
 SPLITS = ("train", "test")
 # What a file holds counts, not its extension; formats that start other programs stay out.

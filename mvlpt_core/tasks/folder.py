@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mvlpt_core.errors import InputError
+from mvlpt_core.contract.errors import InputError
 from mvlpt_core.tasks.base import (
     Split,
     TaskSource,

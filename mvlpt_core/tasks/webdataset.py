@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mvlpt_core.errors import InputError
+from mvlpt_core.contract.errors import InputError
 from mvlpt_core.tasks.base import (
     Split,
     TaskSource,

@@ -31,7 +31,7 @@ rule gather:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("analysis.gather"),
+        code=code_digest("mvlpt_analysis.read.gather"),
     message:
         f"Scores of {len(CELLS):,} cells"
     script:
@@ -56,7 +56,7 @@ rule similarity:
         runtime=60,
     params:
         seed=STUDY["analysis"]["seed"],
-        code=code_digest("analysis.similarity"),
+        code=code_digest("mvlpt_analysis.similarity.pairs"),
     message:
         "Similarity of all pairs of tasks"
     script:
@@ -87,7 +87,7 @@ rule explain:
     params:
         analysis=STUDY["analysis"],
         methods=METHODS,
-        code=code_digest("analysis.study"),
+        code=code_digest("mvlpt_analysis.study"),
     message:
         "Gains, correlations and rankings"
     script:

@@ -24,16 +24,16 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 32))
 os.environ.setdefault("MALLOC_TOP_PAD_", str(1 << 26))
 
-from mvlpt_core.errors import InputError
-from mvlpt_core.provenance import code_digest, config_digest
-from mvlpt_core.study import (
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.provenance import code_digest, config_digest
+from mvlpt_core.contract.settings import (
     blocks,
     check_tasks,
     data_state,
     read_schema,
     resolve_study,
 )
-from mvlpt_core.suite import read_suite
+from mvlpt_core.contract.suite import read_suite
 
 
 def located(path):

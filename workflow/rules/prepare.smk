@@ -48,7 +48,7 @@ rule backbone:
     params:
         name=backbone_name(),
         pretrained=STUDY["backbone"]["pretrained"] or "",
-        code=code_digest("mvlpt_core.convert"),
+        code=code_digest("mvlpt_core.backbone.convert"),
     message:
         f"Backbone {STUDY['backbone']['name']}"
     script:
@@ -78,7 +78,7 @@ rule prepare:
         seeds=SEEDS,
         val_share=STUDY["val_share"],
         max_test=STUDY["max_test"],
-        code=code_digest("mvlpt_core.prepare", "mvlpt_core.tasks"),
+        code=code_digest("mvlpt_core.tasks.prepare", "mvlpt_core.tasks"),
     message:
         "Images of task {wildcards.task}"
     script:

@@ -46,7 +46,7 @@ rule figures:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("analysis.gallery"),
+        code=code_digest("mvlpt_analysis.figures.gallery"),
     message:
         "Figures"
     script:
@@ -71,7 +71,7 @@ rule report:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("analysis.report"),
+        code=code_digest("mvlpt_analysis.report.page"),
     message:
         f"Report: {RESULTS}/report.html"
     script:

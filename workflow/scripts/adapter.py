@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.errors import InputError as AnalysisInputError
-from mvlpt_core.errors import InputError
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.errors import InputError as AnalysisInputError
 
 if TYPE_CHECKING:
     from mvlpt_core.jobs import Job

@@ -8,7 +8,7 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from mvlpt_core.convert import convert_backbone
+    from mvlpt_core.backbone.convert import convert_backbone
 
     convert_backbone(
         snakemake.params.name, snakemake.params.pretrained, Path(snakemake.output.json).parent

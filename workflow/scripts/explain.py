@@ -8,7 +8,7 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from analysis.study import analyse_statistics
+    from mvlpt_analysis.study import analyse_statistics
 
     analyse_statistics(
         Path(snakemake.input.similarity).parent,

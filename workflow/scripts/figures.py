@@ -8,7 +8,7 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from analysis.gallery import draw_figures
+    from mvlpt_analysis.figures.gallery import draw_figures
 
     draw_figures(
         Path(snakemake.output.captions).parent.parent,

@@ -7,8 +7,8 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from analysis.gather import gather
-    from analysis.tables import write_frame
+    from mvlpt_analysis.read.gather import gather
+    from mvlpt_analysis.read.pairs import write_frame
 
     gathered = gather(
         list(snakemake.input.cells), list(snakemake.input.sources), list(snakemake.input.zero_shot)

@@ -9,7 +9,7 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from mvlpt_core.prepare import prepare_task
+    from mvlpt_core.tasks.prepare import prepare_task
 
     backbone = json.loads(Path(snakemake.input.backbone).read_text(encoding="utf-8"))
     prepare_task(

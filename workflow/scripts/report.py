@@ -8,6 +8,6 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from analysis.report import write_report
+    from mvlpt_analysis.report.page import write_report
 
     write_report(Path(snakemake.output[0]).parent)

@@ -7,8 +7,8 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from analysis.similarity import similarity_table
-    from analysis.tables import write_frame
+    from mvlpt_analysis.read.pairs import write_frame
+    from mvlpt_analysis.similarity.pairs import similarity_table
 
     table = similarity_table(
         list(snakemake.input.features), list(snakemake.input.prompts), seed=snakemake.params.seed

@@ -1,0 +1,328 @@
+"""What explains gain: correlations, partial correlations and regressions, as tidy tables.
+
+All of them work on `matrices(gains, similarity)`: `gains` with source, target and the gain columns
+(`method` optional: a table of others is one method "table"), and `similarity` with source, target,
+measure, value (`method` optional: null, or the method whose prompts were compared). The diagonal is
+never used.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mvlpt_core.contract.errors import InputError
+
+from ..gains.table import mean_interval
+from ..read.pairs import check_pairs, common_tasks, off_diagonal, owner, square
+from ..stats import kendall, mrqap, qap
+from ..stats.multiplicity import benjamini_hochberg, holm
+
+CORRELATION_COLUMNS = [
+    "method",
+    "gain_kind",
+    "measure",
+    "scope",
+    "statistic",
+    "value",
+    "low",
+    "high",
+    "p_permutation",
+    "p_naive",
+    "q",
+    "p_holm",
+    "n",
+    "n_groups",
+    "n_tasks",
+    "permutations",
+    "reason",
+]
+PARTIAL_COLUMNS = [
+    "method",
+    "gain_kind",
+    "measure",
+    "given",
+    "statistic",
+    "value",
+    "p_permutation",
+    "p_naive",
+    "q",
+    "p_holm",
+    "n",
+    "n_tasks",
+    "permutations",
+    "reason",
+]
+REGRESSION_COLUMNS = [
+    "method",
+    "gain_kind",
+    "term",
+    "coefficient",
+    "t",
+    "p_permutation",
+    "p_naive",
+    "q",
+    "p_holm",
+    "r_squared",
+    "n",
+    "n_tasks",
+    "permutations",
+    "reason",
+]
+TABLE = "table"
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """The tables as matrices [T, T] over `tasks`; similarities by (measure, method or "")."""
+
+    tasks: list[str]
+    gains: dict[tuple[str, str], np.ndarray]
+    similarities: dict[tuple[str, str], np.ndarray]
+
+    def of(self, measure: str, method: str) -> np.ndarray | None:
+        """The measure's matrix for a method: its own, or the one that all methods share."""
+        own = self.similarities.get((measure, method))
+        return self.similarities.get((measure, "")) if own is None else own
+
+    @property
+    def measures(self) -> list[str]:
+        return list(dict.fromkeys(measure for measure, _ in self.similarities))
+
+
+def matrices(
+    gains: pd.DataFrame,
+    similarity: pd.DataFrame,
+    gain_kinds: Sequence[str] = ("gain",),
+    tasks: Sequence[str] | None = None,
+) -> Matrices:
+    """Pivot the tables over `tasks`, or over all that are both a source and a target.
+
+    Raises InputError for a missing column, duplicates, or fewer than 4 common tasks.
+    """
+    gains = gains if "method" in gains.columns else gains.assign(method=TABLE)
+    for kind in gain_kinds:
+        gains = check_pairs(gains, kind, "gains", keys=("method",))
+    names = list(tasks) if tasks is not None else common_tasks(gains)
+    if len(names) < 4:
+        raise InputError(f"{len(names)} tasks are both a source and a target, expected at least 4")
+    by_method = {str(method): frame for method, frame in gains.groupby("method", sort=False)}
+    return Matrices(
+        names,
+        {
+            (method, kind): off_diagonal(square(frame, kind, names))
+            for kind in gain_kinds
+            for method, frame in by_method.items()
+        },
+        similarity_matrices(similarity, names),
+    )
+
+
+def similarity_matrices(
+    similarity: pd.DataFrame, tasks: Sequence[str]
+) -> dict[tuple[str, str], np.ndarray]:
+    """Matrices [T, T] of a similarity table by (measure, method or ""), NaN on the diagonal."""
+    if "measure" not in similarity.columns:
+        raise InputError("similarity: column 'measure' is missing")
+    similarity = check_pairs(
+        similarity.assign(method=owner(similarity)),
+        "value",
+        "similarity",
+        keys=("measure", "method"),
+    )
+    return {
+        (str(key[0]), str(key[1])): off_diagonal(square(frame, "value", tasks))
+        for key, frame in similarity.groupby(["measure", "method"], sort=False)
+    }
+
+
+def correlation_table(
+    data: Matrices,
+    scopes: Sequence[str] = qap.SCOPES,
+    statistics: Sequence[str] = qap.STATISTICS,
+    permutations: int = 10_000,
+    bootstrap: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Correlation of every gain with every similarity (`CORRELATION_COLUMNS`).
+
+    value: the coefficient, for `per_target` and `per_source` the mean over groups.
+    low, high: percentile interval over resampled tasks.
+    p_permutation: Mantel test, two-sided; p_naive: as if cells (or groups) were independent.
+    q, p_holm: Benjamini-Hochberg and Holm over the methods and measures of one gain kind, scope
+    and statistic. n: cells, n_groups: targets or sources with a defined coefficient.
+    Where `value` is NaN `reason` says why.
+    """
+    permuted = qap.permutations(len(data.tasks), permutations, seed)
+    index = qap.cell_index(permuted)
+    counts = qap.task_counts(len(data.tasks), bootstrap, seed)
+    rows = []
+    for scope in scopes:
+        for statistic in statistics:
+            for (method, kind), measure, p in tested(data, scope, statistic, permuted, index):
+                x = data.of(measure, method)
+                assert x is not None
+                row = describe(x, data.gains[method, kind], scope, statistic, counts, level)
+                row["p_permutation"] = p if row["reason"] == "" else np.nan
+                names = {"method": method, "gain_kind": kind, "measure": measure}
+                rows.append(names | {"scope": scope, "statistic": statistic} | row)
+    table = pd.DataFrame(rows).assign(n_tasks=len(data.tasks), permutations=permutations)
+    return correct(table, ["gain_kind", "scope", "statistic"])[CORRELATION_COLUMNS]
+
+
+def tested(
+    data: Matrices, scope: str, statistic: str, permuted: np.ndarray, index: np.ndarray
+) -> Iterator[tuple[tuple[str, str], str, float]]:
+    """Permutation p-values of all (method, kind) and measures that belong together."""
+    gains = list(data.gains)
+    keys = list(data.similarities)
+    wanted = np.array(
+        [
+            [data.of(measure, method) is data.similarities[measure, mine] for method, _ in gains]
+            for measure, mine in keys
+        ]
+    )
+    x, y = np.stack(list(data.similarities.values())), np.stack(list(data.gains.values()))
+    if statistic == "kendall":
+        p = kendall.kendall_p(x, y, permuted, scope, wanted)
+    else:
+        p = qap.mantel_p(x, y, index, scope, statistic)
+    for k, gain in enumerate(gains):
+        for m, (measure, _) in enumerate(keys):
+            if wanted[m, k]:
+                yield gain, measure, float(p[m, k])
+
+
+def describe(
+    x: np.ndarray, y: np.ndarray, scope: str, statistic: str, counts: np.ndarray, level: float
+) -> dict:
+    """Value, interval, naive p, sizes and reason of one pair of matrices [T, T]."""
+    groups = qap.group_values(x, y, scope, statistic)
+    defined = groups[~np.isnan(groups)]
+    both = ~(np.isnan(x) | np.isnan(y))
+    row = {
+        "value": np.nan,
+        "low": np.nan,
+        "high": np.nan,
+        "p_naive": np.nan,
+        "n": int(both.sum()),
+        "n_groups": len(defined),
+        "reason": "",
+    }
+    if not len(defined):
+        return row | {"reason": why_undefined(x[both], y[both], scope)}
+    if statistic == "kendall":
+        drawn = kendall.bootstrap_tau(x, y, counts, scope)
+    else:
+        drawn = qap.bootstrap_values(x, y, counts, scope, statistic)
+    row["value"] = float(defined.mean())
+    row["low"], row["high"] = qap.percentile_interval(drawn, level)
+    row["p_naive"] = naive_p(x[both], y[both], defined, scope, statistic)
+    return row
+
+
+def naive_p(x: np.ndarray, y: np.ndarray, groups: np.ndarray, scope: str, statistic: str) -> float:
+    """The p-value of a test that takes cells (pooled) or groups' coefficients as independent."""
+    if scope != "pooled":
+        return mean_interval(groups)[3]
+    if statistic == "kendall":
+        return float(stats.kendalltau(x, y).pvalue)
+    return correlation_p(float(groups[0]), len(x))
+
+
+def correlation_p(r: float, n: int) -> float:
+    """Two-sided p of a correlation of n independent pairs: t = r sqrt((n - 2) / (1 - r^2))."""
+    if n < qap.MIN_CELLS:
+        return np.nan
+    t = abs(r) * np.sqrt((n - 2) / max(1 - r * r, 1e-15))
+    return float(2 * stats.t.sf(t, n - 2))
+
+
+def why_undefined(x: np.ndarray, y: np.ndarray, scope: str) -> str:
+    """Why no coefficient exists for defined values [n] of the two matrices."""
+    if len(x) < qap.MIN_CELLS:
+        return "fewer than 3 defined pairs"
+    if qap.is_constant(x):
+        return "similarity is constant"
+    if qap.is_constant(y):
+        return "gain is constant"
+    return f"similarity or gain is constant {scope.replace('_', ' ')}"
+
+
+def partial_table(
+    data: Matrices,
+    pairs: Sequence[tuple[str, str]] = (
+        ("visual_cosine", "label_cosine"),
+        ("label_cosine", "visual_cosine"),
+    ),
+    statistics: Sequence[str] = ("pearson", "spearman"),
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Partial Mantel tests: gain with a measure given another (`PARTIAL_COLUMNS`).
+
+    Smouse, Long and Sokal 1986, Systematic Zoology 35, with the residual of the measure permuted
+    (`stats.mrqap`). Spearman: the same on ranks. q and p_holm: over one gain kind, statistic.
+    """
+    index = qap.cell_index(qap.permutations(len(data.tasks), permutations, seed))
+    rows = []
+    for (method, kind), y in data.gains.items():
+        for measure, given in pairs:
+            x, z = data.of(measure, method), data.of(given, method)
+            if x is None or z is None:
+                continue
+            for statistic in statistics:
+                used = np.stack([y, x, z])
+                used = mrqap.ranked(used) if statistic == "spearman" else used
+                result = mrqap.double_semipartial(used[0], used[1], used[2:], index)
+                rows.append(
+                    {"method": method, "gain_kind": kind, "measure": measure, "given": given}
+                    | {"statistic": statistic, "value": result.partial}
+                    | {"p_permutation": result.p, "p_naive": result.p_naive, "n": result.n}
+                    | {"reason": result.reason}
+                )
+    table = pd.DataFrame(rows, columns=[c for c in PARTIAL_COLUMNS if c not in ("q", "p_holm")])
+    table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
+    return correct(table, ["gain_kind", "statistic"])[PARTIAL_COLUMNS]
+
+
+def regression_table(
+    data: Matrices,
+    terms: Sequence[str] = ("visual_cosine", "label_cosine"),
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Gain regressed on several measures at once, one row a term (`REGRESSION_COLUMNS`).
+
+    Coefficients are standardised; tests are MRQAP with double semi-partialling
+    (`stats.mrqap`). q and p_holm: over the methods and terms of one gain kind. Terms that a
+    study lacks are left out.
+    """
+    index = qap.cell_index(qap.permutations(len(data.tasks), permutations, seed))
+    rows = []
+    for (method, kind), y in data.gains.items():
+        known = {t: m for t in terms if (m := data.of(t, method)) is not None}
+        if not known:
+            continue
+        x = np.stack(list(known.values()))
+        share, _ = mrqap.r_squared(y, x)
+        for i, term in enumerate(known):
+            result = mrqap.double_semipartial(y, x[i], np.delete(x, i, axis=0), index)
+            rows.append(
+                {"method": method, "gain_kind": kind, "term": term}
+                | {"coefficient": result.beta, "t": result.t, "p_permutation": result.p}
+                | {"p_naive": result.p_naive, "r_squared": share, "n": result.n}
+                | {"reason": result.reason}
+            )
+    table = pd.DataFrame(rows, columns=[c for c in REGRESSION_COLUMNS if c not in ("q", "p_holm")])
+    table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
+    return correct(table, ["gain_kind"])[REGRESSION_COLUMNS]
+
+
+def correct(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
+    """The table with q (Benjamini-Hochberg) and p_holm of p_permutation within each family."""
+    p = table.groupby(family, sort=False)["p_permutation"]
+    return table.assign(q=p.transform(benjamini_hochberg), p_holm=p.transform(holm))

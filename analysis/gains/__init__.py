@@ -1,0 +1,1 @@
+"""Gains of transfer over scratch and what they are made of."""

@@ -1,0 +1,1 @@
+"""Read tables, task features and a study's files."""

@@ -1,0 +1,215 @@
+"""Read, check and pivot tidy `source, target, score` tables, ours or foreign.
+
+Matrices are [S, T]: rows are sources, columns are targets. NaN means undefined (a diverged cell).
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mvlpt_core.contract.errors import InputError
+
+READERS = {".csv": ",", ".tsv": "\t", ".parquet": ""}
+STATUSES = ("ok", "diverged")
+UNDEFINED_WHEN_DIVERGED = ("score", "gain", "relative_error_reduction")
+
+
+def read_frame(path: str | Path) -> pd.DataFrame:
+    """A .csv, .tsv or .parquet file as a frame; raises InputError naming the file."""
+    path = Path(path)
+    if path.suffix not in READERS:
+        raise InputError(f"{path}: expected a file ending in .csv, .tsv or .parquet")
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            # Only empty fields are missing: "NA" or "null" may well be the name of a task.
+            frame = pd.read_csv(
+                path, sep=READERS[path.suffix], keep_default_na=False, na_values=["", "nan", "NaN"]
+            )
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        # pyarrow's errors are OSError or ValueError too; their first line says what is wrong.
+        raise InputError(f"{path}: cannot be read as a table ({first_line(error)})") from None
+    if frame.empty:
+        raise InputError(f"{path}: the table has no rows")
+    return frame
+
+
+def read_pairs(path: str | Path, value: str = "score") -> pd.DataFrame:
+    """A tidy pair table from a file, checked by `check_pairs`."""
+    return check_pairs(read_frame(path), value=value, name=str(path))
+
+
+def check_pairs(
+    frame: pd.DataFrame,
+    value: str = "score",
+    name: str = "table",
+    keys: Sequence[str] = ("method", "seed", "measure", "model", "metric"),
+) -> pd.DataFrame:
+    """A copy with task names as str and `value` as float64; NaN values are kept as undefined.
+
+    Rows are one for each (source, target) and each of the `keys` that the frame has. Raises
+    InputError for missing columns, empty names, values that are not finite numbers, duplicates.
+    """
+    for column in ("source", "target", value):
+        if column not in frame.columns:
+            have = ", ".join(map(str, frame.columns))
+            raise InputError(f"{name}: column '{column}' is missing (columns are: {have})")
+    frame = frame.copy()
+    for column in ("source", "target"):
+        empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
+        if empty.any():
+            raise InputError(
+                f"{name}: column '{column}' is empty in row {int(np.flatnonzero(empty)[0]) + 1}"
+            )
+        frame[column] = frame[column].astype(str)
+    frame[value] = numeric(frame, value, name)
+    unique = ["source", "target", *[key for key in keys if key in frame.columns]]
+    repeated = frame.duplicated(unique)
+    if repeated.any():
+        row = frame.loc[repeated, unique].iloc[0]
+        what = ", ".join(f"{key} '{row[key]}'" for key in unique)
+        raise InputError(f"{name}: more than one row for {what}")
+    return frame
+
+
+def numeric(frame: pd.DataFrame, column: str, name: str = "table") -> pd.Series:
+    """The column as float64; missing stays NaN; text and infinities raise InputError."""
+    values = pd.to_numeric(frame[column], errors="coerce").astype(float)
+    bad = (values.isna() & frame[column].notna()) | np.isinf(values)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{name}: column '{column}' is '{frame[column].iloc[row]}' in row {row + 1}, "
+            "expected a finite number"
+        )
+    return values
+
+
+def check_transfer(frame: pd.DataFrame, name: str = "transfer table") -> pd.DataFrame:
+    """A transfer table (columns as `read.gather.TRANSFER_COLUMNS`) with diverged cells masked.
+
+    Raises InputError for a missing column, a status that is not known, or a score out of [0, 1].
+    """
+    for column in ("method", "seed", "metric", "scratch", "status"):
+        if column not in frame.columns:
+            raise InputError(f"{name}: column '{column}' is missing")
+    frame = mask_diverged(check_pairs(frame, name=name))
+    unknown = frame.loc[~frame["status"].isin(STATUSES), "status"]
+    if len(unknown):
+        raise InputError(f"{name}: status '{unknown.iloc[0]}' is not one of {', '.join(STATUSES)}")
+    for column in ("score", "scratch"):
+        values = numeric(frame, column, name)
+        bad = values[(values < 0) | (values > 1)]
+        if len(bad):
+            raise InputError(f"{name}: column '{column}' is {bad.iloc[0]}, expected 0 to 1")
+        frame[column] = values
+    return frame
+
+
+def mask_diverged(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy in which rows whose `status` is not ok have no score and no gain."""
+    frame = frame.copy()
+    if "status" in frame.columns:
+        columns = [c for c in UNDEFINED_WHEN_DIVERGED if c in frame.columns]
+        frame.loc[frame["status"] != "ok", columns] = np.nan
+    return frame
+
+
+def task_order(frame: pd.DataFrame, suite: Iterable[str] | None = None) -> list[str]:
+    """Tasks of a pair table: suite order if given, then those it lacks as they first appear."""
+    seen = list(dict.fromkeys([*frame["source"].unique(), *frame["target"].unique()]))
+    if suite is None:
+        return seen
+    present = set(seen)
+    first = [task for task in suite if task in present]
+    placed = set(first)
+    return first + [task for task in seen if task not in placed]
+
+
+def pivot(frame: pd.DataFrame, value: str, suite: Iterable[str] | None = None) -> pd.DataFrame:
+    """The pair table as a frame [S, T], rows sources and columns targets in suite order.
+
+    Each (source, target) must occur once: choose a method and average seeds before.
+    """
+    order = task_order(frame, suite)
+    repeated = frame.duplicated(["source", "target"])
+    if repeated.any():
+        row = frame.loc[repeated].iloc[0]
+        raise InputError(
+            f"cannot pivot '{value}': more than one row for source '{row['source']}', "
+            f"target '{row['target']}'"
+        )
+    given, taken = set(frame["source"].unique()), set(frame["target"].unique())
+    sources = [task for task in order if task in given]
+    targets = [task for task in order if task in taken]
+    matrix = np.full((len(sources), len(targets)), np.nan)
+    rows = pd.Index(sources).get_indexer(pd.Index(frame["source"]))
+    columns = pd.Index(targets).get_indexer(pd.Index(frame["target"]))
+    matrix[rows, columns] = frame[value].to_numpy(dtype=float)
+    return pd.DataFrame(
+        matrix, index=pd.Index(sources, name="source"), columns=pd.Index(targets, name="target")
+    )
+
+
+def square(frame: pd.DataFrame, value: str, tasks: Sequence[str]) -> np.ndarray:
+    """The pair table as an array [T, T] over `tasks`; pairs without a row are NaN."""
+    matrix = pivot(frame, value).reindex(index=list(tasks), columns=list(tasks))
+    return matrix.to_numpy(dtype=float)
+
+
+def common_tasks(frame: pd.DataFrame, suite: Iterable[str] | None = None) -> list[str]:
+    """Tasks that are both a source and a target: only these can be permuted together."""
+    both = set(frame["source"].unique()) & set(frame["target"].unique())
+    return [task for task in task_order(frame, suite) if task in both]
+
+
+def off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    """A copy [T, T] of floats with the diagonal set to NaN."""
+    matrix = np.array(matrix, dtype=float)
+    np.fill_diagonal(matrix, np.nan)
+    return matrix
+
+
+def owner(frame: pd.DataFrame) -> pd.Series:
+    """The `method` of each row as text, "" where there is none or the column is missing.
+
+    A column of missing values may have any type (read from CSV it is a float).
+    """
+    if "method" not in frame.columns:
+        return pd.Series("", index=frame.index, dtype=object)
+    method = frame["method"].astype(object)
+    return method.where(method.notna(), "")
+
+
+def relative_to_own(frame: pd.DataFrame, value: str = "score") -> pd.Series:
+    """score[s, t] / score[t, t]; NaN where the target has no own score or it is 0.
+
+    Source: "transferability" of Su et al. 2022, On Transferability of Prompt Tuning, section 4.
+    """
+    own = frame.loc[frame["source"] == frame["target"]].set_index("target")[value]
+    denominator = frame["target"].map(own).astype(float)
+    return frame[value] / denominator.where(denominator != 0)
+
+
+def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write .csv or .parquet under another name first, so that a killed run leaves no half file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    if path.suffix == ".parquet":
+        frame.to_parquet(part, index=False)
+    elif path.suffix == ".csv":
+        frame.to_csv(part, index=False)
+    else:
+        raise InputError(f"{path}: expected a file ending in .csv or .parquet")
+    part.replace(path)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, for one-sentence messages."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

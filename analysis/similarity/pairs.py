@@ -1,0 +1,256 @@
+"""Similarity of all pairs of tasks, as one tidy table.
+
+Columns: source, target, measure, value, method (null but for prompt measures). Higher is more
+alike: distances enter with a minus. `vocabulary.MEASURES` describes every measure.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations_with_replacement
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mvlpt_core.contract.errors import InputError
+
+from ..association.tables import similarity_matrices
+from ..read.features import SourcePrompt, TaskFeatures, read_features, read_prompt
+from ..read.pairs import owner, task_order
+from ..stats import qap
+from ..vocabulary import MEASURES
+from . import measures, transferability, transport
+
+SIMILARITY_COLUMNS = ["source", "target", "measure", "value", "method"]
+# Images of a task that enter costs quadratic or cubic in their number; drawn with the seed.
+MMD_IMAGES = 400
+TRANSPORT_IMAGES = 256
+SCORE_IMAGES = 1000
+
+
+def similarity_table(
+    feature_files: Sequence[str | Path],
+    prompt_files: Sequence[str | Path] = (),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """All measures for all pairs of the tasks whose features are given, in the files' order.
+
+    Prompt measures are means over the seeds that both tasks have; NaN if a source run diverged
+    for all of them. Raises InputError for an unusable file or a task that occurs twice.
+    """
+    tasks = [read_features(path) for path in feature_files]
+    prompts = [read_prompt(path) for path in prompt_files]
+    return pd.concat(
+        [task_similarities(tasks, seed), prompt_similarities(prompts)], ignore_index=True
+    )
+
+
+def similarity_to_new(
+    feature_files: Sequence[str | Path], new_file: str | Path, seed: int = 0
+) -> pd.DataFrame:
+    """Measures of each study task as a source for one new task (the target), tidy as above.
+
+    The kernel's bandwidth comes from the study's tasks alone, so values compare with the study's.
+    """
+    tasks = [read_features(path) for path in feature_files]
+    return task_similarities(tasks, seed, new=read_features(new_file))
+
+
+def task_similarities(
+    tasks: Sequence[TaskFeatures], seed: int = 0, new: TaskFeatures | None = None
+) -> pd.DataFrame:
+    """Visual, label, joint and transferability measures of all pairs, or of all with `new`."""
+    check_tasks(tasks)
+    known = [*tasks] if new is None else [*tasks, new]
+    samples = [mmd_sample(task, seed) for task in known]
+    bandwidth = transport.median_bandwidth(even_sample(samples[: len(tasks)], 1500))
+    labelled = [transport_sample(task, seed) for task in known]
+    centroids = [measures.class_centroids(task.images, task.labels) for task in known]
+    if new is None:
+        pairs = list(combinations_with_replacement(range(len(tasks)), 2))
+    else:
+        pairs = [(i, len(tasks)) for i in range(len(tasks))]
+
+    rows: list[tuple[str, str, str, float]] = []
+    for i, j in pairs:
+        a, b = known[i], known[j]
+        same = i == j
+        symmetric = {
+            "visual_cosine": measures.mean_cosine(a.images, b.images),
+            # A task is no sample of its own: the unbiased estimate does not apply to it.
+            "visual_mmd": 0.0
+            if same
+            else -transport.squared_mmd(samples[i], samples[j], bandwidth),
+            "visual_centroids": measures.best_match(centroids[i], centroids[j]),
+            "label_cosine": measures.mean_cosine(a.names, b.names),
+            "label_match": measures.best_match(a.names, b.names),
+            "label_shared": measures.shared_names(a.classnames, b.classnames),
+            "joint_otdd": -transport.otdd(labelled[i], labelled[j]),
+        }
+        directions = [(i, j)] if same or new is not None else [(i, j), (j, i)]
+        for s, t in directions:
+            values = symmetric | source_scores(known[s], known[t], seed)
+            rows += [(known[s].name, known[t].name, name, value) for name, value in values.items()]
+    table = pd.DataFrame(rows, columns=SIMILARITY_COLUMNS[:-1])
+    return table.assign(method=pd.Series(pd.NA, index=table.index, dtype="str"))
+
+
+def source_scores(source: TaskFeatures, target: TaskFeatures, seed: int) -> dict[str, float]:
+    """LEEP, LogME and H-score of the source's zero-shot classifier on the target's images."""
+    images, labels = capped(target.images, target.labels, SCORE_IMAGES, seed)
+    logits = source.logit_scale * (images @ source.text.T)  # [N, Z]
+    rows, classes = positives(labels)
+    return {
+        "leep": transferability.leep(transferability.softmax(logits)[rows], classes),
+        "logme": transferability.log_me(logits, labels),
+        "h_score": transferability.h_score(logits[rows], classes),
+    }
+
+
+def prompt_similarities(prompts: Iterable[SourcePrompt]) -> pd.DataFrame:
+    """Cosines of the source prompts of each method, means over seeds in common."""
+    by_method: dict[str, dict[str, dict[int, list[np.ndarray]]]] = {}
+    for prompt in prompts:
+        seeds = by_method.setdefault(prompt.method, {}).setdefault(prompt.task, {})
+        if prompt.seed in seeds:
+            raise InputError(
+                f"prompt of method '{prompt.method}', task '{prompt.task}', seed {prompt.seed} "
+                "occurs more than once"
+            )
+        seeds[prompt.seed] = [prompt.tensors[name] for name in sorted(prompt.tensors)]
+    rows = [
+        (source, target, name, value, method)
+        for method, tasks in by_method.items()
+        for source, target in ((s, t) for s in tasks for t in tasks)
+        for name, value in prompt_pair(tasks[source], tasks[target]).items()
+    ]
+    table = pd.DataFrame(rows, columns=SIMILARITY_COLUMNS)
+    return table.astype({"value": float, "method": "str"})
+
+
+def prompt_pair(
+    x: Mapping[int, list[np.ndarray]], y: Mapping[int, list[np.ndarray]]
+) -> dict[str, float]:
+    """Both prompt measures of two tasks, prompts by seed; NaN without a seed that both finished."""
+    common = [seed for seed in x if seed in y and x[seed] and y[seed]]
+    values = {"prompt_cosine_concat": np.nan, "prompt_cosine_tokens": np.nan}
+    if common:
+        concat = [measures.prompt_concat(x[seed], y[seed]) for seed in common]
+        tokens = [measures.prompt_tokens(x[seed], y[seed]) for seed in common]
+        values["prompt_cosine_concat"] = float(np.mean(concat))
+        values["prompt_cosine_tokens"] = float(np.mean(tokens))
+    return values
+
+
+def measure_overview(similarity: pd.DataFrame) -> pd.DataFrame:
+    """One row a measure: kind, symmetric, range over pairs of different tasks, asymmetry.
+
+    asymmetry: greatest |value[s, t] - value[t, s]|. Measures that `MEASURES` does not know (of
+    other people's tables) have kind "other" and are symmetric if their values are.
+    """
+    rows = []
+    for name, frame in similarity.groupby("measure", sort=False):
+        pairs = frame[frame["source"] != frame["target"]]
+        pairs = pairs.assign(method=owner(pairs))
+        mirror = pairs.rename(columns={"source": "target", "target": "source"})
+        both = pairs.merge(mirror, on=["source", "target", "method"], suffixes=("", "_mirror"))
+        gap = float((both["value"] - both["value_mirror"]).abs().max()) if len(both) else np.nan
+        known = MEASURES.get(str(name))
+        rows.append(
+            {
+                "measure": name,
+                "kind": known.kind if known else "other",
+                "symmetric": known.symmetric if known else bool(gap <= 1e-9),
+                "n_pairs": int(pairs["value"].notna().sum()),
+                "minimum": pairs["value"].min(),
+                "median": pairs["value"].median(),
+                "maximum": pairs["value"].max(),
+                "asymmetry": gap,
+                "description": known.description if known else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def measure_correlations(
+    similarity: pd.DataFrame, permutations: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Spearman over pairs of tasks between every two measures, with Mantel p.
+
+    Columns a, b, method (null unless one of them is a prompt measure), spearman, p_permutation,
+    n; NaN where a measure is constant.
+    """
+    tasks = task_order(similarity)
+    stacked = similarity_matrices(similarity, tasks)
+    keys, stack = list(stacked), np.stack(list(stacked.values()))
+    index = qap.cell_index(qap.permutations(len(tasks), permutations, seed))
+    p = qap.mantel_p(stack, stack, index, "pooled", "spearman")
+    rows = []
+    for i, (a, mine) in enumerate(keys):
+        for j in range(i + 1, len(keys)):
+            b, other = keys[j]
+            if mine and other and mine != other:
+                continue
+            x, y = stack[i], stack[j]
+            rows.append(
+                {
+                    "a": a,
+                    "b": b,
+                    "method": mine or other or None,
+                    "spearman": qap.group_values(x, y, "pooled", "spearman")[0],
+                    "p_permutation": p[i, j],
+                    "n": int((~(np.isnan(x) | np.isnan(y))).sum()),
+                }
+            )
+    return pd.DataFrame(rows, columns=["a", "b", "method", "spearman", "p_permutation", "n"])
+
+
+def check_tasks(tasks: Sequence[TaskFeatures]) -> None:
+    """Raise InputError for a repeated task or features of different sizes."""
+    if not tasks:
+        raise InputError("no feature files: similarities need at least one task")
+    seen: set[str] = set()
+    for task in tasks:
+        if task.name in seen:
+            raise InputError(f"features of task '{task.name}' are given more than once")
+        seen.add(task.name)
+        if task.images.shape[1] != tasks[0].images.shape[1]:
+            raise InputError(
+                f"features of task '{task.name}' have size {task.images.shape[1]}, those of "
+                f"'{tasks[0].name}' {tasks[0].images.shape[1]}: expected one backbone"
+            )
+
+
+def capped(
+    images: np.ndarray, labels: np.ndarray, size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `size` images and their labels, a random choice if there are more."""
+    if len(images) <= size:
+        return images, labels
+    chosen = np.random.default_rng(seed).permutation(len(images))[:size]
+    return images[chosen], labels[chosen]
+
+
+def mmd_sample(task: TaskFeatures, seed: int) -> np.ndarray:
+    """The task's images for the kernel distance, [n, D]."""
+    return capped(task.images, task.labels, MMD_IMAGES, seed)[0]
+
+
+def even_sample(samples: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """About `size` rows in all, equally many of each sample if it has them."""
+    share = max(2, size // len(samples))
+    return np.concatenate([sample[:share] for sample in samples])
+
+
+def positives(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image numbers and class numbers of all (image, class) pairs; multi-hot images may repeat."""
+    if labels.ndim == 1:
+        return np.arange(len(labels)), labels
+    rows, classes = np.nonzero(labels)
+    return rows, classes
+
+
+def transport_sample(task: TaskFeatures, seed: int) -> transport.Labelled:
+    """The task's (image, class) pairs for transport, always `TRANSPORT_IMAGES` of them."""
+    rows, classes = positives(task.labels)
+    moments = transport.label_moments(task.images[rows], classes)
+    return transport.fixed_size(moments, TRANSPORT_IMAGES, seed)

@@ -1,0 +1,1 @@
+"""Statistics on arrays: association under permutation, resampling, variances, multiplicity."""

@@ -1,0 +1,248 @@
+"""Kendall's tau of two source x target matrices under permutation and resampling of tasks.
+
+Tau counts pairs of cells: n^2 / 2 for all n cells of a matrix, or 720 million for 10,000
+permutations of 20 tasks. `permuted_scores` needs about a tenth of that. Shapes as in
+`stats.qap`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..read.pairs import off_diagonal
+from .qap import cell_index, cells, is_constant, orient, p_value
+
+# Permutations handled at once, fewer where their histograms would not fit; pairs of cells compared
+# at once: signs that int8 can add up.
+BLOCK = 1024
+HISTOGRAMS = 1 << 22
+CHUNK = 127
+
+
+@dataclass(frozen=True)
+class Side:
+    """One matrix of a pooled test, prepared once for all its partners.
+
+    rank, bins [n]: of its cells in row order, undefined NaN; low, high [Q]: all pairs of cells in
+    one bin with rank[low] < rank[high]; moved_rank, moved_bins [n, P]: those of its cells that
+    permuted tasks put in place of each cell.
+    """
+
+    rank: np.ndarray
+    bins: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    moved_rank: np.ndarray
+    moved_bins: np.ndarray
+
+    @property
+    def n_bins(self) -> int:
+        return int(np.nanmax(self.bins)) + 1
+
+
+def prepare(matrix: np.ndarray, index: np.ndarray) -> Side:
+    """The side [T, T] of a test whose permuted cells are `index` [P, n]."""
+    rows, columns = cells(len(matrix))
+    rank, bins = binned(matrix[rows, columns])
+    low, high = np.nonzero((bins[:, None] == bins) & (rank[:, None] < rank))
+    places = np.ascontiguousarray(index.T)
+    moved = []
+    for values in (rank, bins):
+        full = np.zeros(matrix.shape, values.dtype)
+        full[rows, columns] = values
+        moved.append(full.ravel()[places])
+    return Side(rank, bins, low, high, moved[0], moved[1])
+
+
+def permuted_scores(x: Side, y: Side) -> np.ndarray:
+    """Concordant minus discordant pairs of cells [P]: x with its tasks permuted, against y.
+
+    x is prepared with the cells of the permutations, y with those of their inverses. Pairs tied
+    or undefined on either side count 0. Cells are grouped into about sqrt(n) bins of neighbouring
+    values of x and of y. Pairs in different bins on both sides are counted from the bins' joint
+    histogram; only pairs that share a bin are compared one by one. O(P n^1.5).
+    """
+    n_x, n_y = x.n_bins, y.n_bins
+    lower = [np.tril(np.ones((n, n), np.float32), -1) for n in (n_x, n_y)]
+    apart = lower[0] - lower[0].T  # signs of the differences of two bins of x
+    # One more bin on each side takes the undefined cells; it is not counted.
+    own = whole(y.bins, n_y)[:, None] * (n_x + 1)
+    block = min(BLOCK, max(1, HISTOGRAMS // ((n_x + 1) * (n_y + 1))))
+    total = np.empty(x.moved_rank.shape[1])
+    for start in range(0, len(total), block):
+        part = slice(start, start + block)
+        score = compared(x.moved_rank[:, part], y.low, y.high)
+        score += compared(y.moved_bins[:, part], x.low, x.high)
+        b = len(score)
+        # Histograms [bin of y, permutation, bin of x]: both products are then one matrix product.
+        code = whole(x.moved_bins[:, part], n_x) + (own * b + np.arange(b) * (n_x + 1))
+        joint = np.bincount(code.ravel(), minlength=(n_y + 1) * b * (n_x + 1))
+        joint = joint.reshape(n_y + 1, b, n_x + 1)[:n_y, :, :n_x].astype(np.float32)
+        below = lower[1] @ joint.reshape(n_y, -1)  # cells in lower bins of y, by bin of x
+        signed = joint.reshape(-1, n_x) @ apart
+        score += np.einsum("cx,cx->c", signed, below.reshape(-1, n_x)).reshape(n_y, b).sum(0)
+        total[part] = score
+    return total
+
+
+def whole(bins: np.ndarray, undefined: int) -> np.ndarray:
+    """Bins as int64, NaN as the number `undefined`."""
+    if bins.dtype.kind == "f":
+        bins = np.where(np.isnan(bins), undefined, bins)
+    return bins.astype(np.int64)
+
+
+def constant(matrix: np.ndarray) -> bool:
+    """Whether the off-diagonal cells do not vary."""
+    return is_constant(off_diagonal(matrix))
+
+
+def both_ways(permuted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells [1 + P, n] of the identity and permutations [P, T], and of their inverses."""
+    permuted = np.vstack([np.arange(permuted.shape[1]), permuted])
+    return cell_index(permuted), cell_index(np.argsort(permuted, axis=1))
+
+
+def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Dense ranks and bins of values [n], small numbers; ties share a bin, undefined stays NaN."""
+    defined = ~np.isnan(values)
+    _, inverse, count = np.unique(values[defined], return_inverse=True, return_counts=True)
+    first = np.cumsum(count) - count
+    size = max(1, int(np.sqrt(defined.sum())))
+    _, bins = np.unique(first // size, return_inverse=True)
+    result = []
+    for code in (inverse, bins[inverse] if len(bins) else inverse):
+        # Small integers compare fastest; only an undefined cell needs a float.
+        dtype = np.min_scalar_type(-1 - int(code.max(initial=0))) if defined.all() else np.float32
+        filled = np.full(values.shape, 0 if defined.all() else np.nan, dtype)
+        filled[defined] = code
+        result.append(filled)
+    return result[0], result[1]
+
+
+def compared(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Sum over pairs of sign(values[high] - values[low]), for each column of `values` [n, b]."""
+    values = np.ascontiguousarray(values)
+    total = np.zeros(values.shape[1], np.int32)
+    for start in range(0, len(low), CHUNK):
+        a, z = values[low[start : start + CHUNK]], values[high[start : start + CHUNK]]
+        signs = (z > a).view(np.int8) - (z < a).view(np.int8)
+        total += signs.sum(0, dtype=np.int8)
+    return total.astype(float)
+
+
+def column_signs(matrix: np.ndarray, scope: str) -> np.ndarray:
+    """Signs [T, T, T]: entry (i, j, t) is sign(m[i, t] - m[j, t]) / norm of column t / sqrt(T).
+
+    Sums of products of two such arrays over pairs i < j are the mean over columns of tau-b.
+    """
+    values = orient(matrix, scope)
+    signs = np.sign(values[:, None, :] - values[None, :, :])
+    signs = np.nan_to_num(signs)
+    untied = np.abs(signs).sum((0, 1)) / 2  # [T] pairs that differ
+    used = max(int((untied > 0).sum()), 1)
+    scale = np.where(untied > 0, 1 / np.sqrt(np.maximum(untied, 1) * used), 0)
+    return (signs * scale).astype(np.float32)
+
+
+def kendall_p(
+    x: np.ndarray,
+    y: np.ndarray,
+    permuted: np.ndarray,
+    scope: str,
+    wanted: np.ndarray | None = None,
+) -> np.ndarray:
+    """Permutation p-values [M, K] of tau-b between x [M, T, T] and y [K, T, T]; NaN if constant.
+
+    `permuted` [P, T] are permutations of the tasks; only the `wanted` pairs [M, K] are tested.
+    For `pooled` the statistic is concordant minus discordant pairs, for the others the mean of
+    tau-b by column with missing pairs at 0.
+    """
+    if wanted is None:
+        wanted = np.ones((len(x), len(y)), bool)
+    if scope == "pooled":
+        p = np.full(wanted.shape, np.nan)
+        forward, backward = both_ways(permuted)
+        # The identity comes first: its score is the observed one.
+        others = [None if constant(matrix) else prepare(matrix, backward) for matrix in y]
+        for m, matrix in enumerate(x):
+            if constant(matrix):
+                continue
+            side = prepare(matrix, forward)
+            for k, other in enumerate(others):
+                if other is not None and wanted[m, k]:
+                    score = permuted_scores(side, other)
+                    p[m, k] = p_value(score[:1], score[1:, None])[0]
+        return p
+    n_tasks = x.shape[1]
+    first, second, column = pairs_in_columns(n_tasks)
+    signs = np.stack([column_signs(matrix, scope) for matrix in x], -1)  # [T, T, T, M]
+    flat = signs.reshape(-1, len(x))
+    b = np.stack([column_signs(matrix, scope)[first, second, column] for matrix in y])  # [K, Q]
+    observed = b @ signs[first, second, column]  # [K, M]
+    extreme = np.zeros(observed.shape)
+    block = max(1, 4_000_000 // (len(first) * len(x)))
+    for start in range(0, len(permuted), block):
+        part = permuted[start : start + block]
+        place = (part[:, first] * n_tasks + part[:, second]) * n_tasks + part[:, column]
+        sums = b @ flat[place]  # [b, K, M]
+        # float32 sums: rounding is larger than for the other statistics.
+        extreme += (np.abs(sums) >= np.abs(observed) - 1e-5).sum(0)
+    p = ((1 + extreme) / (len(permuted) + 1)).T
+    defined = np.any(flat, axis=0)[:, None] & np.any(b, axis=1)
+    return np.where(defined & wanted, p, np.nan)
+
+
+def pairs_in_columns(n_tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows i < j and column t [Q] of all pairs of off-diagonal cells that share a column."""
+    first, second = np.triu_indices(n_tasks, 1)
+    column = np.repeat(np.arange(n_tasks), len(first))
+    first, second = np.tile(first, n_tasks), np.tile(second, n_tasks)
+    keep = (first != column) & (second != column)
+    return first[keep], second[keep], column[keep]
+
+
+def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) -> np.ndarray:
+    """Tau-b [B] with tasks resampled `counts` [B, T] times, as `correlate.bootstrap_values`.
+
+    Pairs of cells weigh the product of their weights: quadratic forms, O(B n^2) for `pooled`,
+    O(B T^3) for the others.
+    """
+    x, y = orient(x, scope), orient(y, scope)
+    both = ~(np.isnan(x) | np.isnan(y))
+    if scope == "pooled":
+        rows, columns = np.nonzero(both)
+        drawn = counts.astype(np.float32)
+        return weighted_tau(x[both], y[both], drawn[:, rows] * drawn[:, columns])
+    # [T, T, T]: column t, then the signs of its pairs of cells (i, j); 0 where one is undefined.
+    signs = [np.nan_to_num(np.sign(v[:, :, None] - v[:, None, :])) for v in (x.T, y.T)]
+    pairs = both.T[:, :, None] & both.T[:, None, :]
+    forms = np.stack([signs[0] * signs[1], np.abs(signs[0]) * pairs, np.abs(signs[1]) * pairs])
+    weight = counts.astype(np.float32)
+    score, *untied = np.einsum("ktbj,bj->kbt", weight @ forms.astype(np.float32), weight)  # [B, T]
+    scale = np.sqrt(untied[0].astype(float) * untied[1])
+    used = np.where(scale > 0, counts, 0.0)
+    total = (used * np.divide(score, scale, out=np.zeros(scale.shape), where=scale > 0)).sum(1)
+    drawn = used.sum(1)
+    return np.divide(total, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
+
+
+def weighted_tau(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Tau-b [B] of vectors [n] under weights [B, n]; NaN where a side has no untied pair."""
+    signs = [np.sign(v[:, None] - v).astype(np.float32) for v in (x, y)]
+    score = np.einsum("bn,bn->b", weight @ (signs[0] * signs[1]), weight).astype(float)
+    scale = np.sqrt(untied_weight(x, weight) * untied_weight(y, weight))
+    return np.divide(score, scale, out=np.full(len(score), np.nan), where=scale > 0)
+
+
+def untied_weight(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weight [B] of the ordered pairs of cells with different values: all less the tied ones."""
+    total = weight.sum(1, dtype=float) ** 2
+    order = np.argsort(values, kind="stable")
+    first = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)
+    if len(first) == len(values):
+        tied = np.einsum("bn,bn->b", weight, weight).astype(float)
+    else:
+        groups = np.add.reduceat(weight[:, order], first, axis=1)
+        tied = np.einsum("bn,bn->b", groups, groups).astype(float)
+    return np.maximum(total - tied, 0)

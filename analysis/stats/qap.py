@@ -1,0 +1,228 @@
+"""Correlation of two source x target matrices, its task bootstrap and its task permutations.
+
+Cells of a matrix share tasks, so they are not independent: intervals resample tasks and p-values
+permute tasks, rows and columns together. Everything is expressed in matrix products over all
+replicates at once. No function looks at the diagonal.
+
+Shapes: T tasks, P permutations, B bootstrap replicates, K matrices, n off-diagonal cells
+T * (T - 1) in row order. NaN cells are undefined. Rows are sources, columns are targets.
+Scopes: `pooled` over all cells; `per_target` the mean over columns of the correlation within a
+column; `per_source` the same over rows.
+"""
+
+import numpy as np
+from scipy import stats
+
+from mvlpt_core.contract.errors import InputError
+
+from ..read.pairs import off_diagonal
+
+SCOPES = ("pooled", "per_target", "per_source")
+STATISTICS = ("pearson", "spearman", "kendall")
+MIN_CELLS = 3
+# Replicates held at once: the permuted cells of 20 tasks are then 6 MB.
+BATCH = 2000
+# Two statistics closer than this are equal: the rest is rounding of the sums.
+TIE = 1e-9
+
+
+def cells(n_tasks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column numbers [n] of the off-diagonal cells, in row order."""
+    rows, columns = np.nonzero(~np.eye(n_tasks, dtype=bool))
+    return rows, columns
+
+
+def permutations(n_tasks: int, count: int, seed: int) -> np.ndarray:
+    """Random permutations of the tasks, int64 [count, T]."""
+    rng = np.random.default_rng(seed)
+    return rng.permuted(np.tile(np.arange(n_tasks), (count, 1)), axis=1)
+
+
+def cell_index(permuted: np.ndarray) -> np.ndarray:
+    """Flat index [P, n] into a [T, T] matrix: cell (s, t) of permutation p is (p[s], p[t])."""
+    n_tasks = permuted.shape[1]
+    rows, columns = cells(n_tasks)
+    return (permuted[:, rows] * n_tasks + permuted[:, columns]).astype(np.int32)
+
+
+def orient(matrix: np.ndarray, scope: str) -> np.ndarray:
+    """A copy with NaN diagonal, transposed for `per_source`, so that groups are columns."""
+    if scope not in SCOPES:
+        raise InputError(f"scope '{scope}' is not one of {', '.join(SCOPES)}")
+    return off_diagonal(matrix.T if scope == "per_source" else matrix)
+
+
+def ranks(matrix: np.ndarray, pooled: bool) -> np.ndarray:
+    """Mid-ranks of the defined values, over the whole matrix or within each column."""
+    if pooled:
+        return mid_ranks(matrix.ravel()).reshape(matrix.shape)
+    return np.stack([mid_ranks(column) for column in matrix.T], axis=1)
+
+
+def mid_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks [n] from 1, ties at their mean; NaN stays NaN."""
+    defined = ~np.isnan(values)
+    result = np.full(values.shape, np.nan)
+    _, place, count = np.unique(values[defined], return_inverse=True, return_counts=True)
+    result[defined] = (np.cumsum(count) - (count - 1) / 2)[place]
+    return result
+
+
+def group_values(x: np.ndarray, y: np.ndarray, scope: str, statistic: str) -> np.ndarray:
+    """The coefficient of each group: one for `pooled`, else one a target or source [T].
+
+    Only cells defined in both matrices count, and ranks are ranks among these. Kendall is tau-b.
+    A group with fewer than 3 such cells, or in which either side is constant, is NaN.
+    """
+    x, y = orient(x, scope), orient(y, scope)
+    both = ~(np.isnan(x) | np.isnan(y))
+    x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
+    if scope == "pooled":
+        x, y = x[both][:, None], y[both][:, None]
+    return np.array([coefficient(a, b, statistic) for a, b in zip(x.T, y.T, strict=True)])
+
+
+def coefficient(x: np.ndarray, y: np.ndarray, statistic: str) -> float:
+    """Pearson, Spearman or Kendall (tau-b) of two vectors; NaN pairs are left out."""
+    if statistic not in STATISTICS:
+        raise InputError(f"statistic '{statistic}' is not one of {', '.join(STATISTICS)}")
+    both = ~(np.isnan(x) | np.isnan(y))
+    x, y = x[both], y[both]
+    if len(x) < MIN_CELLS or is_constant(x) or is_constant(y):
+        return np.nan
+    if statistic == "kendall":
+        if len(x) > 500:
+            return float(stats.kendalltau(x, y).statistic)
+        # All differences at once: for few values much faster than scipy.
+        x, y = (np.sign(v[:, None] - v).ravel() for v in (x, y))
+    else:
+        if statistic == "spearman":
+            x, y = mid_ranks(x), mid_ranks(y)
+        x, y = x - x.mean(), y - y.mean()
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def is_constant(values: np.ndarray) -> bool:
+    """Whether defined values vary by no more than rounding."""
+    values = values[~np.isnan(values)]
+    return len(values) == 0 or bool(np.ptp(values) <= 1e-12 * max(1.0, np.abs(values).max()))
+
+
+def standardise(matrix: np.ndarray, scope: str, statistic: str) -> np.ndarray:
+    """Values [T, T] whose sum of products over cells orders permutations as the coefficient does.
+
+    Ranked for `spearman`; centred and scaled to norm 1, over all cells or in each column, then
+    1 / sqrt(number of columns) so that the sum is the mean over columns. Undefined cells and
+    constant columns are 0, the mean. With no cell missing the sum is the coefficient itself.
+    """
+    values = orient(matrix, scope)
+    if statistic == "spearman":
+        values = ranks(values, scope == "pooled")
+    shape = values.shape
+    columns = values.reshape(-1, 1) if scope == "pooled" else values
+    result = np.zeros(columns.shape)
+    used = 0
+    for j, column in enumerate(columns.T):
+        if is_constant(column):
+            continue
+        defined = ~np.isnan(column)
+        centred = column[defined] - column[defined].mean()
+        result[defined, j] = centred / np.sqrt(centred @ centred)
+        used += 1
+    return (result / np.sqrt(max(used, 1))).reshape(shape)
+
+
+def permuted_sums(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Sums of products [P, K] of x [T, T], its tasks permuted by `index` [P, n], with y [K, T, T].
+
+    O(P n K); memory is that of one batch of permutations.
+    """
+    rows, columns = cells(x.shape[0])
+    weights = y[:, rows, columns].T  # [n, K]
+    flat = x.ravel()
+    return np.concatenate(
+        [flat[index[i : i + BATCH]] @ weights for i in range(0, len(index), BATCH)]
+    )
+
+
+def p_value(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
+    """Two-sided p [K] = (1 + number of |permuted| >= |observed|) / (P + 1).
+
+    Counting the data as one of the permutations makes the test exact (Phipson and Smyth 2010).
+    """
+    extreme = (np.abs(permuted) >= np.abs(observed) - TIE).sum(axis=0)
+    return (1 + extreme) / (len(permuted) + 1)
+
+
+def mantel_p(
+    x: np.ndarray, y: np.ndarray, index: np.ndarray, scope: str, statistic: str
+) -> np.ndarray:
+    """Mantel (QAP) p-values [M, K] of x [M, T, T] with y [K, T, T], Pearson or Spearman.
+
+    Rows and columns of x are permuted together (Mantel 1967; Hubert 1987, Assignment Methods in
+    Combinatorial Data Analysis). NaN where either side is constant. Kendall: `stats.kendall`.
+    """
+    a = np.stack([standardise(matrix, scope, statistic) for matrix in x])
+    b = np.stack([standardise(matrix, scope, statistic) for matrix in y])
+    rows, columns = cells(x.shape[1])
+    p = np.full((len(x), len(y)), np.nan)
+    for m, matrix in enumerate(a):
+        if matrix.any():
+            observed = b[:, rows, columns] @ matrix[rows, columns]
+            p[m] = p_value(observed, permuted_sums(matrix, b, index))
+    p[:, ~b.any(axis=(1, 2))] = np.nan
+    return p
+
+
+def task_counts(n_tasks: int, count: int, seed: int) -> np.ndarray:
+    """How often each task is drawn in each bootstrap of tasks, float [count, T]."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=count).astype(float)
+
+
+def bootstrap_values(
+    x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str, statistic: str
+) -> np.ndarray:
+    """Pearson or Spearman [B] with tasks resampled: cell (s, t) weighs count[s] * count[t].
+
+    The vertex bootstrap of Snijders and Borgatti 1999, Connections 22, without the cells that
+    pair a task with its copy. Ranks are those of the data, not of each replicate. O(B n).
+    """
+    x, y = orient(x, scope), orient(y, scope)
+    both = ~(np.isnan(x) | np.isnan(y))
+    x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
+    pooled = scope == "pooled"
+    if statistic == "spearman":
+        x, y = ranks(x, pooled), ranks(y, pooled)
+    # Centring first keeps the differences of sums exact; it changes no coefficient.
+    x = np.where(both, x - np.nanmean(x), 0.0) if both.any() else np.zeros_like(x)
+    y = np.where(both, y - np.nanmean(y), 0.0) if both.any() else np.zeros_like(y)
+    moments = np.stack([both.astype(float), x, y, x * x, y * y, x * y])  # [6, T, T]
+    if pooled:
+        sums = np.einsum("bt,mbt->mb", counts, counts @ moments)  # [6, B]
+        return weighted_r(sums)
+    by_column = weighted_r(counts @ moments)  # [B, T]
+    weight = np.where(np.isnan(by_column), 0.0, counts)
+    total = weight.sum(1)
+    mean = (weight * np.nan_to_num(by_column)).sum(1)
+    return np.divide(mean, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def weighted_r(sums: np.ndarray) -> np.ndarray:
+    """Pearson from weighted sums [6, ...] of 1, x, y, xx, yy, xy; NaN where a side is constant."""
+    n, sx, sy, sxx, syy, sxy = sums
+    n = np.where(n > 0, n, np.nan)
+    vx, vy = sxx / n - (sx / n) ** 2, syy / n - (sy / n) ** 2
+    floor_x, floor_y = 1e-12 * np.nanmax(sxx / n, initial=0), 1e-12 * np.nanmax(syy / n, initial=0)
+    defined = (vx > floor_x) & (vy > floor_y)
+    scale = np.sqrt(np.where(defined, vx * vy, np.nan))
+    return np.clip((sxy / n - sx * sy / n**2) / scale, -1, 1)
+
+
+def percentile_interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    """Percentile interval of the defined replicates; NaN if fewer than half are defined."""
+    defined = values[~np.isnan(values)]
+    if 2 * len(defined) < len(values) or len(defined) == 0:
+        return np.nan, np.nan
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,1 @@
+"""The command line: studies, recommendations and tables of others."""

@@ -1,0 +1,394 @@
+"""The frozen CLIP: both towers, joined to prompts, computing nothing that a prompt cannot change.
+
+Capital letters in shape comments: R runs (independent prompts side by side), B images, C classes,
+T tokens, P prompt tokens, W width, D feature size, H heads.
+
+What is left out, compared with running open_clip's towers on prompted tokens (all exact):
+
+- deep visual prompts are replaced at every layer, so a layer needs only their keys and values, once
+  per run instead of once per image; no query, no MLP, no output row;
+- all runs see the same images: the first layer's queries, keys and values are computed once;
+- in the last layer only the class token (image) or end-of-text token (text) goes on;
+- text tokens before the first class-dependent one are one shared prefix (see `textlayout`);
+- no weight needs a gradient.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from mvlpt_core.backbone.textlayout import TextLayout
+from mvlpt_core.contract.errors import InputError
+
+
+@dataclass(frozen=True)
+class Norm:
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        # Normalised in the weights' precision (fp32 or fp64), as autocast would.
+        return F.layer_norm(
+            x.to(self.weight.dtype), self.weight.shape, self.weight, self.bias, self.eps
+        )
+
+
+@dataclass(frozen=True)
+class Linear:
+    weight: Tensor  # [out, in]
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+    def rows(self, start: int, stop: int) -> Linear:
+        return Linear(self.weight[start:stop], None if self.bias is None else self.bias[start:stop])
+
+
+@dataclass(frozen=True)
+class Block:
+    """One transformer layer; `q`, `kv` are row slices (views) of `qkv`."""
+
+    ln_1: Norm
+    qkv: Linear
+    q: Linear
+    kv: Linear
+    out: Linear
+    ln_2: Norm
+    fc: Linear
+    proj: Linear
+    heads: int
+    activation: str
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Residual, then the MLP with its residual."""
+        x = x + self.out(attended)
+        hidden = self.fc(self.ln_2(x))
+        if self.activation == "silu":
+            hidden = F.silu(hidden)
+        else:
+            hidden = F.gelu(hidden, approximate=self.activation.removeprefix("gelu_"))
+        return x + self.proj(hidden)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Multi-head attention over the last two axes [.., T, W]; leading axes must agree."""
+        *lead, t, width = q.shape
+        split = (-1, self.heads, width // self.heads)
+
+        def heads(x: Tensor) -> Tensor:
+            return x.reshape(-1, x.shape[-2], *split[1:]).transpose(1, 2)
+
+        attended = F.scaled_dot_product_attention(heads(q), heads(k), heads(v), attn_mask=mask)
+        return attended.transpose(1, 2).reshape(*lead, t, width)
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    patch: Linear
+    patch_size: int
+    class_token: Tensor  # [W]
+    position: Tensor  # [1 + patches, W]
+    ln_pre: Norm | None
+    blocks: tuple[Block, ...]
+    ln_post: Norm
+    projection: Linear
+    mean: Tensor  # [3]
+    std: Tensor  # [3]
+
+    @property
+    def width(self) -> int:
+        return self.class_token.shape[0]
+
+    def stem(self, images: Tensor) -> Tensor:
+        """uint8 images [.., S, S, 3] to the first layer's tokens [.., 1 + patches, W]."""
+        p = self.patch_size
+        side = images.shape[-2]
+        n = side // p
+        x = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+        x = x.reshape(-1, n, p, n, p, 3).permute(0, 1, 3, 5, 2, 4).reshape(-1, n * n, 3 * p * p)
+        x = self.patch(x)
+        x = torch.cat([self.class_token.expand(len(x), 1, -1), x], 1) + self.position
+        if self.ln_pre is not None:
+            x = self.ln_pre(x)
+        return x.reshape(*images.shape[:-3], *x.shape[-2:])
+
+    def __call__(self, images: Tensor, prompt: Tensor | None = None) -> Tensor:
+        """L2-normalised features [R, B, D] of uint8 images [B, S, S, 3] or [R, B, S, S, 3].
+
+        `prompt` is [R, L, P, W], or [R, L, B, P, W] where each image has prompts of its own (dropout).
+        L = number of layers: deep prompts, fresh at every layer; L = 1: shallow, the prompt tokens
+        travel through the tower. Without a prompt R is 1 or the images' own.
+        """
+        with torch.no_grad():
+            x = self.stem(images if images.dim() == 5 else images[None])  # [1 or R, B, T, W]
+        if prompt is not None:
+            if prompt.dim() == 4:
+                prompt = prompt[:, :, None]  # one prompt for all images: [R, L, 1, P, W]
+            if prompt.shape[1] == 1 and len(self.blocks) > 1:
+                tokens = prompt[:, 0].expand(-1, x.shape[1], -1, -1)
+                x = torch.cat([x.expand(len(tokens), -1, -1, -1), tokens.to(x.dtype)], 2)
+                prompt = None
+        last = len(self.blocks) - 1
+        for i, block in enumerate(self.blocks):
+            x = _image_block(block, x, None if prompt is None else prompt[:, i], i == last)
+        return F.normalize(self.projection(self.ln_post(x[:, :, 0])).to(self.mean.dtype), dim=-1)
+
+
+def _image_block(block: Block, x: Tensor, prompt: Tensor | None, last: bool) -> Tensor:
+    """x [1 or R, B, T, W]; prompt [R, 1 or B, P, W] gives keys and values only."""
+    h = block.ln_1(x)
+    if last:
+        q = block.q(h[:, :, :1])
+        k, v = block.kv(h).chunk(2, -1)
+        x = x[:, :, :1]
+    else:
+        q, k, v = block.qkv(h).chunk(3, -1)
+    if prompt is not None:
+        kp, vp = block.kv(block.ln_1(prompt)).chunk(2, -1)
+        runs, batch = len(prompt), x.shape[1]
+        k = torch.cat([k.expand(runs, -1, -1, -1), kp.expand(-1, batch, -1, -1)], 2)
+        v = torch.cat([v.expand(runs, -1, -1, -1), vp.expand(-1, batch, -1, -1)], 2)
+        q = q.expand(runs, -1, -1, -1)
+    return block.finish(x, block.attend(q, k, v))
+
+
+@dataclass(frozen=True)
+class TextTower:
+    embedding: Tensor  # [V, W]
+    position: Tensor  # [context length, W]
+    blocks: tuple[Block, ...]
+    ln_post: Norm
+    projection: Linear
+    sos: int
+    eos: int
+
+    @property
+    def width(self) -> int:
+        return self.embedding.shape[1]
+
+    @property
+    def context_length(self) -> int:
+        return self.position.shape[0]
+
+    def __call__(self, layout: TextLayout, context: Tensor | None = None) -> Tensor:
+        """L2-normalised class features [R, C, D].
+
+        `context` is [R, n_ctx, W], or [R, C, n_ctx, W] for class-specific context; None for plain
+        text (R = 1). With several chunks in the layout and a gradient wanted, a chunk's activations
+        are recomputed in the backward pass, so that memory holds one chunk at a time.
+        """
+        parts = []
+        for chunk in layout.chunks:
+            if context is not None and context.requires_grad and len(layout.chunks) > 1:
+                parts.append(checkpoint(self._chunk, chunk, context, use_reentrant=False))
+            else:
+                parts.append(self._chunk(chunk, context))
+        features = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        return F.normalize(features.index_select(1, layout.order), dim=-1)
+
+    def _chunk(self, chunk: Any, context: Tensor | None) -> Tensor:
+        x = self.embedding[chunk.tokens] * chunk.is_token + self.position[chunk.positions]  # [T, W]
+        if context is None:
+            x = x[None]
+        elif context.dim() == 4:
+            rows = context.flatten(1, 2)[:, chunk.context_ids].to(x.dtype)
+            x = x.expand(len(context), -1, -1).index_add(1, chunk.context_rows, rows)
+        else:
+            # A product with a 0/1 matrix and not an index: its backward is a product too, which is
+            # deterministic on every device.
+            x = x + chunk.selection.to(x.dtype) @ context.to(x.dtype)
+        last = len(self.blocks) - 1
+        for i, block in enumerate(self.blocks):
+            x = _text_block(block, x, chunk, i == last)
+        return self.projection(self.ln_post(x)).to(self.position.dtype)  # [R, C, D]
+
+
+def _text_block(block: Block, x: Tensor, chunk: Any, last: bool) -> Tensor:
+    """x [R, T, W]: the shared prefix, then all classes' own tokens, packed without padding.
+
+    A class attends to the prefix and to itself. Classes of equal length are neighbours, so a bucket
+    of them is a plain slice. In the last layer only the end-of-text rows go on: [R, C, W].
+    """
+    runs, _, width = x.shape
+    p = chunk.prefix
+    h = block.ln_1(x)
+    if last:
+        q = block.q(h.index_select(1, chunk.end_rows))
+        k, v = block.kv(h).chunk(2, -1)
+        x = x.index_select(1, chunk.end_rows)
+        parts = []
+    else:
+        q, k, v = block.qkv(h).chunk(3, -1)
+        parts = [block.attend(q[:, :p], k[:, :p], v[:, :p], chunk.prefix_mask)]
+    for bucket in chunk.buckets:
+        rows, shape = slice(bucket.start, bucket.stop), (runs, bucket.classes, bucket.length, width)
+
+        def with_prefix(t: Tensor, rows: slice = rows, shape: Any = shape) -> Tensor:
+            shared = t[:, None, :p].expand(-1, shape[1], -1, -1)
+            return torch.cat([shared, t[:, rows].reshape(shape)], 2)
+
+        if last:
+            query = q[:, bucket.first_class : bucket.first_class + bucket.classes, None]
+            attended = block.attend(query, with_prefix(k), with_prefix(v))
+        else:
+            attended = block.attend(
+                q[:, rows].reshape(shape), with_prefix(k), with_prefix(v), bucket.mask
+            )
+        parts.append(attended.flatten(1, 2))
+    return block.finish(x, torch.cat(parts, 1))
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Both frozen towers on one device. `digest` identifies the weights."""
+
+    image: ImageTower
+    text: TextTower
+    logit_scale: Tensor
+    device: torch.device
+    name: str
+    digest: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of features and of everything but the large matrix products."""
+        return self.image.mean.dtype
+
+    @property
+    def matrix_bytes(self) -> int:
+        """Bytes of a number in the large matrix products: 4, or 2 in bf16."""
+        return self.image.patch.weight.element_size()
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU. Raises `InputError` for an absent device."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device '{device}' is not there; expected 'auto', 'cpu' or a device that torch sees."
+        ) from error
+    return found
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """`auto` is bf16 on a CUDA device that has it, else fp32; fp64 serves tests."""
+    if precision == "auto":
+        gains = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if gains else torch.float32
+    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+    if precision not in known:
+        raise InputError(
+            f"backbone.precision '{precision}' is unknown; expected auto, fp32 or bf16."
+        )
+    return known[precision]
+
+
+def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -> Backbone:
+    """Read a folder written by `convert.convert_backbone`.
+
+    In bf16 only the matrix products are: norms, the residual stream and features stay fp32.
+    """
+    from safetensors.torch import load_file
+
+    if not (folder / "backbone.json").is_file():
+        raise InputError(f"'{folder}/backbone.json' is not there; expected a converted backbone.")
+    config = json.loads((folder / "backbone.json").read_text())
+    target = resolve_device(device)
+    return build_backbone(
+        load_file(folder / "backbone.safetensors"),
+        config,
+        target,
+        resolve_precision(precision, target),
+    )
+
+
+@lru_cache(maxsize=1)
+def cached_backbone(folder: Path, device: str, precision: str) -> Backbone:
+    """`load_backbone`, kept for the next task of the same job."""
+    return load_backbone(folder, device, precision)
+
+
+def build_backbone(
+    weights: dict[str, Tensor], config: dict[str, Any], device: torch.device, dtype: torch.dtype
+) -> Backbone:
+    """Assemble the towers from converted weights; matrices in `dtype`, the rest in at least fp32."""
+    rest = torch.float64 if dtype == torch.float64 else torch.float32
+
+    def get(key: str, kind: torch.dtype = rest) -> Tensor:
+        return weights[key].to(device=device, dtype=kind)
+
+    def norm(key: str, eps: float) -> Norm:
+        return Norm(get(f"{key}.weight"), get(f"{key}.bias"), eps)
+
+    def linear(key: str) -> Linear:
+        return Linear(get(f"{key}.weight", dtype), get(f"{key}.bias", dtype))
+
+    def blocks(tower: str) -> tuple[Block, ...]:
+        c = config[tower]
+        w = c["width"]
+        made = []
+        for i in range(c["layers"]):
+            key = f"{tower}.blocks.{i}"
+            qkv = linear(f"{key}.qkv")
+            made.append(
+                Block(
+                    ln_1=norm(f"{key}.ln_1", c["eps"]),
+                    qkv=qkv,
+                    q=qkv.rows(0, w),
+                    kv=qkv.rows(w, 3 * w),
+                    out=linear(f"{key}.out"),
+                    ln_2=norm(f"{key}.ln_2", c["eps"]),
+                    fc=linear(f"{key}.fc"),
+                    proj=linear(f"{key}.proj"),
+                    heads=c["heads"],
+                    activation=c["activation"],
+                )
+            )
+        return tuple(made)
+
+    image, text = config["image"], config["text"]
+    preprocess = config["preprocess"]
+    image_tower = ImageTower(
+        patch=Linear(get("image.patch", dtype), None),
+        patch_size=image["patch"],
+        class_token=get("image.class"),
+        position=get("image.position"),
+        ln_pre=norm("image.ln_pre", image["eps"]) if "image.ln_pre.weight" in weights else None,
+        blocks=blocks("image"),
+        ln_post=norm("image.ln_post", image["eps"]),
+        projection=Linear(get("image.projection", dtype), None),
+        mean=torch.tensor(preprocess["mean"], device=device, dtype=rest),
+        std=torch.tensor(preprocess["std"], device=device, dtype=rest),
+    )
+    bias = get("text.projection_bias", dtype) if "text.projection_bias" in weights else None
+    text_tower = TextTower(
+        embedding=get("text.embedding"),
+        position=get("text.position"),
+        blocks=blocks("text"),
+        ln_post=norm("text.ln_post", text["eps"]),
+        projection=Linear(get("text.projection", dtype), bias),
+        sos=text["sos"],
+        eos=text["eos"],
+    )
+    return Backbone(
+        image=image_tower,
+        text=text_tower,
+        logit_scale=get("logit_scale"),
+        device=device,
+        name=config["name"],
+        digest=config["weights_sha256"],
+    )

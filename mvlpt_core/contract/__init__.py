@@ -1,0 +1,1 @@
+"""What both packages agree on; free of torch."""

@@ -1,0 +1,1 @@
+"""The three prompt methods, their starts and files."""

@@ -1,0 +1,54 @@
+"""Tasks: labels and images from the built-in testbed, WebDataset folders or image folders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.metrics import check_metric
+from mvlpt_core.contract.suite import TaskRow, check_templates
+from mvlpt_core.tasks import drawn, folder, webdataset
+from mvlpt_core.tasks.base import DEFAULT_TEMPLATES, TaskSource
+
+DATA_ROOT_VARIABLE = "MVLPT_DATA_ROOT"
+
+
+def find_data_root(data_root: str | Path | None, task: str) -> Path:
+    """The folder below which tasks lie: the setting, or where it is empty the environment's.
+
+    Raises `InputError`, naming `task`, setting and variable, if neither is set or the folder is
+    not there.
+    """
+    value = data_root or os.environ.get(DATA_ROOT_VARIABLE)
+    if not value:
+        raise InputError(
+            f"task {task} is read from disk, but neither the setting data_root nor the environment "
+            f"variable {DATA_ROOT_VARIABLE} names the folder that holds it"
+        )
+    root = Path(value).expanduser()
+    if not root.is_dir():
+        raise InputError(
+            f"data root {root} is not a folder: expected the setting data_root, or the environment "
+            f"variable {DATA_ROOT_VARIABLE}, to name the folder that holds task {task}"
+        )
+    return root
+
+
+def open_task(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:
+    """Open the task of a suite's row; no image is decoded, and no split read, before it is asked.
+
+    Templates are the row's own, else the data's, else "a photo of a {c}.". Raises `InputError`
+    for data that is absent or malformed, and for a metric that does not fit its labels.
+    """
+    if row.kind == "testbed":
+        source = drawn.open_drawn(row.task, row.location)
+    else:
+        path = find_data_root(data_root, row.task) / row.location
+        reader = webdataset.open_webdataset if row.kind == "wds" else folder.open_folder
+        source = reader(row.task, path)
+    templates = row.templates or source.templates or DEFAULT_TEMPLATES
+    check_templates(templates, f"task {row.task}")
+    check_metric(row.metric, len(source.classnames), source.multilabel, f"task {row.task}")
+    return replace(source, templates=templates)

@@ -1,0 +1,1 @@
+"""Tuning many prompts side by side."""

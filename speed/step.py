@@ -1,0 +1,164 @@
+"""One tuning step at ViT-B size, each method against a plain loop that encodes both towers.
+
+    python -m speed.step [--models ViT-B-32 ViT-B-16] [--repeats 3] [--bf16]
+
+Random weights, batch 32, 50 classes, the paper's context lengths, one run (R = 1), so that nothing is
+gained from packing here. Fast and plain steps alternate in one process, as does the matrix product that
+gives the machine's rate; times are medians. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mvlpt_core.backbone.convert import convert_model
+from mvlpt_core.backbone.textlayout import text_layout
+from mvlpt_core.backbone.towers import Backbone, build_backbone
+from mvlpt_core.prompts.modules import Prompt, make_prompt, parse_settings
+from mvlpt_core.tuning.classifier import Classifier, Pool, losses
+from speed.operations import image_step, text_step
+from speed.plain import plain_image, plain_text
+
+BATCH, CLASSES, DOT = 32, 50, 269
+SETTINGS: dict[str, dict[str, Any]] = {
+    "text": {"n_ctx": 16},
+    "visual": {"n_ctx": 16},
+    "unified": {"n_ctx_text": 4, "n_ctx_visual": 4},
+}
+# Lengths of 50 class names as in ELEVATER's tasks: mostly one to four tokens.
+NAMES = [[1000 + 10 * c + j for j in range(1 + c % 4)] for c in range(CLASSES)]
+
+
+def plain_step(model: Any, method: str, prompt: Prompt, pixels: Tensor, labels: Tensor) -> None:
+    vectors = prompt()
+    text = None if vectors.text is None else vectors.text[0]
+    visual = None if vectors.visual is None else vectors.visual[0]
+    classes = plain_text(model, NAMES, text, suffix=[DOT])
+    logits = model.logit_scale.exp() * plain_image(model, pixels, visual) @ classes.T
+    prompt.zero_grad()
+    F.cross_entropy(logits, labels).backward()
+
+
+def fast_step(classifier: Classifier, prompt: Prompt, batch: Pool) -> None:
+    vectors = prompt()
+    logits = classifier.logits(classifier.text(vectors), classifier.image(vectors, batch.inputs))
+    prompt.zero_grad()
+    losses(logits, batch).sum().backward()
+
+
+def classifier_for(backbone: Backbone, method: str, settings: Any) -> Classifier:
+    n_ctx = {"text": "n_ctx", "unified": "n_ctx_text"}.get(method)
+    layout = text_layout(
+        NAMES,
+        sos=backbone.text.sos,
+        eos=backbone.text.eos,
+        suffix=[DOT],
+        n_ctx=getattr(settings, n_ctx) if n_ctx else 0,
+    )
+    with torch.no_grad():
+        return Classifier(backbone, layout, None if n_ctx else backbone.text(layout)[0])
+
+
+def operations(classifier: Classifier, method: str, settings: Any) -> float:
+    backbone, total = classifier.backbone, 0.0
+    if method != "visual":
+        assert classifier.layout is not None
+        total += text_step(backbone, 1, classifier.layout)
+    if method != "text":
+        n_ctx = settings.n_ctx if method == "visual" else settings.n_ctx_visual
+        total += image_step(backbone, 1, BATCH, n_ctx)
+    return total
+
+
+def matrix_rate(backbone: Backbone, dtype: torch.dtype) -> Callable[[], float]:
+    """A function that measures operations per second of a large product of the tower's own shape."""
+    width = backbone.image.width
+    a = torch.randn(BATCH * 197, width, dtype=dtype)
+    b = torch.randn(4 * width, width, dtype=dtype)
+
+    def measure() -> float:
+        start = time.perf_counter()
+        F.linear(a, b)
+        return 2 * a.numel() * len(b) / (time.perf_counter() - start)
+
+    measure()
+    return measure
+
+
+def timed(step: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def measure_model(name: str, repeats: int, precision: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model: Any = open_clip.create_model(name).eval().requires_grad_(False)
+    weights, config = convert_model(model, name)
+    config["preprocess"] = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    config["weights_sha256"] = "random"
+    backbone = build_backbone(weights, config, torch.device("cpu"), precision)
+    side = model.visual.image_size[0]
+    images = torch.randint(0, 256, (BATCH, side, side, 3), dtype=torch.uint8)
+    pixels = ((images / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
+    labels = torch.arange(BATCH) % CLASSES
+    rate = matrix_rate(backbone, precision)
+    for method, options in SETTINGS.items():
+        settings = parse_settings(method, options)
+        classifier = classifier_for(backbone, method, settings)
+        prompt = make_prompt(settings, [0], backbone, CLASSES)
+        pool = Pool(images, labels)
+        if method == "text":
+            with torch.no_grad():
+                pool = Pool(backbone.image(images)[0], labels)
+        times: dict[str, list[float]] = {"fast": [], "plain": [], "rate": []}
+        for repeat in range(repeats + 1):
+            fast = timed(lambda c=classifier, p=prompt, b=pool: fast_step(c, p, b))  # type: ignore[misc]
+            rates = [rate() for _ in range(5)]
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+                plain = timed(
+                    lambda m=method, p=prompt: plain_step(model, m, p, pixels, labels)  # type: ignore[misc]
+                )
+            if repeat:  # the first round warms up
+                times["fast"].append(fast)
+                times["plain"].append(plain)
+                times["rate"].append(statistics.median(rates))
+        count = operations(classifier, method, settings)
+        fast, plain, speed = (statistics.median(times[k]) for k in ("fast", "plain", "rate"))
+        print(
+            f"| {name} | {method} | {plain:.2f} | {fast:.2f} | {plain / fast:.2f} | {count / 1e9:.0f} | "
+            f"{speed / 1e9:.1f} | {count / fast / speed:.0%} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--models", nargs="+", default=["ViT-B-32", "ViT-B-16"])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--bf16", action="store_true", help="matrix products in bf16, on both sides"
+    )
+    args = parser.parse_args()
+    precision = torch.bfloat16 if args.bf16 else torch.float32
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {precision}")
+    print(
+        "| model | method | plain s/step | fast s/step | ratio | needed GFLOP | matrix rate GFLOP/s | "
+        "share of rate |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name in args.models:
+        measure_model(name, args.repeats, precision)
+
+
+if __name__ == "__main__":
+    main()

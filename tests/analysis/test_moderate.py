@@ -1,0 +1,67 @@
+"""Moderated variances against Smyth's model and by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import digamma, polygamma
+
+from mvlpt_analysis.stats.variance import MIN_PAIRS, fit_prior, moderated
+
+
+def drawn(prior: float, strength: float, df: int, n: int, seed: int) -> np.ndarray:
+    """Sample variances of the model: the true ones are inverse chi-squared."""
+    rng = np.random.default_rng(seed)
+    true = strength * prior / rng.chisquare(strength, n)
+    return true * rng.chisquare(df, n) / df
+
+
+@pytest.mark.parametrize("strength", [2.0, 6.0, 15.0])
+def test_the_prior_is_found(strength: float) -> None:
+    found = fit_prior(drawn(4.0, strength, 2, 50_000, 0), np.full(50_000, 2.0))
+    assert found == pytest.approx((4.0, strength), rel=0.15)
+
+
+def test_posterior_by_hand() -> None:
+    variance, df = drawn(1.0, 5.0, 2, 400, 1), np.full(400, 2.0)
+    prior, strength = fit_prior(variance, df)
+    logs = np.log(variance) - digamma(1) + np.log(1)
+    assert polygamma(1, strength / 2) == pytest.approx(logs.var(ddof=1) - polygamma(1, 1))
+    after, total = moderated(variance, df)
+    assert after == pytest.approx((strength * prior + 2 * variance) / (strength + 2))
+    assert total == pytest.approx(np.full(400, 2 + strength))
+
+
+def test_equal_true_variances_are_pooled_and_know_no_more_than_all_pairs() -> None:
+    rng = np.random.default_rng(2)
+    variance = np.array([rng.normal(size=5).var(ddof=1) for _ in range(100)])
+    after, total = moderated(variance, np.full(100, 4.0))
+    assert after == pytest.approx(np.ones(100), abs=0.25)
+    assert np.ptp(after) < 0.2 * np.ptp(variance)
+    assert (total <= 400).all()
+
+
+def test_few_or_missing_variances_stay_as_they_are() -> None:
+    few = np.arange(1.0, MIN_PAIRS)
+    after, total = moderated(few, np.full(len(few), 2.0))
+    assert after.tolist() == few.tolist()
+    assert total.tolist() == [2.0] * len(few)
+    zeros = moderated(np.zeros(20), np.full(20, 1.0))
+    assert zeros[0].tolist() == [0.0] * 20
+    variance = np.r_[drawn(1.0, 4.0, 2, 30, 3), np.nan, 1.0]
+    df = np.r_[np.full(30, 2.0), 2.0, 0.0]
+    after, total = moderated(variance, df)
+    assert np.isnan(after[30:]).all()
+    assert np.isnan(total[30:]).all()
+    assert after[:30] == pytest.approx(moderated(variance[:30], df[:30])[0])
+
+
+@given(st.integers(0, 1000), st.floats(1e-6, 1e6))
+def test_units_do_not_matter_and_order_stays(seed: int, unit: float) -> None:
+    variance, df = drawn(1.0, 3.0, 2, 40, seed), np.full(40, 2.0)
+    after, total = moderated(variance, df)
+    scaled, same = moderated(unit * variance, df)
+    assert scaled == pytest.approx(unit * after, rel=1e-6)
+    assert same == pytest.approx(total, rel=1e-6)
+    order = np.argsort(variance)
+    assert (np.diff(after[order]) >= 0).all()

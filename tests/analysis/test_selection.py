@@ -1,0 +1,205 @@
+"""Ranking of sources, the model of gains, and recommendations for a new task."""
+
+from itertools import pairwise, permutations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mvlpt_analysis import vocabulary
+from mvlpt_analysis.choice import gain_model, ranking
+from mvlpt_analysis.choice.recommend import familiarity, recommend
+from mvlpt_core.contract.errors import InputError
+from support import view_data as made
+
+GAINS = np.array([0.05, 0.01, -0.02, 0.03])
+
+
+def test_a_perfect_ranking_has_ndcg_1_and_no_regret():
+    found = ranking.quality(GAINS, GAINS * 7 + 3)
+    assert found["ndcg"] == pytest.approx(1)
+    assert [found[f"regret{k}"] for k in (1, 3, 5)] == [0, 0, 0]
+    assert found["hit1"] == found["hit3"] == 1
+    assert found["tau"] == pytest.approx(1)
+    assert found["gain1"] == pytest.approx(0.05)
+
+
+def test_a_reversed_ranking_by_hand():
+    found = ranking.quality(GAINS, -GAINS)
+    relevance = (np.array([-0.02, 0.01, 0.03, 0.05]) + 0.02) / 0.07
+    discount = 1 / np.log2([2, 3, 4, 5])
+    assert found["ndcg"] == pytest.approx(
+        (relevance * discount).sum() / (relevance[::-1] * discount).sum()
+    )
+    assert found["regret1"] == pytest.approx(0.07)
+    assert found["regret3"] == pytest.approx(0.02)
+    assert found["regret5"] == 0
+    assert found["hit1"] == found["hit3"] == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=5), st.data())
+def test_ties_count_as_the_mean_over_all_orders_they_allow(ranks, data):
+    gains = np.array(
+        data.draw(st.lists(st.integers(-3, 3), min_size=len(ranks), max_size=len(ranks))), float
+    )
+    predicted = np.array(ranks, float)
+    orders = [
+        order
+        for order in permutations(range(len(ranks)))
+        if all(predicted[a] >= predicted[b] for a, b in pairwise(order))
+    ]
+    strict = np.empty(len(ranks))
+    values = []
+    for order in orders:
+        strict[list(order)] = -np.arange(len(order))
+        values.append(ranking.quality(gains, strict.copy()))
+    found = ranking.quality(gains, predicted)
+    for name in ("ndcg", "regret1", "regret3", "hit1", "hit3", "gain1"):
+        expected = np.mean([value[name] for value in values])
+        assert found[name] == pytest.approx(expected, nan_ok=True), name
+
+
+def test_rank_quality_prefers_the_measure_that_made_the_gains():
+    transfers = made.transfer(12, ("visual",))
+    table = ranking.rank_quality(transfers, made.similarity(12))
+    assert set(table["ranker"]) == {
+        "visual_cosine",
+        "label_cosine",
+        vocabulary.MODEL_TARGET,
+        vocabulary.MODEL_TASK,
+        vocabulary.BEST_AVERAGE,
+        vocabulary.RANDOM,
+    }
+    # One cell diverged: its source is no candidate.
+    assert sorted(table.drop_duplicates("target")["n_sources"]) == [10] + [11] * 11
+    mean = table.groupby("ranker")["ndcg"].mean()
+    assert mean["visual_cosine"] > mean["label_cosine"] + 0.05
+    assert mean[vocabulary.MODEL_TASK] > mean[vocabulary.RANDOM] + 0.05
+    summary = ranking.summarise_quality(table, bootstrap=200)
+    row = summary.set_index(["ranker", "metric"]).loc[("visual_cosine", "regret1")]
+    assert row["low"] <= row["mean"] <= row["high"]
+    assert row["difference_high"] < 0
+    again = ranking.summarise_quality(table, bootstrap=200)
+    pd.testing.assert_frame_equal(summary, again)
+
+
+def test_no_prediction_uses_the_target_it_is_for():
+    transfers = made.transfer(8, ("text",))
+    grid = gain_model.Grid.from_frames(transfers, made.similarity(8))
+    before = gain_model.leave_one_out(grid, drop_source=True)
+    changed = grid.gain.copy()
+    changed[:, 3] = np.where(np.isfinite(changed[:, 3]), 9.0, np.nan)
+    changed[3] = np.where(np.isfinite(changed[3]), -9.0, np.nan)
+    after = gain_model.leave_one_out(
+        gain_model.Grid(grid.sources, grid.targets, grid.measures, changed, grid.features), True
+    )
+    np.testing.assert_allclose(after[:, 3], before[:, 3])
+
+
+def test_the_model_finds_the_slope_and_ignores_a_constant_measure():
+    rng = np.random.default_rng(0)
+    n = 12
+    names = tuple(f"t{i}" for i in range(n))
+    like = rng.random((n, n))
+    gain = 0.1 * like + rng.normal(size=n)
+    np.fill_diagonal(gain, np.nan)
+    features = np.array([like, np.full((n, n), 0.3)])
+    fitted = gain_model.fit(gain_model.Grid(names, names, ("a", "b"), gain, features))
+    assert fitted.beta[1] == 0
+    assert fitted.beta[0] / fitted.scale[0] == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_two_and_three_tasks(n):
+    table = ranking.rank_quality(made.transfer(n, ("visual",)), made.similarity(n))
+    assert table["ndcg"].isna().all() == (n == 2)
+    summary = ranking.summarise_quality(table, bootstrap=50)
+    assert len(summary) == 6 * len(ranking.QUALITY)
+
+
+def test_without_similarities_only_the_baselines_rank():
+    table = ranking.rank_quality(made.transfer(5, ("text",)), None)
+    assert set(table["ranker"]) == {vocabulary.BEST_AVERAGE, vocabulary.RANDOM}
+
+
+def test_a_pair_given_twice_is_an_error():
+    with pytest.raises(InputError, match="occurs twice"):
+        ranking.rank_quality(made.transfer(3, ("text",), seeds=2), None)
+
+
+def new_task(n: int = 20):
+    """The study without one task, and that task's similarities to the rest."""
+    name = made.tasks(n)[-1]
+    transfers, alike = made.transfer(n), made.similarity(n)
+    known = transfers[(transfers["source"] != name) & (transfers["target"] != name)]
+    within = alike[(alike["source"] != name) & (alike["target"] != name)]
+    new = alike[(alike["target"] == name) & (alike["source"] != name)]
+    truth = transfers[(transfers["target"] == name) & (transfers["source"] != name)]
+    return known, within, new[["source", "measure", "value"]], truth
+
+
+def test_recommendation_ranks_relatives_first_and_names_the_prompt():
+    known, within, new, truth = new_task()
+    first = made.tasks(20)[16]
+    found = recommend(known, within, new, {("text", first): "sources/text/x/seed1.safetensors"})
+    text = found.table[found.table["method"] == "text"]
+    assert set(text["source"].head(3)) == set(made.tasks(20)[16:19])
+    row = text.set_index("source").loc[first]
+    assert row["prompt"] == "sources/text/x/seed1.safetensors"
+    assert "label_cosine" in row["why"]
+    assert "percentile" in row["why"]
+    both = found.table.merge(truth, on=["method", "source"])
+    inside = (both["low"] <= both["gain"]) & (both["gain"] <= both["high"])
+    assert inside.mean() > 0.85
+    assert not found.unlike_all
+    nearer = recommend(known, within, new.assign(value=new["value"] + 0.05))
+    assert "within the range" in nearer.statements[-1]
+
+
+def test_sources_that_the_study_cannot_tell_apart_are_said_to_be_alike():
+    known, within, new, _ = new_task()
+    assert "The order of the sources says little" not in " ".join(
+        recommend(known, within, new).statements
+    )
+    rng = np.random.default_rng(0)
+    noise = known.assign(gain=0.05 + 0.01 * rng.standard_normal(len(known)))
+    found = recommend(noise, within, new)
+    text = next(s for s in found.statements if s.startswith("text"))
+    assert "start from" in text
+    assert "The order of the sources says little" in text
+
+
+def test_a_task_unlike_all_is_said_to_be():
+    known, within, new, _ = new_task()
+    found = recommend(known, within, new.assign(value=new["value"] - 0.6))
+    assert found.unlike_all
+    assert "unlike all tasks of the study" in " ".join(found.statements)
+    assert "extrapolations" in found.statements[-1]
+
+
+def test_familiarity_by_hand():
+    within = pd.DataFrame(
+        [
+            ("a", "b", 0.8),
+            ("b", "a", 0.8),
+            ("c", "a", 0.5),
+            ("c", "b", 0.4),
+            ("a", "c", 0.5),
+            ("b", "c", 0.4),
+            ("a", "a", 1.0),
+        ],
+        columns=["source", "target", "value"],
+    ).assign(measure="m")
+    new = pd.DataFrame({"source": ["a", "b"], "measure": "m", "value": [0.3, 0.45]})
+    row = familiarity(within, new).iloc[0]
+    assert (row["nearest"], row["study_lowest"], row["study_median"]) == ("b", 0.5, 0.8)
+    assert row["below"]
+
+
+def test_recommendation_without_a_common_measure_is_an_error():
+    known, within, new, _ = new_task(6)
+    with pytest.raises(InputError, match="share no measure"):
+        recommend(known, within, new.assign(measure="other"))

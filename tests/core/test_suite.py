@@ -1,0 +1,99 @@
+"""Suites: what is read, and the sentence for every way a file can be wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.suite import TaskRow, read_suite
+
+SUITES = Path(__file__).parents[2] / "config" / "suites"
+HEADER = "task\tkind\tlocation\tmetric\n"
+
+
+def suite(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "suite.tsv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_rows_keep_order_and_optional_columns(tmp_path: Path) -> None:
+    path = suite(
+        tmp_path,
+        "\ufefftask\tmetric\tkind\tlocation\ttemplates\tfamily\tstyle\n"
+        "b\taccuracy\twds\tdeep/b\ta {c}.| the {c} \tpets\tplain\n"
+        "\n"
+        "a\troc_auc\tfolder\ta\t\t\t\n",
+    )
+    assert read_suite(path) == [
+        TaskRow("b", "wds", "deep/b", "accuracy", ("a {c}.", "the {c}"), "pets", "plain"),
+        TaskRow("a", "folder", "a", "roc_auc"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"suite.tsv is empty"),
+        (HEADER, r"suite.tsv has no tasks"),
+        (HEADER[:-1] + "\tcolour\n", r"unknown column 'colour'.*task, kind"),
+        (HEADER[:-1] + "\ttask\n", r"column 'task' occurs twice"),
+        ("task\tkind\tlocation\nx\twds\tx\n", r"column 'metric' is missing"),
+        (HEADER + "x\twds\tx\n", r"line 2: 3 tab-separated fields, expected 4"),
+        (HEADER + "x wds x accuracy\n", r"line 2: 1 tab-separated fields"),
+        (HEADER + "X\twds\tx\taccuracy\n", r"line 2: task name 'X' must be made of a-z"),
+        (HEADER + "x\tzip\tx\taccuracy\n", r"line 2: kind 'zip' .*testbed, wds, folder"),
+        (HEADER + "x\twds\tx\tf1\n", r"line 2: metric 'f1' .*accuracy, mean_per_class"),
+        (HEADER + "x\twds\t\taccuracy\n", r"line 2: location '' of task x"),
+        (HEADER + "x\twds\t/x\taccuracy\n", r"location '/x' of task x must be a relative path"),
+        (HEADER + "x\twds\t../x\taccuracy\n", r"location '../x' of task x"),
+        (
+            HEADER + "x\twds\tx\taccuracy\ny\twds\ty\taccuracy\nx\twds\tz\taccuracy\n",
+            r"line 4: task 'x' occurs already in line 2",
+        ),
+        (
+            HEADER[:-1] + "\ttemplates\nx\twds\tx\taccuracy\ta {c}|a photo\n",
+            r"line 2: template 'a photo' of task x has no \{c\}",
+        ),
+    ],
+)
+def test_bad_suite_names_file_line_and_value(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read_suite(suite(tmp_path, text))
+    assert "suite.tsv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_suite(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.tsv cannot be read"):
+        read_suite(tmp_path / "none.tsv")
+    (tmp_path / "latin.tsv").write_bytes(HEADER.encode() + b"\xff\n")
+    with pytest.raises(InputError, match=r"latin\.tsv cannot be read as a UTF-8"):
+        read_suite(tmp_path / "latin.tsv")
+
+
+def test_shipped_suites() -> None:
+    real = {row.task: row for row in read_suite(SUITES / "realtasks.tsv")}
+    assert len(real) == 20
+    assert real["voc_multilabel"].metric == "map_11point"
+    assert real["blood_cells"].metric == "mean_per_class"
+
+    elevater = {row.task: row for row in read_suite(SUITES / "elevater.tsv")}
+    coop = {row.task: row for row in read_suite(SUITES / "coop.tsv")}
+    assert (len(elevater), len(coop)) == (20, 11)
+    assert elevater["hateful-memes"].kind == "folder"
+    assert elevater["hateful-memes"].metric == "roc_auc"
+    mean_per_class = {name for name, row in elevater.items() if row.metric == "mean_per_class"}
+    assert mean_per_class == {
+        "caltech-101",
+        "fgvc-aircraft-2013b-variants102",
+        "oxford-flower-102",
+        "oxford-iiit-pets",
+    }
+    for row in [*elevater.values(), *coop.values()]:
+        assert row.location.startswith("wds_") == (row.kind == "wds")
+    # The overlap of data leaves 12 of the 20 as targets of the cross-task benchmark.
+    sources = {row.location for row in coop.values()}
+    targets = [row.task for row in elevater.values() if row.location not in sources]
+    assert len(targets) == 12
+    assert not set(targets) & set(coop)

@@ -1,0 +1,183 @@
+"""Image folders, drawn tasks and decoding: results, and a sentence for all that can be wrong."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.suite import TaskRow, read_suite
+from mvlpt_core.tasks.base import decode_image, to_rgb
+from mvlpt_core.tasks.open import find_data_root, open_task
+from support.task_files import COLOURS, expect, picture
+
+FOLDER = TaskRow("toy", "folder", "toy", "accuracy")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "toy"
+    for split in ("train", "test"):
+        for i, (name, suffix) in enumerate([("b_ird", "jpg"), ("Ant", "bmp"), ("cat", "PNG")]):
+            (root / split / name).mkdir(parents=True)
+            for k in range(2):
+                data = picture(COLOURS[i], suffix.lower())
+                (root / split / name / f"{k}.{suffix}").write_bytes(data)
+            (root / split / name / "notes.txt").write_text("no image")
+    return root
+
+
+def test_folder(tmp_path: Path, folder: Path) -> None:
+    task = open_task(FOLDER, tmp_path)
+    assert task.classnames == ("Ant", "b ird", "cat")
+    assert task.templates == ("a photo of a {c}.",)
+    train = task.split("train")
+    assert train.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    for i, image in train.images([5, 0, 2]):
+        want = COLOURS[{0: 1, 2: 0, 5: 2}[i]]
+        assert np.abs(np.asarray(image, int) - want).max() < 12
+    assert next(train.images([5]))[1].size == (8, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("cat\nb_ird\nAnt\n", ("cat", "b ird", "Ant")),
+        ("cat\nb ird\nAnt\n", ("cat", "b ird", "Ant")),
+        ("cat\tthe cat\nb_ird\ta_bird\nAnt\tant\n", ("the cat", "a_bird", "ant")),
+    ],
+)
+def test_folder_class_list(tmp_path: Path, folder: Path, text: str, names: tuple[str, ...]) -> None:
+    (folder / "classnames.txt").write_text(text)
+    (folder / "zeroshot_classification_templates.txt").write_text("{c}!\n")
+    task = open_task(FOLDER, tmp_path)
+    assert (task.classnames, task.templates) == (names, ("{c}!",))
+    first = next(task.split("test").images([0]))[1]
+    assert first.getpixel((0, 0)) == COLOURS[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cat\ndog\nAnt\n", r"classnames\.txt, line 2: 'dog' is not a class folder"),
+        ("cat\nAnt\ncat\n", r"classnames\.txt, line 3: class folder 'cat' occurs twice"),
+        ("cat\nAnt\n", r"classnames\.txt has no line for class folder 'b_ird'"),
+        ("cat\tx\nAnt\tx\nb_ird\ty\n", r"classnames\.txt: class name 'x' is that of class 0"),
+    ],
+)
+def test_bad_folder_class_list(tmp_path: Path, folder: Path, text: str, message: str) -> None:
+    (folder / "classnames.txt").write_text(text)
+    expect(tmp_path, FOLDER, message)
+
+
+def test_bad_folder(tmp_path: Path, folder: Path) -> None:
+    expect(tmp_path, TaskRow("x", "folder", "none", "accuracy"), r"folder .*none does not exist")
+    (tmp_path / "none").mkdir()
+    expect(tmp_path, TaskRow("x", "folder", "none", "accuracy"), r"folder .*none is empty")
+    expect(tmp_path, TaskRow("x", "wds", "none", "accuracy"), r"folder .*none is empty")
+    (folder / "test" / "dog").mkdir()
+    expect(tmp_path, FOLDER, r"class folder .*test/dog has no counterpart in .*train")
+    (folder / "train" / "dog").mkdir()
+    expect(tmp_path, FOLDER, r"class folder .*train/dog has no images: expected .*\.jpg, \.jpeg")
+    (folder / "train" / "dog" / "1.jpg").write_bytes(picture(COLOURS[0], "jpg")[:200])
+    expect(tmp_path, FOLDER, r"image .*train/dog/1\.jpg does not decode")
+    expect(tmp_path, FOLDER, r"class folder .*test/dog has no images", "test")
+    two = TaskRow("toy", "folder", "toy", "roc_auc")
+    expect(tmp_path, two, r"metric 'roc_auc' of task toy needs exactly 2 classes, but there are 4")
+    expect(tmp_path, TaskRow("toy", "folder", "toy", "map_11point"), r"needs multi-label data")
+
+
+def test_folder_names_that_become_equal(tmp_path: Path, folder: Path) -> None:
+    for split in ("train", "test"):
+        (folder / split / "b ird").mkdir()
+    expect(tmp_path, FOLDER, r"class name 'b ird' is that of class 1 and of class 2")
+
+
+def test_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MVLPT_DATA_ROOT", raising=False)
+    with pytest.raises(InputError, match=r"task toy .* data_root .* MVLPT_DATA_ROOT"):
+        find_data_root(None, "toy")
+    with pytest.raises(InputError, match=r"nowhere is not a folder: .*data_root.*MVLPT_DATA_ROOT"):
+        find_data_root(tmp_path / "nowhere", "toy")
+    monkeypatch.setenv("MVLPT_DATA_ROOT", str(tmp_path))
+    assert find_data_root("", "toy") == tmp_path
+    assert find_data_root(tmp_path.parent, "toy") == tmp_path.parent  # the setting wins
+
+
+def test_testbed_dispatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
+
+    def draw_split(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+        assert (name, split) == ("drawn", "train")
+        return pixels, np.array([1, 0, 1])
+
+    drawn = SimpleNamespace(classnames=["a", "b"], templates=["on a {c}"])
+    stand_in = SimpleNamespace(TASKS={"drawn": drawn}, draw_split=draw_split)
+    monkeypatch.setitem(sys.modules, "mvlpt_core.testbed", stand_in)
+    monkeypatch.setattr("mvlpt_core.testbed", stand_in, raising=False)
+    task = open_task(TaskRow("mine", "testbed", "drawn", "accuracy"))
+    assert (task.classnames, task.templates) == (("a", "b"), ("on a {c}",))
+    train = task.split("train")
+    assert train.labels.tolist() == [1, 0, 1]
+    for i, image in train.images([2, 0]):
+        np.testing.assert_array_equal(np.asarray(image), pixels[i])
+    with pytest.raises(InputError, match=r"location 'y' of task x is not .* expected one of drawn"):
+        open_task(TaskRow("x", "testbed", "y", "accuracy"))
+
+
+def test_images_become_rgb() -> None:
+    assert to_rgb(Image.new("L", (1, 1), 7)).getpixel((0, 0)) == (7, 7, 7)
+    assert to_rgb(Image.new("1", (1, 1), 1)).getpixel((0, 0)) == (255, 255, 255)
+    assert to_rgb(Image.new("CMYK", (1, 1), (255, 0, 0, 0))).getpixel((0, 0)) == (0, 255, 255)
+    assert to_rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
+    half = to_rgb(Image.new("LA", (1, 1), (0, 128))).getpixel((0, 0))
+    assert isinstance(half, tuple)
+    assert half[0] == pytest.approx(127, abs=1)
+    deep = Image.fromarray(np.full((1, 1), 257 * 9, np.uint16))
+    assert to_rgb(deep).getpixel((0, 0)) == (9, 9, 9)
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putpixel((1, 0), 1)
+    buffer = io.BytesIO()
+    palette.save(buffer, "png", transparency=0)
+    image = decode_image(buffer.getvalue(), "x")
+    assert [image.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (40, 50, 60)]
+
+
+def test_formats_that_start_programs_are_refused() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "eps")
+    with pytest.raises(InputError, match=r"image x\.jpg does not decode \(unknown format\)"):
+        decode_image(buffer.getvalue(), "x.jpg")
+    assert decode_image(picture((1, 2, 3)), "png-called.jpg").getpixel((0, 0)) == (1, 2, 3)
+
+
+def test_opening_folders_imports_no_torch(tmp_path: Path, folder: Path) -> None:
+    program = (
+        "import sys; from mvlpt_core.prepare import TaskRow, open_task;"
+        f"t = open_task(TaskRow('toy', 'folder', 'toy', 'accuracy'), {str(tmp_path)!r});"
+        "list(t.split('train').images([0])); assert not {'torch', 'webdataset'} & set(sys.modules)"
+    )
+    env = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], env=env, check=True)
+
+
+@pytest.mark.skipif(
+    not os.environ.get("MVLPT_DATA_ROOT"),
+    reason="MVLPT_DATA_ROOT does not name the folder with the tasks of config/suites/realtasks.tsv",
+)
+def test_real_tasks() -> None:
+    for row in read_suite(Path(__file__).parents[2] / "config" / "suites" / "realtasks.tsv"):
+        task = open_task(row)
+        for name in ("train", "test"):
+            split = task.split(name)
+            index, image = next(split.images([len(split.labels) - 1]))
+            assert (index, image.mode) == (len(split.labels) - 1, "RGB")
+        assert task.multilabel == (row.task == "voc_multilabel")
+        assert len(task.templates) > 1

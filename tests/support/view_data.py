@@ -1,0 +1,184 @@
+"""Made-up study frames with a known block structure, for the tests of ranking, groups, figures and
+report: families of tasks help one another, one style column helps a little, one pair of families
+hurts, gains are asymmetric, and one cell diverged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+FAMILIES = ("object_colour", "background", "frame", "count", "position")
+STYLES = ("plain", "rotated_hue", "inverted", "striped")
+METHODS = ("text", "visual", "unified")
+
+
+def tasks(n: int) -> list[str]:
+    """Names of up to 24 characters, one family after another."""
+    return [f"{FAMILIES[i // 4]}-{STYLES[i % 4]}" for i in range(n)]
+
+
+def groups(n: int) -> pd.DataFrame:
+    names = tasks(n)
+    parts = [name.split("-") for name in names]
+    return pd.DataFrame(
+        {"task": names, "family": [p[0] for p in parts], "style": [p[1] for p in parts]}
+    )
+
+
+def true_gain(n: int, method: str) -> np.ndarray:
+    """[n, n] in score units, rows sources."""
+    family, style = np.arange(n) // 4, np.arange(n) % 4
+    same_family = family[:, None] == family[None]
+    same_style = style[:, None] == style[None]
+    weights = {"text": (0.06, 0.0), "visual": (0.01, 0.04), "unified": (0.04, 0.02)}[method]
+    gain = -0.02 + weights[0] * same_family + weights[1] * same_style
+    gain = gain - 0.06 * ((family[:, None] == 0) & (family[None] == 2))
+    gain = gain + np.linspace(0.01, -0.01, n)[:, None]
+    np.fill_diagonal(gain, 0.01)
+    return gain
+
+
+def transfer(
+    n: int = 20, methods: tuple[str, ...] = METHODS, seeds: int = 1, noise: float = 0.012
+) -> pd.DataFrame:
+    """A transfer table (rows: method, source, target, seed); cell (0, 1) of `text` diverged."""
+    rng = np.random.default_rng(7)
+    names = tasks(n)
+    rows = []
+    for method in methods:
+        gain = true_gain(n, method)
+        level = 0.55 + 0.3 * rng.random(n)
+        for seed in range(1, seeds + 1):
+            scratch = level + 0.01 * rng.standard_normal(n)
+            drawn = gain + noise * rng.standard_normal((n, n))
+            for s in range(n):
+                for t in range(n):
+                    ok = not (method == methods[0] and (s, t) == (0, 1))
+                    score = min(scratch[t] + drawn[s, t], 1.0) if ok else np.nan
+                    rows.append(
+                        (
+                            method,
+                            names[s],
+                            names[t],
+                            seed,
+                            "accuracy",
+                            score,
+                            scratch[t],
+                            scratch[t] - 0.2,
+                            scratch[t] - 0.15,
+                            score - scratch[t],
+                            (score - scratch[t]) / (1 - scratch[t]),
+                            "ok" if ok else "diverged",
+                            200,
+                        )
+                    )
+    columns = (
+        "method source target seed metric score scratch zero_shot step0 gain "
+        "relative_error_reduction status n"
+    )
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def similarity(n: int = 20) -> pd.DataFrame:
+    """Visual similarity follows styles, label similarity families; both noisy and symmetric."""
+    rng = np.random.default_rng(3)
+    names = tasks(n)
+    part = {"visual_cosine": np.arange(n) % 4, "label_cosine": np.arange(n) // 4}
+    frames = []
+    for measure, group in part.items():
+        noise = 0.06 * rng.standard_normal((n, n))
+        value = 0.55 + 0.3 * (group[:, None] == group[None]) + (noise + noise.T) / 2
+        np.fill_diagonal(value, 1.0)
+        source, target = np.meshgrid(names, names, indexing="ij")
+        frames.append(
+            pd.DataFrame(
+                {
+                    "source": source.ravel(),
+                    "target": target.ravel(),
+                    "measure": measure,
+                    "value": np.minimum(value, 1.0).ravel(),
+                    "method": None,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def curves(transfers: pd.DataFrame, steps: tuple[int, ...] = (0, 5, 10, 20, 40)) -> pd.DataFrame:
+    """Test scores by step for every cell and for scratch, ending at the transfer table's scores."""
+    ends = transfers.dropna(subset=["score"])
+    scratch = ends.drop_duplicates(["method", "target", "seed"]).assign(source="scratch")
+    frames = []
+    for frame, end, start in ((ends, "score", "step0"), (scratch, "scratch", "zero_shot")):
+        for step in steps:
+            share = 1 - np.exp(-4 * step / steps[-1])
+            share /= 1 - np.exp(-4)
+            kept = frame[["method", "source", "target", "seed"]].assign(step=step)
+            kept["score"] = frame[start] + share * (frame[end] - frame[start])
+            frames.append(kept)
+    return pd.concat(frames, ignore_index=True)
+
+
+def gains(transfers: pd.DataFrame, se: float = 0.012) -> pd.DataFrame:
+    """A gains table as `mvlpt_analysis.gains.table.gain_table` writes it, with known standard errors."""
+    rows = []
+    for (method, source, target), cell in transfers.groupby(
+        ["method", "source", "target"], sort=False
+    ):
+        gain = cell["gain"].mean()
+        own = source == target
+        z = abs(gain) / se
+        rows.append(
+            {
+                "method": method,
+                "source": source,
+                "target": target,
+                "metric": "accuracy",
+                "diagonal": own,
+                "n_seeds": len(cell),
+                "n_diverged": int((cell["status"] == "diverged").sum()),
+                "score": cell["score"].mean(),
+                "scratch": cell["scratch"].mean(),
+                "gain": gain,
+                "low": gain - 1.96 * se,
+                "high": gain + 1.96 * se,
+                "relative_error_reduction": cell["relative_error_reduction"].mean(),
+                "share_improved": float((cell["gain"] > 0).mean()),
+                "interval": "images",
+                "excludes_zero": bool(z > 1.96),
+                "p": 2 * (1 - norm.cdf(z)),
+                "q": 2 * (1 - norm.cdf(z)) * 2,
+                "significant": bool(z > 2.6 and not own),
+                "reason": "" if np.isfinite(gain) else "diverged",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write_study(
+    folder: Path,
+    n: int = 6,
+    methods: tuple[str, ...] = METHODS,
+    seeds: int = 3,
+    alike: bool = True,
+    planted: bool = True,
+) -> Path:
+    """A study's folder as the workflow leaves it before the analysis."""
+    folder.mkdir(parents=True, exist_ok=True)
+    transfers = transfer(n, methods, seeds)
+    transfers.to_parquet(folder / "transfer.parquet", index=False)
+    curves(transfers).to_parquet(folder / "curves.parquet", index=False)
+    if alike:
+        similarity(n).to_parquet(folder / "similarity.parquet", index=False)
+    suite = groups(n) if planted else groups(n)[["task"]]
+    suite.to_csv(folder / "suite.tsv", sep="\t", index=False)
+    (folder / "config.yaml").write_text(
+        "study: made-up\nshots: 8\nseeds: [1, 2, 3]\n"
+        "backbone: {name: ViT-B-16, pretrained: openai, precision: auto}\n"
+        "methods: {text: {n_ctx: 4, lr: 0.1}, visual: {n_ctx: 4, lr: 0.1}}\n"
+        "tuning: {optimizer: sgd, steps: 40, batch_size: 32, checkpoint: last}\n"
+    )
+    return folder

@@ -1,0 +1,1 @@
+"""The Snakemake workflow, as files beside this one."""
