@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mvlpt_core.backbone.convert import convert_model
+from mvlpt_core.backbone.cost import image_step, text_step
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone, build_backbone
 from mvlpt_core.prompts.modules import Prompt, make_prompt, parse_settings
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
-from mvlpt_core.backbone.cost import image_step, text_step
 from speed.plain import plain_image, plain_text
 
 BATCH, CLASSES, DOT = 32, 50, 269

@@ -37,7 +37,7 @@ def _key(
     **limits: Any,
 ) -> Any:
     """A field: what it means, what a legal value is in words, its default, when to change it."""
-    extra = {"expected": expected, "change": change}
+    extra: dict[str, Any] = {"expected": expected, "change": change}
     return Field(default, description=meaning, json_schema_extra=extra, **limits)
 
 

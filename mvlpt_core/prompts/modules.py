@@ -1,6 +1,7 @@
 """The three prompt methods. A prompt only makes vectors; the backbone joins them to its tokens.
 
-Every parameter has a leading `runs` axis: R independent prompts, tuned side by side.
+Every parameter has a leading `runs` axis: R independent prompts, tuned side by side. How a run begins is
+not decided here: see `starts`.
 
 - text (CoOp, arXiv 2109.01134): context vectors around the class name;
 - visual (VPT, arXiv 2203.12119): prompt tokens at every layer (deep) or at the first (shallow);
@@ -10,158 +11,136 @@ Every parameter has a leading `runs` axis: R independent prompts, tuned side by 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mvlpt_core.backbone.textlayout import POSITIONS
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.settings import Method, TextMethod, UnifiedMethod, VisualMethod
 
-METHODS = ("text", "visual", "unified")
-DEPTHS = ("deep", "shallow")
+State = dict[str, Tensor]  # one prompt: tensors without a runs axis
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """What a prompt gives the towers: `text` [R, n, W] or [R, C, n, W]; `visual` [R, L, n, W]."""
+    """What a prompt gives the towers: `text` [R, n, W]; `visual` [R, L, n, W]."""
 
     text: Tensor | None = None
     visual: Tensor | None = None
 
-
-@dataclass(frozen=True)
-class TextSettings:
-    n_ctx: int = 16
-    position: str = "middle"
-    class_specific: bool = False
-
-    def __post_init__(self) -> None:
-        _positive("text.n_ctx", self.n_ctx)
-        _one_of("text.position", self.position, POSITIONS)
-
-
-@dataclass(frozen=True)
-class VisualSettings:
-    n_ctx: int = 16
-    depth: str = "deep"
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        _positive("visual.n_ctx", self.n_ctx)
-        _one_of("visual.depth", self.depth, DEPTHS)
-        _share("visual.dropout", self.dropout)
-
-
-@dataclass(frozen=True)
-class UnifiedSettings:
-    n_ctx_text: int = 4
-    n_ctx_visual: int = 4
-    position: str = "middle"
-    depth: str = "deep"
-    width: int = 128
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        for key in ("n_ctx_text", "n_ctx_visual", "width"):
-            _positive(f"unified.{key}", getattr(self, key))
-        _one_of("unified.position", self.position, POSITIONS)
-        _one_of("unified.depth", self.depth, DEPTHS)
-        _share("unified.dropout", self.dropout)
-
-
-def _positive(key: str, value: int) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise InputError(f"methods.{key} is {value!r}; expected a whole number of at least 1.")
-
-
-def _one_of(key: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise InputError(f"methods.{key} is '{value}'; expected one of {', '.join(known)}.")
-
-
-def _share(key: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise InputError(
-            f"methods.{key} is {value}; expected a share from 0 up to, not including, 1."
+    def take(self, runs: list[int]) -> Vectors:
+        """The vectors of some of the runs."""
+        return Vectors(
+            None if self.text is None else self.text[runs],
+            None if self.visual is None else self.visual[runs],
         )
+
+
+@dataclass(frozen=True)
+class Towers:
+    """What a prompt must know of a backbone."""
+
+    text_width: int
+    image_width: int
+    layers: int  # of the image tower
+    patch_size: int
+    device: torch.device
+    dtype: torch.dtype
+
+    @staticmethod
+    def of(backbone: Backbone) -> Towers:
+        image = backbone.image
+        return Towers(
+            backbone.text.width,
+            image.width,
+            len(image.blocks),
+            image.patch_size,
+            backbone.device,
+            backbone.dtype,
+        )
+
+    def visual_shape(self, depth: str, n_ctx: int) -> tuple[int, int, int]:
+        return (self.layers if depth == "deep" else 1, n_ctx, self.image_width)
 
 
 class Prompt(nn.Module):
     """R prompts of one method. `forward()` makes the vectors that the towers take."""
 
     method: ClassVar[str]
-    settings: Any
-    dropout: float = 0.0
+    settings: Method
 
-    def __init__(self, runs: int) -> None:
+    def __init__(self, settings: Any, towers: Towers, runs: int) -> None:
         super().__init__()
-        self.runs = runs
+        self.settings, self.towers, self.runs = settings, towers, runs
 
     def forward(self) -> Vectors:
         raise AssertionError("each method makes its own vectors")
 
-    def start_from(self, run: int, state: Mapping[str, Tensor], path: object) -> None:
-        """Put a saved prompt (tensors without a runs axis) into one run; strict in names and shapes.
+    def fresh(self, generator: torch.Generator) -> State:
+        """A random prompt of this kind, drawn with `generator`."""
+        raise AssertionError("each method draws its own vectors")
 
-        Raises `InputError` naming `path`, the tensor and both shapes.
+    def fill(self, run: int, state: Mapping[str, Tensor], where: str) -> None:
+        """Put one prompt into a run; strict in names and shapes.
+
+        Raises `InputError` naming `where` it comes from, the tensor and both shapes.
         """
         own = dict(self.named_parameters())
         if set(state) != set(own):
-            raise InputError(
-                f"prompt file '{path}' holds the tensors {sorted(state)}; expected {sorted(own)}."
-            )
+            raise InputError(f"{where} holds the tensors {sorted(state)}: expected {sorted(own)}")
         with torch.no_grad():
             for name, value in state.items():
                 if value.shape != own[name].shape[1:]:
                     raise InputError(
-                        f"prompt file '{path}' holds '{name}' with shape {list(value.shape)}; expected "
-                        f"{list(own[name].shape[1:])}."
+                        f"{where} holds '{name}' with shape {list(value.shape)}: expected "
+                        f"{list(own[name].shape[1:])}"
                     )
                 own[name][run].copy_(value)
 
-    def state_of(self, run: int) -> dict[str, Tensor]:
+    def state_of(self, run: int) -> State:
         """One run's parameters, without the runs axis, on the CPU in fp32."""
         return {
             name: value.detach()[run].to("cpu", torch.float32).clone()
             for name, value in self.named_parameters()
         }
 
+    def _empty(self, *shape: int) -> nn.Parameter:
+        return nn.Parameter(
+            torch.zeros(self.runs, *shape, device=self.towers.device, dtype=self.towers.dtype)
+        )
+
 
 class TextPrompt(Prompt):
     method = "text"
 
-    def __init__(
-        self, settings: TextSettings, seeds: Sequence[int], backbone: Backbone, n_classes: int
-    ) -> None:
-        super().__init__(len(seeds))
-        self.settings = settings
-        per_class = (n_classes,) if settings.class_specific else ()
-        shape = (*per_class, settings.n_ctx, backbone.text.width)
-        self.text = _parameter([_normal(shape, g) for g in _generators(seeds)], backbone)
+    def __init__(self, settings: TextMethod, towers: Towers, runs: int) -> None:
+        super().__init__(settings, towers, runs)
+        self.text = self._empty(settings.n_ctx, towers.text_width)
 
     def forward(self) -> Vectors:
         return Vectors(text=self.text)
+
+    def fresh(self, generator: torch.Generator) -> State:
+        return {"text": _normal(self.text.shape[1:], generator)}
 
 
 class VisualPrompt(Prompt):
     method = "visual"
 
-    def __init__(self, settings: VisualSettings, seeds: Sequence[int], backbone: Backbone) -> None:
-        super().__init__(len(seeds))
-        self.settings = settings
-        self.dropout = settings.dropout
-        shape = _visual_shape(backbone, settings.depth, settings.n_ctx)
-        self.visual = _parameter(
-            [_uniform(shape, g, backbone) for g in _generators(seeds)], backbone
-        )
+    def __init__(self, settings: VisualMethod, towers: Towers, runs: int) -> None:
+        super().__init__(settings, towers, runs)
+        self.visual = self._empty(*towers.visual_shape(settings.depth, settings.n_ctx))
 
     def forward(self) -> Vectors:
         return Vectors(visual=self.visual)
+
+    def fresh(self, generator: torch.Generator) -> State:
+        return {"visual": _vpt(self.visual.shape[1:], generator, self.towers)}
 
 
 class UnifiedPrompt(Prompt):
@@ -174,47 +153,44 @@ class UnifiedPrompt(Prompt):
 
     method = "unified"
 
-    def __init__(self, settings: UnifiedSettings, seeds: Sequence[int], backbone: Backbone) -> None:
-        super().__init__(len(seeds))
-        self.settings = settings
-        self.dropout = settings.dropout
-        text_shape = (settings.n_ctx_text, backbone.text.width)
-        visual_shape = _visual_shape(backbone, settings.depth, settings.n_ctx_visual)
-        generators = _generators(seeds)
-        self.text = _parameter([_normal(text_shape, g) for g in generators], backbone)
-        self.visual = _parameter(
-            [_uniform(visual_shape, g, backbone) for g in generators], backbone
-        )
+    def __init__(self, settings: UnifiedMethod, towers: Towers, runs: int) -> None:
+        super().__init__(settings, towers, runs)
+        self.text = self._empty(settings.n_ctx_text, towers.text_width)
+        self.visual = self._empty(*towers.visual_shape(settings.depth, settings.n_ctx_visual))
         self.coupler = nn.ParameterDict()
-        w = settings.width
-        for name, size in (("text", text_shape[-1]), ("visual", visual_shape[-1])):
-            if size != w:
-                self._add_linear(f"{name}_in", size, w, generators, backbone)
-                self._add_linear(f"{name}_out", w, size, generators, backbone)
-        for name, size_in, size_out in (
-            ("qkv", w, 3 * w),
-            ("out", w, w),
-            ("fc", w, 4 * w),
-            ("proj", 4 * w, w),
-        ):
-            self._add_linear(name, size_in, size_out, generators, backbone)
+        for name, size_in, size_out in self._linears():
+            self.coupler[f"{name}_weight"] = self._empty(size_out, size_in)
+            self.coupler[f"{name}_bias"] = self._empty(size_out)
         for name in ("ln_1", "ln_2"):
-            self.coupler[f"{name}_weight"] = _parameter([torch.ones(w) for _ in seeds], backbone)
-            self.coupler[f"{name}_bias"] = _parameter([torch.zeros(w) for _ in seeds], backbone)
+            self.coupler[f"{name}_weight"] = self._empty(settings.width)
+            self.coupler[f"{name}_bias"] = self._empty(settings.width)
 
-    def _add_linear(
-        self, name: str, size_in: int, size_out: int, generators: list[Any], backbone: Backbone
-    ) -> None:
+    def _linears(self) -> list[tuple[str, int, int]]:
+        """Name, size in and size out of the coupler's linear maps."""
+        w = self.settings.width  # type: ignore[union-attr]
+        found = []
+        for name, size in (("text", self.towers.text_width), ("visual", self.towers.image_width)):
+            if size != w:
+                found += [(f"{name}_in", size, w), (f"{name}_out", w, size)]
+        return [*found, ("qkv", w, 3 * w), ("out", w, w), ("fc", w, 4 * w), ("proj", 4 * w, w)]
+
+    def fresh(self, generator: torch.Generator) -> State:
+        state = {
+            "text": _normal(self.text.shape[1:], generator),
+            "visual": _vpt(self.visual.shape[1:], generator, self.towers),
+        }
         # torch's own initialisations: xavier for attention's input, else uniform with fan-in.
-        bound = math.sqrt(6 / (size_in + size_out)) if name == "qkv" else 1 / math.sqrt(size_in)
-        weight = [_between(bound, (size_out, size_in), g) for g in generators]
-        attention = name in ("qkv", "out")
-        bias = [
-            torch.zeros(size_out) if attention else _between(bound, (size_out,), g)
-            for g in generators
-        ]
-        self.coupler[f"{name}_weight"] = _parameter(weight, backbone)
-        self.coupler[f"{name}_bias"] = _parameter(bias, backbone)
+        for name, size_in, size_out in self._linears():
+            bound = math.sqrt(6 / (size_in + size_out)) if name == "qkv" else 1 / math.sqrt(size_in)
+            state[f"coupler.{name}_weight"] = _between(bound, (size_out, size_in), generator)
+            attention = name in ("qkv", "out")
+            bias = torch.zeros(size_out) if attention else _between(bound, (size_out,), generator)
+            state[f"coupler.{name}_bias"] = bias
+        width = self.coupler["ln_1_weight"].shape[-1]
+        for name in ("ln_1", "ln_2"):
+            state[f"coupler.{name}_weight"] = torch.ones(width)
+            state[f"coupler.{name}_bias"] = torch.zeros(width)
+        return state
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         """A linear map per run: x [R, T, in] to [R, T, out]."""
@@ -246,63 +222,36 @@ class UnifiedPrompt(Prompt):
         return Vectors(text=text, visual=visual.reshape(-1, layers, n, width))
 
 
-def parse_settings(method: str, settings: Mapping[str, Any]) -> Any:
-    """The method's settings from a mapping; keys that belong to the job (`lr`, `class_text`) pass."""
-    kinds: dict[str, Any] = {
-        "text": TextSettings,
-        "visual": VisualSettings,
-        "unified": UnifiedSettings,
-    }
-    if method not in kinds:
-        raise InputError(f"method '{method}' is unknown; expected one of {', '.join(METHODS)}.")
-    kind = kinds[method]
-    own = {k: v for k, v in settings.items() if k not in ("lr", "class_text")}
-    unknown = set(own) - set(kind.__dataclass_fields__)
-    if unknown:
-        raise InputError(
-            f"methods.{method} has the unknown key '{min(unknown)}'; expected "
-            f"{', '.join(kind.__dataclass_fields__)}."
-        )
-    return kind(**own)
+_KINDS: dict[type[Any], type[Prompt]] = {
+    TextMethod: TextPrompt,
+    VisualMethod: VisualPrompt,
+    UnifiedMethod: UnifiedPrompt,
+}
 
 
-def make_prompt(settings: Any, seeds: Sequence[int], backbone: Backbone, n_classes: int) -> Prompt:
-    """Fresh prompts, one per seed, each initialised as if it were alone."""
-    if isinstance(settings, TextSettings):
-        return TextPrompt(settings, seeds, backbone, n_classes)
-    if isinstance(settings, VisualSettings):
-        return VisualPrompt(settings, seeds, backbone)
-    return UnifiedPrompt(settings, seeds, backbone)
+def make_prompt(settings: Method, towers: Towers, runs: int) -> Prompt:
+    """`runs` prompts of the method that the settings belong to, still to be filled by starts."""
+    return _KINDS[type(settings)](settings, towers, runs)
+
+
+# Settings of a method that do not decide whether a prompt fits.
+_FREE = {"lr", "dropout", "class_text"}
 
 
 def describe(prompt: Prompt) -> dict[str, Any]:
-    """Method and settings, as written into a prompt file's header."""
-    return {"method": prompt.method, "settings": asdict(prompt.settings)}
-
-
-def _visual_shape(backbone: Backbone, depth: str, n_ctx: int) -> tuple[int, int, int]:
-    layers = len(backbone.image.blocks) if depth == "deep" else 1
-    return (layers, n_ctx, backbone.image.width)
-
-
-def _generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
+    """Method and settings that decide a prompt's shape and use, as written into its file's header."""
+    return {"method": prompt.method, "settings": prompt.settings.model_dump(exclude=_FREE)}
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator) * 0.02
 
 
-def _uniform(shape: tuple[int, ...], generator: torch.Generator, backbone: Backbone) -> Tensor:
+def _vpt(shape: tuple[int, ...], generator: torch.Generator, towers: Towers) -> Tensor:
     # VPT's initialisation: +-sqrt(6 / (3 p^2 + d)).
-    return _between(
-        math.sqrt(6 / (3 * backbone.image.patch_size**2 + backbone.image.width)), shape, generator
-    )
+    bound = math.sqrt(6 / (3 * towers.patch_size**2 + towers.image_width))
+    return _between(bound, shape, generator)
 
 
 def _between(bound: float, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return (torch.rand(shape, generator=generator) * 2 - 1) * bound
-
-
-def _parameter(values: list[Tensor], backbone: Backbone) -> nn.Parameter:
-    return nn.Parameter(torch.stack(values).to(backbone.device, backbone.dtype))

@@ -24,9 +24,10 @@ class Optimizer:
         self.parameters = list(parameters)
         self.kind, self.momentum, self.weight_decay = kind, momentum, weight_decay
         self.velocity: list[Tensor | None] = [None] * len(self.parameters)
-        self.mean = [torch.zeros_like(p) for p in self.parameters]
-        self.square = [torch.zeros_like(p) for p in self.parameters]
-        self.count = [torch.zeros((), device=p.device) for p in self.parameters]
+        moments = self.parameters if kind == "adamw" else []
+        self.mean = [torch.zeros_like(p) for p in moments]
+        self.square = [torch.zeros_like(p) for p in moments]
+        self.count = [torch.zeros((), device=p.device) for p in moments]
 
     def forget_gradients(self) -> None:
         for parameter in self.parameters:

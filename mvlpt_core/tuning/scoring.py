@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mvlpt_core.contract import metrics
+from mvlpt_core.contract import metrics, outcomes
 from mvlpt_core.prompts.modules import Vectors
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
-from mvlpt_core.tuning.loop import Evaluation
 
 # Image tokens of one scoring pass, over all runs: enough to keep the processor busy, small enough to
 # stay far from any memory limit.
 _TOKENS_A_PASS = 1 << 16
 
 
-def outcome_kind(metric: str) -> str:
-    """How outcomes are stored: predicted classes suffice for accuracies, other metrics need logits."""
-    return "prediction_u16" if metric in ("accuracy", "mean_per_class") else "logits_f16"
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of `runs` on one split of one task after `step` steps; lists have one entry a run."""
 
-
-def outcomes(logits: NDArray[np.floating], metric: str) -> bytes:
-    """One run's outcomes [N, C] as bytes: uint16 [N] predictions or float16 [N, C] logits."""
-    if outcome_kind(metric) == "prediction_u16":
-        return metrics.predictions(logits).astype("<u2").tobytes()
-    return logits.astype("<f2").tobytes()
+    step: int
+    split: str
+    target: str
+    runs: list[int]
+    scores: list[float]
+    losses: list[float]
+    outcomes: list[bytes | None]
+    n: int
 
 
 @torch.no_grad()
@@ -47,27 +51,34 @@ def pool_logits(classifier: Classifier, vectors: Vectors, pool: Pool) -> Tensor:
     )
 
 
-def evaluate(
-    classifier: Classifier,
-    vectors: Vectors,
+def evaluation(
+    logits: Tensor,
     pool: Pool,
-    labels: NDArray[np.generic],
+    labels: NDArray[Any],
     metric: str,
     *,
     step: int,
     split: str,
+    target: str,
+    runs: list[int],
 ) -> Evaluation:
-    """Score, loss and (on the test split) outcomes of every run.
+    """Score, loss and (on the test split) outcomes of the `runs` that `logits` [R, N, C] belong to.
 
     `labels` are the task's own, class numbers [N] or multi-hot [N, C]. A run with a logit that is
     not a number scores NaN.
     """
-    logits = pool_logits(classifier, vectors, pool)
-    run_losses = losses(logits, pool).double().cpu().tolist()
     values = logits.float().cpu().numpy()
-    kept: list[bytes | None] = [
-        outcomes(run, metric) if split == "test" and np.isfinite(run).all() else None
+    kept = [
+        outcomes.encode(run, metric) if split == "test" and np.isfinite(run).all() else None
         for run in values
     ]
-    scores = np.atleast_1d(metrics.score(metric, values, labels)).tolist()
-    return Evaluation(step, split, scores, run_losses, kept, len(pool))
+    return Evaluation(
+        step,
+        split,
+        target,
+        runs,
+        np.atleast_1d(metrics.score(metric, values, labels)).tolist(),
+        losses(logits, pool).double().cpu().tolist(),
+        kept,
+        len(pool),
+    )

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from open_clip.model import CustomTextCLIP
 
 from mvlpt_core.backbone.convert import convert_model
-from mvlpt_core.backbone.textlayout import POSITIONS, TextLayout, text_layout
 from mvlpt_core.backbone.device import resolve_device, resolve_precision
+from mvlpt_core.backbone.textlayout import POSITIONS, TextLayout, text_layout
 from mvlpt_core.backbone.towers import build_backbone
 from mvlpt_core.contract.errors import InputError
 from speed.plain import plain_image, plain_text
@@ -88,18 +88,15 @@ def test_each_run_may_have_its_own_images() -> None:
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("class_specific", [False, True])
 @pytest.mark.parametrize("n_ctx", [1, 4, 5])
 @pytest.mark.parametrize("max_tokens", [None, 12])
 def test_text_prompts_equal_the_plain_tower(
-    position: str, class_specific: bool, n_ctx: int, max_tokens: int | None
+    position: str, n_ctx: int, max_tokens: int | None
 ) -> None:
     model, backbone = small_clip()
-    shape = (3, len(NAMES), n_ctx, 48) if class_specific else (3, n_ctx, 48)
+    shape = (3, n_ctx, 48)
     context = torch.randn(*shape, dtype=torch.float64)
-    where = layout(
-        [DOT], n_ctx=n_ctx, position=position, class_specific=class_specific, max_tokens=max_tokens
-    )
+    where = layout([DOT], n_ctx=n_ctx, position=position, max_tokens=max_tokens)
     assert len(where.chunks) == 1 if max_tokens is None else len(where.chunks) > 1
     found = backbone.text(where, context)
     for run in range(3):
@@ -107,15 +104,14 @@ def test_text_prompts_equal_the_plain_tower(
         torch.testing.assert_close(found[run], expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("class_specific", [False, True])
-def test_chunks_of_classes_give_the_same_gradient(class_specific: bool) -> None:
+def test_chunks_of_classes_give_the_same_gradient() -> None:
     _, backbone = small_clip()
-    shape = (2, len(NAMES), 4, 48) if class_specific else (2, 4, 48)
+    shape = (2, 4, 48)
     context = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(2, len(NAMES), 32, dtype=torch.float64)
     gradients = []
     for max_tokens in (None, 10):
-        where = layout([DOT], n_ctx=4, class_specific=class_specific, max_tokens=max_tokens)
+        where = layout([DOT], n_ctx=4, max_tokens=max_tokens)
         loss = (backbone.text(where, context) * weights).sum()
         gradients.append(torch.autograd.grad(loss, context)[0])
     torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-12)
@@ -126,11 +122,10 @@ def test_chunks_of_classes_give_the_same_gradient(class_specific: bool) -> None:
     lengths=st.lists(st.integers(1, 6), min_size=1, max_size=9),
     n_ctx=st.integers(0, 5),
     position=st.sampled_from(POSITIONS),
-    class_specific=st.booleans(),
     max_tokens=st.none() | st.integers(1, 40),
 )
 def test_layout_holds_every_token_once(
-    lengths: list[int], n_ctx: int, position: str, class_specific: bool, max_tokens: int | None
+    lengths: list[int], n_ctx: int, position: str, max_tokens: int | None
 ) -> None:
     names = [[10 * c + j + 1 for j in range(n)] for c, n in enumerate(lengths)]
     where = text_layout(
@@ -140,7 +135,6 @@ def test_layout_holds_every_token_once(
         suffix=[DOT],
         n_ctx=n_ctx,
         position=position,
-        class_specific=class_specific,
         context_length=CONTEXT,
         max_tokens=max_tokens,
     )

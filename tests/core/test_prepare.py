@@ -1,7 +1,5 @@
 """Prepared files: contents, geometry, atomic writing, identical bytes, bad settings."""
 
-import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,14 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors import safe_open
-from safetensors.numpy import load_file
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow, read_suite
 from mvlpt_core.tasks.fewshot import sample_few_shot
 from mvlpt_core.tasks.open import open_task
-from mvlpt_core.tasks.prepare import image_transform, load_prepared, prepare_task
+from mvlpt_core.tasks.prepare import (
+    image_transform,
+    load_sample,
+    load_test,
+    prepare_sample,
+    prepare_test,
+    read_preprocess,
+)
 
 ROW = TaskRow("toy", "folder", "toy", "mean_per_class", ("a {c}",))
 PREPROCESS = {"size": 8, "interpolation": "bicubic", "resize_mode": "shortest"}
@@ -35,100 +38,80 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def prepare(data: Path, out: Path, **changes: Any) -> None:
-    settings: dict[str, Any] = {
-        "preprocess": PREPROCESS,
-        "shots": 5,
-        "seeds": [1, 2],
-        "val_share": 0.2,
-        "max_test": None,
-    }
-    prepare_task(ROW, data, out=out, **{**settings, **changes})
+SAMPLE: dict[str, Any] = {"shots": 5, "seed": 1, "val_share": 0.2, "short_classes": "error"}
 
 
-def test_contents(tmp_path: Path, data: Path) -> None:
-    out = tmp_path / "new" / "toy.safetensors"
-    prepare(data, out)
-    assert [p.name for p in out.parent.iterdir()] == [out.name]
-    task = load_prepared(out)
+def sample(data: Path, out: Path, **changes: Any) -> None:
+    settings = {"preprocess": PREPROCESS, **SAMPLE, **changes}
+    prepare_sample(ROW, data, out=out, **settings)
+
+
+def test(data: Path, out: Path, **changes: Any) -> None:
+    prepare_test(ROW, data, out=out, **{"preprocess": PREPROCESS, "max_test": None, **changes})
+
+
+test.__test__ = False  # type: ignore[attr-defined]
+
+
+def test_a_test_split_holds_classes_images_and_labels(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "new" / "test.safetensors"
+    test(data, out)
+    assert sorted(p.name for p in out.parent.iterdir()) == ["test.npy", "test.safetensors"]
+    task = load_test(out)
     assert (task.name, task.classnames, task.templates) == (
         "toy",
         ("ant", "bee", "cat"),
         ("a {c}",),
     )
-    assert (task.metric, task.multilabel, task.shots, task.image_size) == (
-        "mean_per_class",
-        False,
-        5,
-        8,
-    )
-    source = open_task(ROW, data)
-    train, test = source.split("train"), source.split("test")
-    originals = {i: np.asarray(image) for i, image in train.images(range(33))}
-    pool = set()
-    for seed in (1, 2):
-        sample = sample_few_shot(train.labels, 3, 5, 0.2, seed, task="toy")
-        for indices, into in ((sample.train, task.train[seed]), (sample.val, task.val[seed])):
-            assert len(indices) == len(into)
-            np.testing.assert_array_equal(task.labels[into], train.labels[indices])
-            np.testing.assert_array_equal(task.images[into], [originals[i] for i in indices])
-            pool |= set(indices)
-    assert len(task.images) == len(task.labels) == len(pool) < 30  # seeds share images
-    np.testing.assert_array_equal(task.test_labels, test.labels)
+    assert (task.metric, task.multilabel, task.image_size) == ("mean_per_class", False, 8)
+    source = open_task(ROW, data).split("test")
+    np.testing.assert_array_equal(task.labels, source.labels)
     np.testing.assert_array_equal(
-        task.test_images, [np.asarray(image) for _, image in test.images(range(21))]
+        task.images, [np.asarray(image) for _, image in source.images(range(21))]
     )
     assert task.images.flags.writeable  # as torch wants it; the file stays as it is
-    assert task.labels.dtype == task.train[1].dtype == np.int64
+    assert task.labels.dtype == np.int64
 
 
-def test_file_is_plain_safetensors(tmp_path: Path, data: Path) -> None:
-    out = tmp_path / "toy.safetensors"
-    prepare(data, out, shots=1)
-    tensors, task = load_file(out), load_prepared(out)
-    assert set(tensors) == {
-        "images",
-        "labels",
-        "test_images",
-        "test_labels",
-        "train_1",
-        "train_2",
-        "val_1",
-        "val_2",
-    }
-    np.testing.assert_array_equal(tensors["test_images"], task.test_images)
-    np.testing.assert_array_equal(tensors["train_2"], task.train[2])
-    assert tensors["val_1"].shape == task.val[1].shape == (0,)
-    with safe_open(out, "numpy") as file:
-        meta = json.loads(file.metadata()["task"])
-    assert set(meta) == {
-        "name",
-        "classnames",
-        "templates",
-        "metric",
-        "multilabel",
-        "shots",
-        "image_size",
-        "source_digest",
-    }
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_sample_holds_its_images_and_parts(tmp_path: Path, data: Path, seed: int) -> None:
+    out = tmp_path / "sample.safetensors"
+    sample(data, out, seed=seed)
+    found = load_sample(out)
+    assert (found.name, found.shots, found.seed) == ("toy", 5, seed)
+    train = open_task(ROW, data).split("train")
+    originals = {i: np.asarray(image) for i, image in train.images(range(33))}
+    drawn = sample_few_shot(train.labels, 3, 5, 0.2, seed, task="toy")
+    for indices, into in ((drawn.train, found.train), (drawn.val, found.val)):
+        assert len(indices) == len(into)
+        np.testing.assert_array_equal(found.labels[into], train.labels[indices])
+        np.testing.assert_array_equal(found.images[into], [originals[i] for i in indices])
+    assert sorted([*found.train, *found.val]) == list(range(15))
+    assert found.train.dtype == np.int64
+
+
+def test_one_shot_has_no_validation_part(tmp_path: Path, data: Path) -> None:
+    sample(data, tmp_path / "one.safetensors", shots=1)
+    assert load_sample(tmp_path / "one.safetensors").val.shape == (0,)
 
 
 def test_bytes_depend_on_data_and_arguments_only(tmp_path: Path, data: Path) -> None:
     paths = [tmp_path / f"{i}.safetensors" for i in range(3)]
-    prepare(data, paths[0])
-    prepare(data, paths[1])
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+    test(data, paths[0])
+    test(data, paths[1])
+    for suffix in (".safetensors", ".npy"):
+        first, second = (path.with_suffix(suffix).read_bytes() for path in paths[:2])
+        assert first == second
     file = sorted((data / "toy" / "test" / "ant").iterdir())[0]
     Image.new("RGB", (8, 8), (1, 2, 3)).save(file)
-    prepare(data, paths[2])
-    digests = {load_prepared(path).source_digest for path in paths}
-    assert len(digests) == 2
+    test(data, paths[2])
+    # The small file tells of other images too: it is what later jobs compare.
+    assert paths[2].read_bytes() != paths[0].read_bytes()
 
 
 def test_capped_test(tmp_path: Path, data: Path) -> None:
-    out = tmp_path / "toy.safetensors"
-    prepare(data, out, max_test=6)
-    assert np.bincount(load_prepared(out).test_labels).tolist() == [2, 2, 2]
+    test(data, tmp_path / "toy.safetensors", max_test=6)
+    assert np.bincount(load_test(tmp_path / "toy.safetensors").labels).tolist() == [2, 2, 2]
 
 
 def test_short_classes(tmp_path: Path, data: Path) -> None:
@@ -138,11 +121,11 @@ def test_short_classes(tmp_path: Path, data: Path) -> None:
     with pytest.raises(
         InputError, match=r"class 'bee' of task toy has only 2 training .* at most 2"
     ):
-        prepare(data, out)
+        sample(data, out)
     assert not list(tmp_path.glob("*toy*"))
-    prepare(data, out, short_classes="use_all")
-    task = load_prepared(out)
-    assert np.bincount(task.labels[task.train[1]]).tolist() == [4, 1, 4]
+    sample(data, out, short_classes="use_all")
+    found = load_sample(out)
+    assert np.bincount(found.labels[found.train]).tolist() == [4, 1, 4]
 
 
 def test_nothing_remains_on_failure(tmp_path: Path, data: Path) -> None:
@@ -151,32 +134,31 @@ def test_nothing_remains_on_failure(tmp_path: Path, data: Path) -> None:
     whole = broken.read_bytes()
     broken.write_bytes(whole[:40])
     with pytest.raises(InputError, match=r"cat/06\.png does not decode"):
-        prepare(data, out)
+        test(data, out)
     assert not list(out.parent.iterdir())
     broken.write_bytes(whole)
-    prepare(data, out)
-    before = out.read_bytes()
+    test(data, out)
+    before = {p.name: p.read_bytes() for p in out.parent.iterdir()}
     broken.write_bytes(b"")
     with pytest.raises(InputError, match=r"cat/06\.png does not decode"):
-        prepare(data, out)
-    assert [p.name for p in out.parent.iterdir()] == [out.name]
-    assert out.read_bytes() == before
+        test(data, out)
+    assert {p.name: p.read_bytes() for p in out.parent.iterdir()} == before
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("prepared", "changes", "message"),
     [
-        ({"max_test": 0}, r"max_test is 0: expected null or a number of at least 1"),
-        ({"seeds": []}, r"seeds are \[\]: expected one or more"),
-        ({"seeds": [1, 1]}, r"seeds are \[1, 1\]: expected one or more different"),
-        ({"shots": 0}, r"shots is 0"),
-        ({"preprocess": {**PREPROCESS, "resize_mode": "longest"}}, r"resize_mode 'longest'"),
-        ({"preprocess": {**PREPROCESS, "interpolation": "random"}}, r"interpolation 'random'"),
+        (test, {"max_test": 0}, r"max_test is 0: expected null or a number of at least 1"),
+        (sample, {"shots": 0}, r"shots is 0"),
+        (test, {"preprocess": {**PREPROCESS, "resize_mode": "longest"}}, "resize_mode 'longest'"),
+        (sample, {"preprocess": {**PREPROCESS, "interpolation": "odd"}}, "interpolation 'odd'"),
     ],
 )
-def test_bad_settings(tmp_path: Path, data: Path, changes: dict[str, Any], message: str) -> None:
+def test_bad_settings(
+    tmp_path: Path, data: Path, prepared: Any, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
-        prepare(data, tmp_path / "toy.safetensors", **changes)
+        prepared(data, tmp_path / "toy.safetensors", **changes)
     assert not list(tmp_path.glob("*toy*"))
 
 
@@ -197,23 +179,41 @@ def test_same_size_is_untouched() -> None:
     np.testing.assert_array_equal(image_transform(PREPROCESS)(Image.fromarray(pixels)), pixels)
 
 
-def test_load_rejects_other_files(tmp_path: Path, data: Path) -> None:
-    with pytest.raises(InputError, match=r"none is not a prepared task"):
-        load_prepared(tmp_path / "none")
+def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(InputError, match=r"none: no such file"):
+        load_test(tmp_path / "none")
     out = tmp_path / "toy.safetensors"
-    prepare(data, out)
+    test(data, out)
+    with pytest.raises(InputError, match=r"holds a task's test: expected its sample"):
+        load_sample(out)
     whole = out.read_bytes()
-    for content in (b"", b"text", whole[:100], whole[:-1], b"\x02" + bytes(7) + b"{}"):
+    flipped = bytearray(whole)
+    flipped[-1] ^= 1
+    for content in (b"", b"text", whole[:100], whole[:-1], bytes(flipped)):
         out.write_bytes(content)
-        with pytest.raises(InputError, match=r"toy\.safetensors is not a prepared task"):
-            load_prepared(out)
+        with pytest.raises(InputError, match=r"toy\.safetensors: "):
+            load_test(out)
+    out.write_bytes(whole)
+    images = out.with_suffix(".npy")
+    pixels = images.read_bytes()
+    for content in (b"", pixels[:50], pixels[:-1]):
+        images.write_bytes(content)
+        with pytest.raises(InputError, match=r"toy\.npy: "):
+            load_test(out)
+    np.save(images, np.zeros((21, 8, 8), np.uint8))
+    with pytest.raises(InputError, match=r"toy\.npy: holds uint8 \(21, 8, 8\): expected uint8"):
+        load_test(out)
+    images.unlink()
+    with pytest.raises(InputError, match=r"toy\.npy: no such file: expected the images of toy"):
+        load_test(out)
 
 
-def test_prepared_is_frozen(tmp_path: Path, data: Path) -> None:
-    out = tmp_path / "toy.safetensors"
-    prepare(data, out)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        load_prepared(out).name = "other"  # type: ignore[misc]
+def test_a_description_of_no_backbone_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "backbone.json"
+    for content in ("", "[1]", "{}", '{"preprocess": 3}'):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r"backbone\.json: not a converted backbone"):
+            read_preprocess(path)
 
 
 @pytest.mark.skipif(
@@ -225,10 +225,13 @@ def test_real_tasks(tmp_path: Path) -> None:
     preprocess = {**PREPROCESS, "size": 32}
     for row in rows:
         out = tmp_path / f"{row.task}.safetensors"
-        prepare_task(row, None, preprocess, 16, [1], 0.2, 200, out, "use_all")
-        task = load_prepared(out)
-        assert len(task.test_images) == len(task.test_labels) <= 200
-        seen = task.labels[task.train[1]]
+        prepare_test(row, None, preprocess, max_test=200, out=out)
+        task = load_test(out)
+        assert len(task.images) == len(task.labels) <= 200
+        settings = {**SAMPLE, "shots": 16, "short_classes": "use_all"}
+        prepare_sample(row, None, preprocess, out=out, **settings)
+        found = load_sample(out)
+        seen = found.labels[found.train]
         classes = np.flatnonzero(seen.any(0)) if task.multilabel else np.unique(seen)
         assert classes.tolist() == list(range(len(task.classnames)))
 
@@ -239,9 +242,9 @@ def test_drawn_task(tmp_path: Path) -> None:
     name = next(iter(TASKS))
     out = tmp_path / "drawn.safetensors"
     row = TaskRow(name, "testbed", name, "accuracy")
-    prepare_task(row, None, {**PREPROCESS, "size": 32}, 2, [1], 0.2, None, out)
-    task = load_prepared(out)
+    prepare_test(row, None, {**PREPROCESS, "size": 32}, max_test=None, out=out)
+    task = load_test(out)
     pixels, labels = draw_split(name, "test")
-    np.testing.assert_array_equal(task.test_images, pixels)
-    np.testing.assert_array_equal(task.test_labels, labels)
+    np.testing.assert_array_equal(task.images, pixels)
+    np.testing.assert_array_equal(task.labels, labels)
     assert task.classnames == TASKS[name].classnames

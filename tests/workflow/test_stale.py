@@ -1,4 +1,4 @@
-"""Nothing is stale: after a change, exactly the jobs that depend on it run, and give what a fresh study gives."""
+"""Nothing is stale: a change runs exactly the jobs that depend on it, and ends as a fresh study does."""
 
 import copy
 import re
@@ -53,11 +53,22 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("methods.visual.class_text", "a {c}", {"class_texts", *TUNED}),
     ("methods.visual.lr", 0.2, TUNED),
     ("methods.unified", {}, TUNED),
-    *(("tuning." + key, value, TUNED) for key, value in [
-        ("epochs", 2), ("steps", 5), ("batch_size", 4), ("optimizer", "adamw"), ("momentum", 0.5),
-        ("weight_decay", 0.1), ("warmup", 2), ("warmup_lr", 0.001), ("checkpoint", "best_val"),
-        ("evaluations", 4), ("curve_images", 10),
-    ]),
+    *(
+        ("tuning." + key, value, TUNED)
+        for key, value in [
+            ("epochs", 2),
+            ("steps", 5),
+            ("batch_size", 4),
+            ("optimizer", "adamw"),
+            ("momentum", 0.5),
+            ("weight_decay", 0.1),
+            ("warmup", 2),
+            ("warmup_lr", 0.001),
+            ("checkpoint", "best_val"),
+            ("evaluations", 4),
+            ("curve_images", 10),
+        ]
+    ),
     ("joint.label_space", "per_task", {"report"}),
     ("joint.sampling", "balanced", {"report"}),
     ("analysis.permutations", 30, ANALYSIS),
@@ -180,8 +191,11 @@ def test_a_changed_study_ends_as_a_fresh_one(
     """Settings, a drawn task's place, its metric and family: all tables as if never otherwise."""
     config = base
     for key, value in [
-        ("tuning.steps", 5), ("methods.text.position", "front"), ("analysis.permutations", 30),
-        ("val_share", 0.5), ("seeds", [1, 2]),
+        ("tuning.steps", 5),
+        ("methods.text.position", "front"),
+        ("analysis.permutations", 30),
+        ("val_share", 0.5),
+        ("seeds", [1, 2]),
     ]:
         config = changed(config, key, value)
     fresh = tmp_path_factory.mktemp("fresh")
@@ -202,7 +216,9 @@ def test_a_changed_study_ends_as_a_fresh_one(
         if name.suffix == ".csv":
             assert (old / name).read_bytes() == (fresh / name).read_bytes(), name
         else:
-            pd.testing.assert_frame_equal(pd.read_parquet(old / name), pd.read_parquet(fresh / name))
+            pd.testing.assert_frame_equal(
+                pd.read_parquet(old / name), pd.read_parquet(fresh / name)
+            )
     assert planned(old, config) == set()
 
 
@@ -228,12 +244,6 @@ KINDS = [
     "shots4/figures/*",
     "report.html",
 ]
-MAKERS = {
-    "config": "config.yaml", "backbone": "backbone", "prepare_test": "prepared/*/test",
-    "prepare_sample": "prepared/*/shots", "features_test": "zero_shot|features/*/test",
-    "features_sample": "features/*/shots", "tune": "runs",
-    "gather": "scores|transfer|curves|outcomes|truth", "similarity": "shots4/similarity",
-}
 
 
 def test_any_lost_file_comes_back(base: dict, finished: Path) -> None:
