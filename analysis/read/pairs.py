@@ -3,45 +3,61 @@
 Matrices are [S, T]: rows are sources, columns are targets. NaN means undefined (a diverged cell).
 """
 
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import write_atomic
 
 READERS = {".csv": ",", ".tsv": "\t", ".parquet": ""}
+# Columns of names in tables of others: read letter by letter, so that a task may be called 007.
+NAMES = frozenset(("source", "target", "task", "method", "model", "metric", "measure"))
 STATUSES = ("ok", "diverged")
 UNDEFINED_WHEN_DIVERGED = ("score", "gain", "relative_error_reduction")
 
 
-def read_frame(path: str | Path) -> pd.DataFrame:
-    """A .csv, .tsv or .parquet file as a frame; raises InputError naming the file."""
+def read_frame(
+    path: str | Path, text: Collection[str] = NAMES, empty: bool = False
+) -> pd.DataFrame:
+    """A .csv, .tsv or .parquet file as a frame; columns of `text` are str, letter by letter.
+
+    Raises InputError naming the file if it is missing, no table or, unless `empty`, has no rows.
+    """
     path = Path(path)
     if path.suffix not in READERS:
-        raise InputError(f"{path}: expected a file ending in .csv, .tsv or .parquet")
+        raise InputError(f"{path}: not a table: expected a file ending in .csv, .tsv or .parquet")
     try:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         else:
-            # Only empty fields are missing: "NA" or "null" may well be the name of a task.
-            frame = pd.read_csv(
-                path, sep=READERS[path.suffix], keep_default_na=False, na_values=["", "nan", "NaN"]
-            )
+            frame = _read_text(path, READERS[path.suffix], text)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file: expected a table") from None
     except (OSError, ValueError, pd.errors.ParserError) as error:
         # pyarrow's errors are OSError or ValueError too; their first line says what is wrong.
         raise InputError(f"{path}: cannot be read as a table ({first_line(error)})") from None
-    if frame.empty:
-        raise InputError(f"{path}: the table has no rows")
+    if frame.empty and not empty:
+        raise InputError(f"{path}: the table has no rows: expected at least one")
     return frame
 
 
-def read_pairs(path: str | Path, value: str = "score") -> pd.DataFrame:
-    """A tidy pair table from a file, checked by `check_pairs`."""
-    return check_pairs(read_frame(path), value=value, name=str(path))
+def _read_text(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame:
+    header = pd.read_csv(path, sep=separator, nrows=0).columns
+    names = [column for column in header if column in text]
+    # In other columns only empty fields are missing. Numbers come back to the last digit.
+    missing = {column: ["", "nan", "NaN"] for column in header if column not in text}
+    return pd.read_csv(
+        path,
+        sep=separator,
+        dtype=dict.fromkeys(names, str),
+        keep_default_na=False,
+        na_values=missing,
+        float_precision="round_trip",
+    )
 
 
 def check_pairs(
@@ -197,17 +213,15 @@ def relative_to_own(frame: pd.DataFrame, value: str = "score") -> pd.Series:
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write .csv or .parquet under another name first, so that a killed run leaves no half file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    """Write .csv or .parquet, whole or not at all."""
+    path, content = Path(path), io.BytesIO()
     if path.suffix == ".parquet":
-        frame.to_parquet(part, index=False)
+        frame.to_parquet(content, index=False)
     elif path.suffix == ".csv":
-        frame.to_csv(part, index=False)
+        frame.to_csv(content, index=False)
     else:
-        raise InputError(f"{path}: expected a file ending in .csv or .parquet")
-    part.replace(path)
+        raise InputError(f"{path}: not a table: expected a file ending in .csv or .parquet")
+    write_atomic(path, content.getvalue())
 
 
 def first_line(error: Exception) -> str:
