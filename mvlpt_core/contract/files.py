@@ -1,24 +1,89 @@
-"""Writing files so that they appear whole or not at all."""
+"""Files that appear whole or not at all, and YAML that says what is wrong with it."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mvlpt_core.contract.errors import InputError
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write beside `path`, then rename: a reader never sees half a file, a failure leaves nothing."""
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A name beside `path` to write to; it becomes `path` when the block ends without an error.
+
+    The content reaches the disk before the name does: a reader never sees half a file, a failure
+    or a power cut leaves what was there before.
+    """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    # The suffix stays: writers choose a format by it.
+    part = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
-        with os.fdopen(number, "wb") as handle:
-            handle.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # a temporary file is private, a result is not
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | Path, content: bytes | str) -> None:
+    """Write `content` (text as UTF-8) as `path`, whole or not at all."""
+    with whole(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for one-sentence messages."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, to which a key that is given twice is an error."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    loader.flatten_mapping(node)
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            line = key_node.start_mark.line + 1
+            raise InputError(f"line {line}: key '{key}' is given twice: expected once")
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises `InputError`, naming file and line, for a file that is missing, not UTF-8, not YAML, not
+    a mapping, or that gives a key twice.
+    """
+    path = Path(path)
+    try:
+        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except InputError as error:
+        raise InputError(f"{path}, {error}") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: expected a configuration in YAML") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as UTF-8 text ({first_line(error)})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise InputError(f"{path}{where}: not valid YAML ({problem})") from None
+    if not isinstance(value, dict):
+        held = "nothing" if value is None else f"a {type(value).__name__}"
+        raise InputError(f"{path} holds {held}: expected a mapping of keys to values")
+    return value

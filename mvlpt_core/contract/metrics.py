@@ -1,9 +1,12 @@
 """Scores of a classifier: accuracy, mean-per-class accuracy, 11-point mAP and ROC AUC.
 
-Shapes: N images, C classes, `...` any leading axes (for example the runs of a pack).
+Shapes: N images, C classes, K runs, B sets of image weights (bootstrap draws), `...` any leading axes.
+Every score exists once, for weighted images; the plain score is that of equal weights.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from mvlpt_core.contract.errors import InputError
 
 METRICS = ("accuracy", "mean_per_class", "map_11point", "roc_auc")
+FROM_PREDICTIONS = ("accuracy", "mean_per_class")  # metrics that predicted classes suffice for
 RECALL_LEVELS = 11
 
 
@@ -52,13 +56,9 @@ def score(metric: str, logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float
     check_metric(metric, c, y.ndim == 2, f"logits of shape {z.shape}")
     if y.shape != ((n, c) if y.ndim == 2 else (n,)):
         raise InputError(f"labels of shape {y.shape} do not fit logits of shape {z.shape}")
-    if metric == "map_11point":
-        result = _map_11point(z, y > 0)
-    elif metric == "roc_auc":
-        # The order of the two-class softmax is the order of this difference.
-        result = _roc_auc(z[..., 1].astype(np.float64) - z[..., 0], y == 1)
-    else:
-        result = score_predictions(metric, z.argmax(-1), y)
+    runs = z.reshape(-1, n, c)
+    outcomes = runs.argmax(-1) if metric in FROM_PREDICTIONS else runs
+    result = weighted_scores(metric, outcomes, y, np.ones((1, n)))[0].reshape(z.shape[:-2])
     return np.where(np.isnan(z).any((-1, -2)), np.nan, result)
 
 
@@ -73,66 +73,83 @@ def predictions(logits: ArrayLike) -> NDArray[np.uint16]:
     return z.argmax(-1).astype(np.uint16)
 
 
-def score_predictions(metric: str, predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """Score predicted classes [..., N] against class numbers [N]; returns float64 [...].
+def weighted_scores(
+    metric: str, outcomes: NDArray[Any], truth: NDArray[Any], weights: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Scores float64 [B, K] of K runs with the images counted `weights` [B, N] times.
 
-    `accuracy` is the share of right images, `mean_per_class` the mean over the classes that occur
-    in `labels` of their share of right images (balanced accuracy). Other metrics need logits:
-    `InputError`.
+    `outcomes` are predicted classes [K, N] for `accuracy` and `mean_per_class`, else logits
+    [K, N, C]; `truth` is class numbers [N], or multi-hot [N, C] for `map_11point`. Metrics as in
+    ELEVATER: `accuracy` is the share of right images, `mean_per_class` the mean over the classes
+    that occur of theirs, `roc_auc` and `map_11point` see below. O(B N K), for `map_11point`
+    O(B N P K) with P positives a class.
     """
-    y = np.asarray(labels)
-    hit = np.asarray(predicted) == y  # [..., N]
-    if metric == "accuracy":
-        return hit.mean(-1, dtype=np.float64)
-    if metric == "mean_per_class":
-        present, index = np.unique(y, return_inverse=True)
-        member = np.eye(len(present))[index]  # [N, K]: K classes that occur
-        return (hit @ member / member.sum(0)).mean(-1)
-    raise InputError(
-        f"metric {metric!r} cannot be computed from predicted classes: "
-        "expected accuracy or mean_per_class"
-    )
+    if metric in FROM_PREDICTIONS:
+        hit = outcomes == truth  # [K, N]
+        if metric == "accuracy":
+            # Counts of images are exact in float32, and its products are twice as fast.
+            right = weights.astype(np.float32) @ hit.astype(np.float32).T
+            return right.astype(np.float64) / len(truth)
+        _, index, count = np.unique(truth, return_inverse=True, return_counts=True)
+        return weights.astype(np.float64) @ (hit / (len(count) * count[index])).T
+    if metric == "roc_auc":
+        positive = truth == 1
+        if positive.all() or not positive.any():
+            raise InputError("roc_auc is not defined: all images are of one class, expected both")
+        # The order of the two-class softmax is the order of this difference.
+        margin = outcomes[..., 1].astype(np.float64) - outcomes[..., 0]
+        return np.stack([_roc_auc(row, positive, weights) for row in margin], axis=1)
+    if metric == "map_11point":
+        if not (truth > 0).any():
+            raise InputError("map_11point is not defined: no image has a positive label")
+        return np.stack([_map_11point(run, truth > 0, weights) for run in outcomes], axis=1)
+    raise InputError(f"metric {metric!r} is unknown: expected one of {', '.join(METRICS)}")
 
 
-def _map_11point(z: NDArray, positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean over classes with positives of the 11-point interpolated average precision.
+def _roc_auc(
+    score: NDArray[np.float64], positive: NDArray[np.bool_], weights: NDArray[Any]
+) -> NDArray[np.float64]:
+    """The share [B] of (positive, negative) pairs in the right order; equal scores count a half.
+
+    The Mann-Whitney form of the area under the ROC curve (Hanley and McNeil 1982) of `score` [N].
+    """
+    order = np.argsort(score, kind="stable")
+    first = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # of each group of ties
+    w = weights[:, order].astype(np.float64)
+    up = np.add.reduceat(w * positive[order], first, axis=1)  # [B, groups]
+    down = np.add.reduceat(w * ~positive[order], first, axis=1)
+    below = down.cumsum(1) - down
+    return (up * (below + down / 2)).sum(1) / (up.sum(1) * down.sum(1))
+
+
+def _map_11point(
+    logits: NDArray[Any], positive: NDArray[np.bool_], weights: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Mean [B] over classes with positives of the 11-point interpolated average precision.
 
     AP = 1/11 sum over r in {0, 0.1, ..., 1} of the best precision at a recall of at least r
     (Everingham et al. 2010, The PASCAL VOC Challenge, eq. 1). Images of equal score enter
-    together, so that the order of the images does not matter.
+    together, so that the order of the images does not matter. Only precisions at positives can be
+    the best at a recall; they and the recalls come from one product with the indicator "scored at
+    least as high". Classes without a drawn positive are left out.
     """
-    used = positive.any(0)
-    if not used.any():
-        raise InputError("map_11point is not defined: no image has a positive label")
-    s = np.moveaxis(z[..., used], -1, -2).astype(np.float64)  # [..., K, N]
-    order = np.argsort(-s, axis=-1, kind="stable")
-    ranked = np.take_along_axis(s, order, -1)
-    truth = np.take_along_axis(np.broadcast_to(positive[:, used].T, s.shape), order, -1)
-    found = truth.cumsum(-1)  # [..., K, N]: positives among the first n images
-    precision = found / np.arange(1, s.shape[-1] + 1)
-    last_of_tie = np.ones(s.shape, bool)
-    last_of_tie[..., :-1] = ranked[..., :-1] != ranked[..., 1:]
-    precision[~last_of_tie] = 0.0
-    total = found[..., -1:]
-    ap = np.zeros(s.shape[:-1])
-    for level in range(RECALL_LEVELS):  # whole numbers: recall >= level / 10 without rounding
-        reached = found * (RECALL_LEVELS - 1) >= level * total
-        ap += np.where(reached, precision, 0.0).max(-1)
-    return (ap / RECALL_LEVELS).mean(-1)
-
-
-def _roc_auc(s: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The share of (positive, negative) pairs in the right order; equal scores count a half.
-
-    The Mann-Whitney form of the area under the ROC curve (Hanley and McNeil 1982). `s` [..., N].
-    """
-    if positive.all() or not positive.any():
-        raise InputError("roc_auc is not defined: all images are of one class, expected both")
-    flat = s.reshape(-1, s.shape[-1])
-    auc = np.empty(len(flat))
-    for i, row in enumerate(flat):
-        negatives = np.sort(row[~positive])
-        below = np.searchsorted(negatives, row[positive], "left")
-        not_above = np.searchsorted(negatives, row[positive], "right")
-        auc[i] = (below + not_above).mean() / (2 * len(negatives))
-    return auc.reshape(s.shape[:-1])
+    weights = weights.astype(np.float32)  # counts, exact
+    total = np.zeros(len(weights))
+    used = np.zeros(len(weights))
+    for c in np.flatnonzero(positive.any(0)):
+        own = positive[:, c]
+        levels = np.unique(logits[own, c])[::-1]  # [P]
+        above = (logits[:, c, None] >= levels).astype(np.float32)  # [N, P]
+        count = (weights @ above).astype(np.float64)  # [B, P] images at least so high
+        found = (weights[:, own] @ above[own]).astype(np.float64)  # [B, P] of these positives
+        everything = found[:, -1:]
+        precision = np.divide(found, count, out=np.zeros_like(found), where=count > 0)
+        # Whole numbers: a recall of at least level / 10 without rounding.
+        best = [
+            np.where(found * (RECALL_LEVELS - 1) >= level * everything, precision, 0).max(1)
+            for level in range(RECALL_LEVELS)
+        ]
+        drawn = everything[:, 0] > 0
+        total += np.where(drawn, np.mean(best, axis=0), 0)
+        used += drawn
+    return total / np.maximum(used, 1)

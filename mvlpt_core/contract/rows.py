@@ -1,9 +1,11 @@
-"""The parquet rows of every score: one schema for zero-shot, scratch and transfer."""
+"""Score rows: the one schema of every evaluation, and files of them that prove themselves whole."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mvlpt_core import __version__
-from mvlpt_core.contract.files import write_atomic
-from mvlpt_core.tuning.loop import Evaluation
-from mvlpt_core.tuning.scoring import outcome_kind
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import first_line, whole
 
+SPLITS = ("test", "curve", "val")
 SCHEMA = pa.schema(
     [
         ("study", pa.string()),
+        # The run; all five are null for the zero-shot score, which has no prompt.
         ("method", pa.string()),
-        ("source", pa.string()),
-        ("target", pa.string()),
-        ("seed", pa.int64()),
+        ("group", pa.string()),
+        ("start", pa.string()),
         ("shots", pa.int64()),
+        ("seed", pa.int64()),
+        # The evaluation.
+        ("target", pa.string()),
         ("step", pa.int64()),
         ("split", pa.string()),
         ("metric", pa.string()),
@@ -33,57 +38,69 @@ SCHEMA = pa.schema(
         ("selected", pa.bool_()),
         ("outcomes", pa.binary()),
         ("outcome_kind", pa.string()),
+        # The test labels: with the zero-shot score only, for they are the task's.
+        ("truth", pa.binary()),
+        # What the row was made from.
         ("backbone", pa.string()),
         ("config_digest", pa.string()),
         ("code_digest", pa.string()),
         ("version", pa.string()),
     ]
 )
+RUN = ("method", "group", "start", "shots", "seed")
+_FILLED = ("target", "step", "split", "metric", "n", "status", "selected")
+_PROOF = b"mvlpt"
 
 
-def run_rows(
-    evaluations: Sequence[Evaluation],
-    run: int,
-    *,
-    alive: bool,
-    selected_step: int,
-    metric: str,
-    cell: Mapping[str, Any],
-    provenance: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    """One run's evaluations as rows. `cell` gives method, source, target, seed and shots.
-
-    A diverged run keeps the finite rows from before, but no row of it is `selected`.
-    """
-    rows = []
-    for e in evaluations:
-        outcomes = e.outcomes[run]
-        rows.append(
-            {
-                **cell,
-                "step": e.step,
-                "split": e.split,
-                "metric": metric,
-                "score": _finite(e.scores[run]),
-                "loss": _finite(e.losses[run]),
-                "n": e.n,
-                "status": "ok" if alive else "diverged",
-                "selected": alive and e.split == "test" and e.step == selected_step,
-                "outcomes": outcomes,
-                "outcome_kind": outcome_kind(metric) if outcomes is not None else None,
-                **provenance,
-            }
-        )
-    return rows
-
-
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """`value`, or None where it is no finite number."""
     return value if math.isfinite(value) else None
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as parquet; the file appears whole or not at all."""
+def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one run's (or one task's zero-shot) rows as parquet, whole or not at all.
+
+    The file carries a digest of its rows, which `read_rows` compares.
+    """
     table = pa.Table.from_pylist([{"version": __version__, **row} for row in rows], schema=SCHEMA)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+    proof = {_PROOF: json.dumps({"rows": len(rows), "digest": _digest(table)}).encode()}
+    with whole(path) as part:
+        pq.write_table(table.replace_schema_metadata(proof), part, compression="zstd")
+
+
+def read_rows(paths: Iterable[str | Path]) -> pa.Table:
+    """The rows of several files, in `SCHEMA`.
+
+    Raises `InputError`, naming the file, for one that is missing, cut, changed since it was
+    written, of another schema, or without rows.
+    """
+    return pa.concat_tables([SCHEMA.empty_table(), *(_read(Path(path)) for path in paths)])
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: expected score rows") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a parquet file of score rows ({first_line(error)})"
+        ) from None
+    try:
+        proof = json.loads((table.schema.metadata or {})[_PROOF])
+    except (KeyError, ValueError):
+        raise InputError(f"{path}: no score rows of this project: expected its digest") from None
+    table = table.replace_schema_metadata(None)
+    if table.schema != SCHEMA:
+        odd = sorted(set(table.schema.names) ^ set(SCHEMA.names)) or ["a type"]
+        raise InputError(f"{path}: other columns than score rows have ({', '.join(odd)})")
+    if table.num_rows == 0 or proof != {"rows": table.num_rows, "digest": _digest(table)}:
+        raise InputError(f"{path}: its rows are not those that were written: delete it, run again")
+    for column in _FILLED:
+        if table[column].null_count:
+            raise InputError(f"{path}: column '{column}' has an empty value: expected none")
+    return table
+
+
+def _digest(table: pa.Table) -> str:
+    return hashlib.sha256(repr(table.to_pylist()).encode()).hexdigest()

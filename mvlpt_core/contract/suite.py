@@ -1,22 +1,27 @@
-"""Suites: the table of tasks a study runs on, one row a task, as a TSV file.
+"""Suites and groups: the tables of tasks a study runs on, and of named sets of them (TSV).
 
-Columns `task`, `kind`, `location` and `metric` are required; `templates`, `family` and `style`
-are optional. The order of the rows is the order of the tasks in every table and figure.
+A suite has the columns `task`, `kind`, `location` and `metric`, optionally `templates`; any further
+column is a *factor*: a grouping of the tasks that the analysis compares gains within and between.
+The order of its rows is the order of the tasks in every table and figure. A table of groups has the
+columns `group` and `task`, a row a member.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import first_line
 from mvlpt_core.contract.metrics import METRICS
 
 KINDS = ("testbed", "wds", "folder")
 REQUIRED = ("task", "kind", "location", "metric")
-OPTIONAL = ("templates", "family", "style")
-TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+# Words that mean something else where a task's or a group's name may stand.
+RESERVED = ("random", "scratch", "tasks", "groups", "members", "others", "zero_shot")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,8 @@ class TaskRow:
     """One row of a suite.
 
     `location` is a path below the data root (for `testbed` the name of the built-in task).
-    `templates` is empty where the data's own templates count. `family` and `style` name groups
-    of tasks that are related by design, or are empty. A bad value raises `InputError`.
+    `templates` is empty where the data's own templates count. `factors` holds the values of the
+    grouping columns, "" where the task has none. Raises `InputError` for a bad value.
     """
 
     task: str
@@ -33,25 +38,19 @@ class TaskRow:
     location: str
     metric: str
     templates: tuple[str, ...] = ()
-    family: str = ""
-    style: str = ""
+    factors: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not TASK_NAME.fullmatch(self.task):
-            raise InputError(
-                f"task name {self.task!r} must be made of a-z, 0-9, _ and -, "
-                "and start with a letter or digit"
-            )
-        if self.kind not in KINDS:
-            raise InputError(
-                f"kind {self.kind!r} of task {self.task} is unknown: expected one of "
-                + ", ".join(KINDS)
-            )
-        if self.metric not in METRICS:
-            raise InputError(
-                f"metric {self.metric!r} of task {self.task} is unknown: expected one of "
-                + ", ".join(METRICS)
-            )
+        check_name(self.task, "task")
+        for value, known, what in (
+            (self.kind, KINDS, "kind"),
+            (self.metric, METRICS, "metric"),
+        ):
+            if value not in known:
+                raise InputError(
+                    f"{what} {value!r} of task {self.task} is unknown: expected one of "
+                    + ", ".join(known)
+                )
         path = PurePosixPath(self.location)
         if not self.location or path.is_absolute() or ".." in path.parts:
             raise InputError(
@@ -61,12 +60,28 @@ class TaskRow:
         check_templates(self.templates, f"task {self.task}")
 
 
+def check_name(name: str, what: str) -> None:
+    """Raise `InputError` unless `name` can be that of a task or group: text that is safe as a
+    folder's name and means nothing else in a configuration."""
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{what} name {name!r} must be made of a-z, 0-9, _ and -, "
+            "and start with a letter or digit"
+        )
+    if name in RESERVED:
+        raise InputError(
+            f"{what} name {name!r} means something else in a study: expected none of "
+            + ", ".join(RESERVED)
+        )
+
+
 def check_templates(templates: tuple[str, ...], where: str) -> None:
     """Raise `InputError`, naming `where`, unless each template has a place `{c}` for the class."""
     for template in templates:
         if "{c}" not in template:
             raise InputError(
-                f"template {template!r} of {where} has no {{c}}, the place of the class name"
+                f"template {template!r} of {where} has no {{c}}: expected it where the class name "
+                "stands"
             )
 
 
@@ -74,32 +89,17 @@ def read_suite(path: str | Path) -> list[TaskRow]:
     """Read the suite at `path`: a TSV in UTF-8 with a header line; blank lines are skipped.
 
     Several templates of a row are separated by `|`. Raises `InputError`, naming file and line, for
-    a missing file, an unknown, repeated or missing column, a row of another length, a value that
-    `TaskRow` refuses, a task that occurs twice, and a suite without tasks.
+    a missing file, a repeated or missing column, a row of another length, a value that `TaskRow`
+    refuses, a task that occurs twice, and a suite without tasks.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"suite {path} cannot be read as a UTF-8 text file: {error}") from error
-    lines = [(n, line.split("\t")) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if not lines:
-        raise InputError(f"suite {path} is empty: expected a header line and one line a task")
-    header = [field.strip() for field in lines[0][1]]
-    _check_header(header, path)
     rows: list[TaskRow] = []
     seen: dict[str, int] = {}
-    for number, line in lines[1:]:
-        if len(line) != len(header):
-            raise InputError(
-                f"suite {path}, line {number}: {len(line)} tab-separated fields, "
-                f"expected {len(header)} ({', '.join(header)})"
-            )
-        values = {key: value.strip() for key, value in zip(header, line, strict=True)}
+    for number, values in _read_tsv(Path(path), "suite", REQUIRED, ("templates",)):
+        own = {key: values.pop(key) for key in REQUIRED}
         templates = values.pop("templates", "")
+        split = tuple(part.strip() for part in templates.split("|")) if templates else ()
         try:
-            split = tuple(part.strip() for part in templates.split("|")) if templates else ()
-            row = TaskRow(templates=split, **values)
+            row = TaskRow(**own, templates=split, factors=values)
         except InputError as error:
             raise InputError(f"suite {path}, line {number}: {error}") from error
         if row.task in seen:
@@ -109,20 +109,76 @@ def read_suite(path: str | Path) -> list[TaskRow]:
             )
         seen[row.task] = number
         rows.append(row)
-    if not rows:
-        raise InputError(f"suite {path} has no tasks: expected one line a task below the header")
     return rows
 
 
-def _check_header(header: list[str], path: Path) -> None:
-    known = REQUIRED + OPTIONAL
-    for column in header:
-        if column not in known:
+def read_groups(path: str | Path, tasks: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Named groups of a study's `tasks`, in the file's order: {group: members}.
+
+    Raises `InputError`, naming file and line, for a name that a task has, a member that is no task
+    of the suite, and a member given twice.
+    """
+    groups: dict[str, list[str]] = {}
+    for number, values in _read_tsv(Path(path), "groups", ("group", "task")):
+        group, task = values["group"], values["task"]
+        where = f"groups {path}, line {number}"
+        try:
+            check_name(group, "group")
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        if group in tasks:
+            raise InputError(f"{where}: group {group!r} has a task's name: expected one of its own")
+        if task not in tasks:
             raise InputError(
-                f"suite {path}: unknown column {column!r}, expected only {', '.join(known)}"
+                f"{where}: {task!r} is no task of the suite: expected one of its tasks"
             )
+        if task in groups.setdefault(group, []):
+            raise InputError(f"{where}: task {task!r} is in group {group!r} twice: expected once")
+        groups[group].append(task)
+    return {group: tuple(members) for group, members in groups.items()}
+
+
+def _read_tsv(
+    path: Path, what: str, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> list[tuple[int, dict[str, str]]]:
+    """(line number, values by column) of each row, all as text, letter by letter."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{what} {path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{what} {path} cannot be read as a UTF-8 text file ({first_line(error)})"
+        ) from error
+    lines = [(n, line.split("\t")) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise InputError(f"{what} {path} is empty: expected a header line and one line a row")
+    header = [part.strip() for part in lines[0][1]]
+    for column in header:
         if header.count(column) > 1:
-            raise InputError(f"suite {path}: column {column!r} occurs twice, expected once")
-    for column in REQUIRED:
+            raise InputError(f"{what} {path}: column {column!r} occurs twice: expected once")
+        if column not in required + optional:
+            _check_factor(column, f"{what} {path}", required + optional, what == "suite")
+    for column in required:
         if column not in header:
-            raise InputError(f"suite {path}: column {column!r} is missing from the header line")
+            raise InputError(f"{what} {path}: column {column!r} is missing from the header line")
+    rows = []
+    for number, line in lines[1:]:
+        if len(line) != len(header):
+            raise InputError(
+                f"{what} {path}, line {number}: {len(line)} tab-separated fields: "
+                f"expected {len(header)} ({', '.join(header)})"
+            )
+        rows.append((number, {k: v.strip() for k, v in zip(header, line, strict=True)}))
+    if not rows:
+        raise InputError(f"{what} {path} has no rows: expected at least one below the header")
+    return rows
+
+
+def _check_factor(column: str, where: str, known: tuple[str, ...], allowed: bool) -> None:
+    # A factor's name becomes part of tables and figures; `self` and `neither` are relations.
+    if not allowed or not NAME.fullmatch(column) or column in ("self", "neither"):
+        raise InputError(
+            f"{where}: unknown column {column!r}: expected {', '.join(known)}"
+            + (", or a factor named with a-z, 0-9, _ and -" if allowed else "")
+        )

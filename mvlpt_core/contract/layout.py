@@ -1,0 +1,96 @@
+"""Where everything of a study lies: the only place that spells its paths.
+
+Arguments may be Snakemake's placeholders (`"{task}"`) as well as values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+RANDOM = "random"  # the start of a run that begins with fresh vectors
+FIGURE_SUFFIXES = ("png", "svg")
+GATHERED = ("transfer", "curves", "outcomes", "truth")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of the study in the folder `root` (results/<study>)."""
+
+    root: str
+
+    @property
+    def config(self) -> str:
+        return f"{self.root}/config.yaml"
+
+    @property
+    def backbone(self) -> str:
+        """The backbone's description; its weights lie beside it."""
+        return f"{self.root}/backbone/backbone.json"
+
+    @property
+    def weights(self) -> str:
+        return f"{self.root}/backbone/backbone.safetensors"
+
+    @property
+    def report(self) -> str:
+        return f"{self.root}/report.html"
+
+    @property
+    def logs(self) -> str:
+        return f"{self.root}/logs"
+
+    @property
+    def benchmarks(self) -> str:
+        return f"{self.root}/benchmarks"
+
+    def prepared(self, task: str) -> list[str]:
+        """Labels and samples; few-shot images; test images."""
+        stem = f"{self.root}/prepared/{task}"
+        return [f"{stem}.safetensors", f"{stem}.images.npy", f"{stem}.test_images.npy"]
+
+    def features(self, task: str) -> str:
+        return f"{self.root}/features/{task}.safetensors"
+
+    def zero_shot(self, task: str) -> str:
+        return f"{self.root}/zero_shot/{task}.parquet"
+
+    def _run(self, method: str, group: str, start: str, shots: object, seed: object) -> str:
+        return f"{self.root}/runs/{method}/shots{shots}/{group}/{start}/seed{seed}"
+
+    def run(self, method: str, group: str, start: str, shots: object, seed: object) -> str:
+        """The score rows of a run."""
+        return self._run(method, group, start, shots, seed) + ".parquet"
+
+    def prompt(self, method: str, group: str, start: str, shots: object, seed: object) -> str:
+        """The prompt that a run leaves."""
+        return self._run(method, group, start, shots, seed) + ".safetensors"
+
+    def gathered(self, name: str) -> str:
+        """One of `GATHERED`: rows of all shots."""
+        return f"{self.root}/{name}.parquet"
+
+    def _of(self, shots: object) -> str:
+        return f"{self.root}/shots{shots}"
+
+    def similarity(self, shots: object) -> str:
+        return f"{self._of(shots)}/similarity.parquet"
+
+    def correlations(self, shots: object, suffix: str = "parquet") -> str:
+        return f"{self._of(shots)}/correlations.{suffix}"
+
+    def table(self, shots: object, name: str) -> str:
+        return f"{self._of(shots)}/tables/{name}.csv"
+
+    def figures(self, shots: object) -> str:
+        """The folder of figures."""
+        return f"{self._of(shots)}/figures"
+
+    def figure(self, shots: object, name: str, suffix: str) -> str:
+        return f"{self.figures(shots)}/{name}.{suffix}"
+
+    def captions(self, shots: object) -> str:
+        return f"{self.figures(shots)}/captions.csv"
+
+    def all_figures(self, shots: object, names: Iterable[str]) -> list[str]:
+        return [self.figure(shots, name, suffix) for name in names for suffix in FIGURE_SUFFIXES]

@@ -1,0 +1,68 @@
+"""Safetensors files with a JSON header of ours, which prove themselves whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import first_line, write_atomic
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def digest(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of names, types, shapes and bytes, in the order of the names."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        found.update(f"{name}\0{value.dtype.str}\0{value.shape}\0".encode())
+        found.update(value.data)
+    return found.hexdigest()
+
+
+def write_tensors(
+    path: str | Path, kind: str, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write a file of this `kind` (prompt, features, ...), whole or not at all."""
+    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    text = json.dumps({**header, "digest": digest(arrays)}, sort_keys=True)
+    write_atomic(path, save(arrays, metadata={kind: text}))
+
+
+def read_tensors(
+    path: str | Path, kind: str, keys: Iterable[str] = ()
+) -> tuple[dict[str, Any], Arrays]:
+    """The header and the tensors of a file of this `kind`.
+
+    Raises `InputError`, naming the file, for one that is missing, of another kind, without one of
+    the header's `keys`, or whose tensors are not those that were written.
+    """
+    path = Path(path)
+    what = f"a {kind} file of this project"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: expected {what}")
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get(kind, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not {what} ({first_line(error)})") from None
+    if not isinstance(header, dict):
+        raise InputError(f"{path}: has no header '{kind}': expected {what}")
+    for key in ("digest", *keys):
+        if key not in header:
+            raise InputError(f"{path}: its header has no '{key}': expected {what}")
+    if header.pop("digest") != digest(tensors):
+        raise InputError(
+            f"{path}: its tensors are not those that were written: delete it, run again"
+        )
+    return header, tensors
