@@ -51,6 +51,8 @@ def statistics(
     one with a task or a method that the study does not have.
     """
     transfer = _ordered(pairs.check_transfer(transfer), tasks, methods)
+    if transfer.empty:
+        return made([], STATISTICS, workers)
     images = _image_intervals(transfer, outcomes, truth, bootstrap, seed, workers)
     gains = gain_table(transfer, images)
     draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
@@ -84,7 +86,8 @@ def groups(
     `groups`, in groups of at most `limit` tasks."""
     transfer = _ordered(pairs.check_transfer(transfer), tasks, methods)
     options = {"seed": seed, "limit": limit, "objective": objective}
-    return made(groupings(gains, transfer, tasks, **options), ["groups"], workers)["groups"]
+    calls = [] if transfer.empty else groupings(gains, transfer, tasks, **options)
+    return made(calls, ["groups"], workers)["groups"]
 
 
 def _ordered(

@@ -3,7 +3,6 @@
 Matrices are [S, T]: rows are sources, columns are targets. NaN means undefined (a diverged cell).
 """
 
-import io
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import write_atomic
+from mvlpt_core.contract.files import first_line, whole
 
 READERS = {".csv": ",", ".tsv": "\t", ".parquet": ""}
 # Columns of names in tables of others: read letter by letter, so that a task may be called 007.
@@ -83,6 +82,8 @@ def check_pairs(
                 f"{name}: column '{column}' is empty in row {int(np.flatnonzero(empty)[0]) + 1}"
             )
         frame[column] = frame[column].astype(str)
+    if "method" in frame:
+        frame["method"] = frame["method"].astype(str).where(frame["method"].notna())
     frame[value] = numeric(frame, value, name)
     unique = ["source", "target", *[key for key in keys if key in frame.columns]]
     repeated = frame.duplicated(unique)
@@ -214,16 +215,11 @@ def relative_to_own(frame: pd.DataFrame, value: str = "score") -> pd.Series:
 
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
     """Write .csv or .parquet, whole or not at all."""
-    path, content = Path(path), io.BytesIO()
-    if path.suffix == ".parquet":
-        frame.to_parquet(content, index=False)
-    elif path.suffix == ".csv":
-        frame.to_csv(content, index=False)
-    else:
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: not a table: expected a file ending in .csv or .parquet")
-    write_atomic(path, content.getvalue())
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, for one-sentence messages."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    with whole(path) as part:
+        if path.suffix == ".parquet":
+            frame.to_parquet(part, index=False)
+        else:
+            frame.to_csv(part, index=False)
