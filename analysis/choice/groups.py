@@ -321,7 +321,12 @@ def group_table(
     return table.sort_values("group", kind="stable").reset_index(drop=True)
 
 
-def transfer_graph(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain") -> nx.DiGraph:
+def transfer_graph(pairs):
+    g = _graph(pairs)
+    return pd.DataFrame([(a, b, w) for a, b, w in g.edges(data="weight")], columns=["source", "target", "weight"])
+
+
+def _graph(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain") -> nx.DiGraph:
     """Directed graph of the transfers that are established: an edge s -> t for each off-diagonal
     pair with q < `alpha` (q = p corrected for the number of pairs), weight = gain; nodes are all
     tasks in order of appearance. `pairs`: source, target, `value`, q."""
@@ -339,7 +344,7 @@ def givers(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain") -> pd.
     """What each task gives and takes, best givers first: task, mean_given, mean_received (means
     over off-diagonal pairs with a gain), helps, hurts (significant edges out), helped_by,
     hurt_by (significant edges in), hub (share of all significant positive gain that it gives)."""
-    graph = transfer_graph(pairs, alpha, value)
+    graph = _graph(pairs, alpha, value)
     off = pairs[pairs["source"] != pairs["target"]]
     given = off.groupby("source")[value].mean()
     received = off.groupby("target")[value].mean()
@@ -364,3 +369,6 @@ def givers(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain") -> pd.
     ]
     table = pd.DataFrame(rows).sort_values("mean_given", ascending=False, kind="stable")
     return table.reset_index(drop=True)
+
+GROUP_COLUMNS = ("group","task","size","expected_gain","group_gain","stability","together")
+GIVER_COLUMNS = ("task","mean_given","mean_received","helps","hurts","helped_by","hurt_by","hub")

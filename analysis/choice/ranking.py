@@ -216,3 +216,6 @@ def summarise_quality(
             )
     names = "ranker metric mean low high n_targets difference difference_low difference_high"
     return pd.DataFrame(rows, columns=names.split())
+
+RANKING_COLUMNS = tuple("ranker metric mean low high n_targets difference difference_low difference_high".split())
+RANKING_BY_TARGET_COLUMNS = ("ranker", "target", "n_sources", *QUALITY)

@@ -37,3 +37,10 @@ def _adjust(p: ArrayLike, step_up: bool) -> np.ndarray:
     back[order] = np.minimum(adjusted, 1.0)
     result[tested] = back
     return result
+
+
+ALPHA = 0.05
+
+
+def significant(q):
+    return q <= ALPHA
