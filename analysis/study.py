@@ -124,7 +124,7 @@ def _image_intervals(
     wanted = pd.MultiIndex.from_frame(outcomes[keys]).isin(pd.MultiIndex.from_frame(single[keys]))
     outcomes = outcomes[(outcomes["source"] == SCRATCH) | wanted]
     calls = [
-        partial(image_intervals, part, truth, replicates=bootstrap, seed=seed)
+        partial(image_intervals, part, _lab(truth), replicates=bootstrap, seed=seed)
         for _, part in outcomes.groupby("target")
     ]
     return pd.concat(side_by_side(calls, workers), ignore_index=True)
@@ -146,3 +146,8 @@ def recommend_for(
     """
     known = similarity[similarity["measure"].isin(untrained(similarity["measure"].unique()))]
     return recommend(gains, known, similarity_to_new(features, new, seed), prompts)
+
+
+def _lab(truth):
+    from mvlpt_core.contract.outcomes import decode_truth
+    return {r.target: decode_truth(r.truth, r.n, r.metric) for r in truth.itertuples()}

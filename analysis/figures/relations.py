@@ -57,7 +57,7 @@ def plot_relations(view: View, _: str, relations: pd.DataFrame) -> Plate:
     frame = relation_frame(relations, factors, view.wording.scale)
     if frame.empty:
         return notice(title, "no relation of tasks has a gain")
-    figure, axes = new_figure(max(5.4, 1.2 + 1.1 * len(labels)), 3.4)
+    figure, axes = new_figure(1.0 + 1.1 * max(len(labels), 4), 3.4)
     draw_relations(axes[0][0], frame, view.methods, labels)
     axes[0][0].set_ylabel(f"mean {view.wording.axis}")
     legend_above(figure)

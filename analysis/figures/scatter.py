@@ -13,11 +13,12 @@ from ..read.study import similarity_frame
 from ..view import View
 from ..vocabulary import pretty, signed
 from .placement import label_points
-from .style import COLOURS, MARKERS, Plate, fix_layout, legend_above, new_figure, notice
+from .style import COLOURS, Plate, fix_layout, legend_above, new_figure, notice
 
 Array = NDArray[np.float64]
 NEITHER = "neither"  # sources and targets that share no factor
 GREY = "#8C8C8C"
+SHAPES = ("^", "s", "D", "v", "P", "X")  # of factors, by position
 
 
 def scatter_frame(
@@ -103,9 +104,9 @@ def draw_scatter(
     """Draw `scatter_frame` and `band_frame`. Names of pairs come from `placement.label_points`,
     after the layout."""
     shown = {"": ("o", COLOURS[0], "pair"), NEITHER: ("o", GREY, NEITHER)}
-    for i, factor in reversed(list(enumerate(factors, 1))):
-        look = MARKERS[(i + 1) % len(MARKERS)], COLOURS[i % len(COLOURS)]
-        shown[factor] = (*look, f"same {factor}")
+    for i, factor in reversed(list(enumerate(factors))):
+        colour = COLOURS[(i + 1) % len(COLOURS)]
+        shown[factor] = (SHAPES[i % len(SHAPES)], colour, f"same {factor}")
     ax.axhline(0, color="black", lw=0.6)
     for relation, (marker, colour, label) in shown.items():
         some = frame[frame["relation"] == relation]

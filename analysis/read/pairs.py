@@ -47,7 +47,7 @@ def read_frame(
 def _read_text(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame:
     header = pd.read_csv(path, sep=separator, nrows=0).columns
     names = [column for column in header if column in text]
-    # In other columns only empty fields are missing. Numbers come back to the last digit.
+    # In other columns only empty fields are missing.
     missing = {column: ["", "nan", "NaN"] for column in header if column not in text}
     return pd.read_csv(
         path,
@@ -55,7 +55,6 @@ def _read_text(path: Path, separator: str, text: Collection[str]) -> pd.DataFram
         dtype=dict.fromkeys(names, str),
         keep_default_na=False,
         na_values=missing,
-        float_precision="round_trip",
     )
 
 
