@@ -1,9 +1,8 @@
 # The transferability study: which task's tuned prompt is a good start for which other task?
 #
-#   suite row -> prepared images -> frozen features, zero-shot score          a task
-#             -> source prompt and scratch score                             a method, task, seed
-#             -> transfer score: the cells                                   a method, source, target, seed
-#             -> transfer.parquet -> similarities, statistics -> figures, report
+#   suite row -> prepared images -> frozen features, zero-shot score                   a task
+#   (method, group, start, shots, seed) -> score rows and a prompt                     a run
+#             -> transfer.parquet -> similarities, statistics, groups -> figures, report
 #
 # One configuration, one folder results/<study>/. Which: --configfile config/<study>.yaml.
 
@@ -15,12 +14,13 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/prepare.smk"
+include: "workflow/rules/tasks.smk"
 include: "workflow/rules/features.smk"
-include: "workflow/rules/sources.smk"
-include: "workflow/rules/cells.smk"
+include: "workflow/rules/tune.smk"
+include: "workflow/rules/gather.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/watch.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -29,20 +29,21 @@ report: "workflow/report/workflow.rst"
 wildcard_constraints:
     method="|".join(METHODS),
     task="|".join(TASKS),
+    group="|".join(GROUPS) or "(?!)",
+    shots="|".join(map(str, STUDY.shots)),
+    seed="|".join(map(str, STUDY.seeds)),
 
 
 rule all:
     default_target: True
     input:
-        CELLS,  # named here, so that a lost cell is noticed though the tables are there
-        rules.config.output,
-        rules.report.output,
+        everything(),  # every file of the study, so that a lost one is noticed
     message:
-        f"Finished: {RESULTS}/report.html"
+        f"Finished: {AT.report}"
 
 
-rule cells:
+rule runs:
     input:
-        CELLS,
+        RUNS,
     message:
-        f"Finished: {RESULTS}/cells/"
+        f"Finished: {AT.root}/runs/"

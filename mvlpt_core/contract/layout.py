@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 RANDOM = "random"  # the start of a run that begins with fresh vectors
 FIGURE_SUFFIXES = ("png", "svg")
-GATHERED = ("transfer", "curves", "outcomes", "truth")
+GATHERED = ("scores", "transfer", "curves", "outcomes", "truth")
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,31 @@ class Layout:
     def benchmarks(self) -> str:
         return f"{self.root}/benchmarks"
 
-    def prepared(self, task: str) -> list[str]:
-        """Labels and samples; few-shot images; test images."""
-        stem = f"{self.root}/prepared/{task}"
-        return [f"{stem}.safetensors", f"{stem}.images.npy", f"{stem}.test_images.npy"]
+    def group(self, name: str) -> str:
+        """The members of a named group, a task a line."""
+        return f"{self.root}/groups/{name}.txt"
 
-    def features(self, task: str) -> str:
-        return f"{self.root}/features/{task}.safetensors"
+    def sample(self, task: str, shots: object, seed: object) -> list[str]:
+        """A few-shot sample: its labels and parts, and its images."""
+        stem = f"{self.root}/prepared/{task}/shots{shots}_seed{seed}"
+        return [f"{stem}.safetensors", f"{stem}.npy"]
+
+    def test(self, task: str) -> list[str]:
+        """A task's classes and test labels, and its test images."""
+        stem = f"{self.root}/prepared/{task}/test"
+        return [f"{stem}.safetensors", f"{stem}.npy"]
+
+    def sample_features(self, task: str, shots: object, seed: object) -> str:
+        """Frozen features of a few-shot sample."""
+        return f"{self.root}/features/{task}/shots{shots}_seed{seed}.safetensors"
+
+    def test_features(self, task: str) -> str:
+        """Frozen features of a task's test images and class texts."""
+        return f"{self.root}/features/{task}/test.safetensors"
+
+    def class_texts(self, task: str) -> str:
+        """Frozen features of the visual method's own class texts."""
+        return f"{self.root}/features/{task}/class_texts.safetensors"
 
     def zero_shot(self, task: str) -> str:
         return f"{self.root}/zero_shot/{task}.parquet"

@@ -6,7 +6,7 @@ every (group, start) pair crosses; the pairs come from the configuration's patte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mvlpt_core.contract.errors import InputError
@@ -22,7 +22,7 @@ _RELATIVE = ("members", "others")
 class Pack:
     """The (group, start) pairs that one job tunes: every group from every start.
 
-    `loads` says whether the starts are other runs' prompts. All seeds of a pair are in its pack.
+    `loads` says whether the starts are other runs' prompts.
     """
 
     groups: tuple[str, ...]
@@ -104,27 +104,29 @@ def _names(
     return found
 
 
-def packs(pairs: Sequence[Pair], pack: int, groups_per_job: int) -> list[Pack]:
+def packs(
+    pairs: Sequence[Pair], named: Container[str], pack: int, groups_per_job: int
+) -> list[Pack]:
     """The pairs as jobs: at most `pack` starts side by side, for `groups_per_job` groups in turn.
 
-    Groups that have the same starts share jobs. Every pair is in exactly one pack; jobs whose
-    starts are random come first.
+    Groups that have the same starts share jobs, tasks and `named` groups (of several tasks) apart.
+    Every pair is in exactly one pack; jobs whose starts are random come first.
     """
     starts: dict[str, list[str]] = {}
-    fresh: list[str] = []
     for group, start in pairs:
-        if start == RANDOM:
-            fresh.append(group)
-        else:
-            starts.setdefault(group, []).append(start)
-    alike: dict[tuple[str, ...], list[str]] = {}
+        starts.setdefault(group, []).append(start)
+    alike: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
     for group, own in starts.items():
-        for some in blocks(own, pack):
-            alike.setdefault(tuple(some), []).append(group)
-    found = [Pack(tuple(some), (RANDOM,)) for some in blocks(fresh, groups_per_job)]
-    for chunk, sharing in alike.items():
-        found += [Pack(tuple(some), chunk) for some in blocks(sharing, groups_per_job)]
-    return found
+        fresh = [start for start in own if start == RANDOM]
+        for some in [fresh, *blocks([start for start in own if start != RANDOM], pack)]:
+            if some:
+                alike.setdefault((group in named, tuple(some)), []).append(group)
+    found = [
+        Pack(tuple(some), chunk)
+        for (_, chunk), sharing in alike.items()
+        for some in blocks(sharing, groups_per_job)
+    ]
+    return sorted(found, key=lambda pack: pack.loads)
 
 
 def blocks(items: Sequence[str], size: int) -> list[list[str]]:

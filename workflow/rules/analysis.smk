@@ -1,53 +1,36 @@
-# From cells to tables: all scores in one, how alike the tasks are, what explains the gains.
+# From scores to tables: how alike the tasks are, what explains the gains, which tasks to join. One folder a
+# value of shots.
 #
 # REQUIRED INPUTS
-#   results/<study>/{cells,sources,zero_shot}/...parquet
-#   results/<study>/features/<task>.safetensors
+#   results/<study>/{transfer,outcomes,truth}.parquet
+#   results/<study>/features/<task>/, prompts below results/<study>/runs/
 # OUTPUTS
-#   results/<study>/transfer.parquet                   one row a cell
-#   results/<study>/{curves,outcomes}.parquet          scores by step, predictions by image
-#   results/<study>/similarity.parquet
-#   results/<study>/correlations.{parquet,csv}
-#   results/<study>/tables/                            about.json, gains.csv and further tables
-
-
-rule gather:
-    input:
-        cells=CELLS,
-        sources=expand(SOURCE, method=METHODS, task=TASKS, seed=SEEDS),
-        zero_shot=expand(ZERO_SHOT, task=TASKS),
-    output:
-        transfer=f"{RESULTS}/transfer.parquet",
-        curves=f"{RESULTS}/curves.parquet",
-        outcomes=f"{RESULTS}/outcomes.parquet",
-    log:
-        f"{LOGS}/gather.log",
-    benchmark:
-        f"{BENCHMARKS}/gather.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    params:
-        code=code_digest("mvlpt_analysis.read.gather"),
-    message:
-        f"Scores of {len(CELLS):,} cells"
-    script:
-        "../scripts/gather.py"
+#   results/<study>/shots<k>/similarity.parquet
+#   results/<study>/shots<k>/correlations.{parquet,csv}
+#   results/<study>/shots<k>/tables/<name>.csv
 
 
 rule similarity:
     input:
-        features=expand(FEATURES, task=TASKS),
-        prompts=expand(PROMPT, method=METHODS, task=TASKS, seed=SEEDS),
+        test_features=[AT.test_features(task) for task in TASKS],
+        sample_features=[
+            AT.sample_features(task, "{shots}", seed)
+            for task in TASKS
+            for seed in STUDY.seeds
+        ],
+        prompts=[
+            AT.prompt(method, task, RANDOM, "{shots}", seed)
+            for method in METHODS
+            for task in TASKS
+            if task in FRESH
+            for seed in STUDY.seeds
+        ],
     output:
-        f"{RESULTS}/similarity.parquet",
+        AT.similarity("{shots}"),
     log:
-        f"{LOGS}/similarity.log",
+        f"{AT.logs}/similarity/shots{{shots}}.log",
     benchmark:
-        f"{BENCHMARKS}/similarity.tsv"
+        f"{AT.benchmarks}/similarity/shots{{shots}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -55,29 +38,30 @@ rule similarity:
         mem_mb=4000,
         runtime=60,
     params:
-        seed=STUDY["analysis"]["seed"],
-        code=code_digest("mvlpt_analysis.similarity.pairs"),
+        tasks=TASKS,
+        methods=list(METHODS),
+        seeds=STUDY.seeds,
+        seed=STUDY.analysis.seed,
+        code=CODE["similarity"],
     message:
-        "Similarity of all pairs of tasks"
+        "Similarity of all pairs of tasks, {wildcards.shots} shots"
     script:
         "../scripts/similarity.py"
 
 
-rule explain:
+rule statistics:
     input:
-        transfer=rules.gather.output,
-        similarity=rules.similarity.output[0],
-        features=expand(FEATURES, task=TASKS),
-        suite=SUITE_FILE,
-        # Read for the order of the methods only, which is among the params.
-        config=ancient(rules.config.output[0]),
+        transfer=AT.gathered("transfer"),
+        outcomes=AT.gathered("outcomes"),
+        truth=AT.gathered("truth"),
+        similarity=AT.similarity("{shots}"),
     output:
-        correlations=multiext(f"{RESULTS}/correlations", ".parquet", ".csv"),
-        tables=multiext(f"{RESULTS}/tables/", "about.json", "gains.csv"),
+        **{name: table_path(name, "{shots}") for name in catalogue.STATISTICS},
+        correlations_csv=AT.correlations("{shots}", "csv"),
     log:
-        f"{LOGS}/explain.log",
+        f"{AT.logs}/statistics/shots{{shots}}.log",
     benchmark:
-        f"{BENCHMARKS}/explain.tsv"
+        f"{AT.benchmarks}/statistics/shots{{shots}}.tsv"
     conda:
         ENVIRONMENT
     threads: 2
@@ -85,10 +69,46 @@ rule explain:
         mem_mb=4000,
         runtime=120,
     params:
-        analysis=STUDY["analysis"],
-        methods=METHODS,
-        code=code_digest("mvlpt_analysis.study"),
+        tasks=TASKS,
+        methods=list(METHODS),
+        factors=factor_columns(),
+        # In one mapping: Snakemake compares values without their names.
+        draws={
+            key: config["analysis"][key] for key in ("permutations", "bootstrap", "seed")
+        },
+        code=CODE["statistics"],
     message:
-        "Gains, correlations and rankings"
+        "Gains, correlations and rankings, {wildcards.shots} shots"
     script:
-        "../scripts/explain.py"
+        "../scripts/statistics.py"
+
+
+rule groups:
+    input:
+        transfer=AT.gathered("transfer"),
+        gains=AT.table("{shots}", "gains"),
+    output:
+        AT.table("{shots}", "groups"),
+    log:
+        f"{AT.logs}/groups/shots{{shots}}.log",
+    benchmark:
+        f"{AT.benchmarks}/groups/shots{{shots}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        tasks=TASKS,
+        methods=list(METHODS),
+        draws={
+            "seed": STUDY.analysis.seed,
+            "limit": STUDY.analysis.group_limit,
+            "objective": STUDY.analysis.group_objective,
+        },
+        code=CODE["statistics"],
+    message:
+        "Groups of tasks for joint tuning, {wildcards.shots} shots"
+    script:
+        "../scripts/groups.py"

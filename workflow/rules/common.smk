@@ -1,22 +1,17 @@
-# What the rules share: the checked configuration, its tasks, where things are, what results depend on.
+# What the rules share: the checked configuration, its tasks and runs, where things are, what results
+# depend on.
 #
 # REQUIRED INPUTS
-#   the study's configuration (--configfile) and the suite that it names
+#   the study's configuration (--configfile), the suite and the groups file that it names
 # OUTPUTS
-#   STUDY, METHODS, TASKS, SEEDS; paths below results/<study>/; digests for params; no files
+#   STUDY, its axes and packs; AT (paths); digests for params; no files
 
 import os
 import sys
-from itertools import product
+from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.logging import logger
-
-ROOT = Path(workflow.basedir)
-# Scripts run as processes of their own and import the packages from the checkout, installed or not.
-sys.path.insert(0, str(ROOT))
-here_first = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-os.environ.update(PYTHONPATH=os.pathsep.join(here_first))
 
 # A tuning step asks for the same large blocks again and again. glibc would give each back to the system
 # and clear new pages for the next: a tenth of a visual step's time.
@@ -24,92 +19,145 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 32))
 os.environ.setdefault("MALLOC_TOP_PAD_", str(1 << 26))
 
+from mvlpt_analysis import catalogue
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.layout import GATHERED, RANDOM, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
-from mvlpt_core.contract.settings import (
-    blocks,
-    check_tasks,
-    data_state,
-    read_schema,
-    resolve_study,
-)
-from mvlpt_core.contract.suite import read_suite
-
-
-def located(path):
-    """A path of the configuration: below the working directory, or else below the checkout."""
-    return str(path) if os.path.exists(path) else str(ROOT / path)
+from mvlpt_core.contract.runs import blocks, expand as expand_runs, packs
+from mvlpt_core.contract.settings import read_study
+from mvlpt_core.contract.suite import read_groups, read_suite
+from mvlpt_core.tasks.check import check_tasks, data_state
+from mvlpt_workflow import located
 
 
 def checked_study():
-    """The resolved configuration and the suite's rows; a mistake ends the run with its one sentence."""
+    """Settings, suite rows, groups and (group, start) pairs; a mistake ends the run with its one
+    sentence."""
     name = ", ".join(map(os.path.relpath, workflow.configfiles)) or "configuration"
     try:
-        schema = read_schema(ROOT / "workflow/schemas/config.schema.yaml")
-        study = resolve_study(config, schema, where=name)
-        rows = read_suite(located(study["suite"]))
-        check_tasks(study, rows)
+        study = read_study(config, where=name)
+        rows = read_suite(located(study.suite))
+        tasks = [row.task for row in rows]
+        groups = read_groups(located(study.groups), tasks) if study.groups else {}
+        pairs = expand_runs(study.runs, tasks, groups)
+        check_tasks(rows, study.data_root)
     except InputError as error:
         sys.exit(f"error: {error}")
-    return study, {row.task: row for row in rows}
+    return study, {row.task: row for row in rows}, groups, pairs
 
 
-STUDY, SUITE = checked_study()
-SUITE_FILE = located(STUDY["suite"])
+STUDY, SUITE, GROUPS, PAIRS = checked_study()
+# The resolved configuration is what scripts read and what every job is given.
 config.clear()
-config.update(STUDY)
+config.update(STUDY.resolved())
 
 TASKS = list(SUITE)
-METHODS = list(STUDY["methods"])
-SEEDS = STUDY["seeds"]
-TASK_BLOCKS = dict(enumerate(blocks(TASKS, STUDY["tasks_per_job"]), start=1))
-PACKS = dict(enumerate(blocks(TASKS, STUDY["pack"]), start=1))
-CELL_BLOCKS = list(product(TASK_BLOCKS, PACKS))
-
-# The similarities that have figures of their own.
-MEASURES = ["visual_cosine", "label_cosine"]
+METHODS = STUDY.methods.by_name()
+FACTORS = list(dict.fromkeys(factor for row in SUITE.values() for factor in row.factors))
+PACKS = dict(enumerate(packs(PAIRS, GROUPS, STUDY.pack, STUDY.tasks_per_job), start=1))
+TASK_BLOCKS = dict(enumerate(blocks(TASKS, STUDY.tasks_per_job), start=1))
+# Groups whose own prompt is tuned: what a run may start from. Tasks among them are the scratch runs.
+FRESH = [group for group, start in PAIRS if start == RANDOM]
 
 # Every rule runs in the one environment; used only with --software-deployment-method conda.
 ENVIRONMENT = "../../environment.yml"
 
-RESULTS = f"results/{STUDY['study']}"
-LOGS = f"{RESULTS}/logs"
-BENCHMARKS = f"{RESULTS}/benchmarks"
-BACKBONE = f"{RESULTS}/backbone/backbone.json"
-WEIGHTS = f"{RESULTS}/backbone/backbone.safetensors"
-PREPARED = f"{RESULTS}/prepared/{{task}}.safetensors"
-FEATURES = f"{RESULTS}/features/{{task}}.safetensors"
-ZERO_SHOT = f"{RESULTS}/zero_shot/{{task}}.parquet"
-SOURCE = f"{RESULTS}/sources/{{method}}/{{task}}/seed{{seed}}.parquet"
-PROMPT = f"{RESULTS}/sources/{{method}}/{{task}}/seed{{seed}}.safetensors"
-CELL = f"{RESULTS}/cells/{{method}}/{{target}}/{{source}}/seed{{seed}}.parquet"
-FIGURE = f"{RESULTS}/figures/{{kind}}_{{shown}}.{{suffix}}"
+AT = Layout(f"results/{STUDY.study}")
 
-CELLS = expand(CELL, method=METHODS, target=TASKS, source=TASKS, seed=SEEDS)
-
-# Digest of the code behind source prompts and cells; taken once, for it reads many files.
-TUNING_CODE = code_digest("mvlpt_core.jobs")
+AXES = {"method": METHODS, "shots": STUDY.shots, "seed": STUDY.seeds}
+RUNS = [
+    AT.run(method, group, start, shots, seed)
+    for method in METHODS
+    for group, start in PAIRS
+    for shots in STUDY.shots
+    for seed in STUDY.seeds
+]
+# Digest of the list of runs: what was gathered from other runs is gathered anew.
+RUN_LIST = config_digest({"runs": sorted(RUNS)})
 
 
-def provenance(code, method=None):
-    """Names of what a result was made from, recorded in every cell: study, settings and code."""
-    keys = ["backbone", "shots", "short_classes", "val_share", "max_test"]
-    settings = {key: STUDY[key] for key in keys}
-    if method is not None:
-        settings |= {
-            "tuning": STUDY["tuning"],
-            "method": {method: STUDY["methods"][method]},
-        }
+def members(group):
+    """The tasks of a group; a task is a group of one."""
+    return GROUPS.get(group, (group,))
+
+
+def all_members(pack):
+    """Every task that a pack's groups hold, each once."""
+    return list(dict.fromkeys(task for group in pack.groups for task in members(group)))
+
+
+def has_class_texts(method):
+    """Whether a method's classes are read in a sentence of its own."""
+    return getattr(METHODS[method], "class_text", "templates") != "templates"
+
+
+def keeps_prompt(start):
+    """Whether runs from `start` leave their prompt: others start from those of random runs."""
+    return start == RANDOM or STUDY.keep_prompts == "all"
+
+
+def factor_columns():
+    """The suite's grouping columns: {factor: its value for each task}."""
     return {
-        "study": STUDY["study"],
-        "config_digest": config_digest(settings),
-        "code_digest": code,
+        factor: [row.factors.get(factor, "") for row in SUITE.values()]
+        for factor in FACTORS
     }
+
+
+def table_path(name, shots):
+    """A table of the analysis; correlations stand a level higher, as parquet too."""
+    return (
+        AT.correlations(shots) if name == "correlations" else AT.table(shots, name)
+    )
+
+
+def protocol():
+    """What the report tells of the configuration: all that results depend on."""
+    hidden = ["device", "threads", "pack", "tasks_per_job", "memory_gb", "mem_mb"]
+    hidden += ["runtime", "keep_prompts", "data_root", "analysis"]
+    return {key: value for key, value in config.items() if key not in hidden}
+
+
+# Digests of the code behind results; taken once, for each reads many files.
+CODE = {
+    name: code_digest(*modules)
+    for name, modules in {
+        "backbone": ["mvlpt_core.backbone.convert"],
+        "prepare": ["mvlpt_core.tasks.prepare"],
+        "features": ["mvlpt_core.features"],
+        "tune": ["mvlpt_core.jobs"],
+        "gather": ["mvlpt_analysis.read.gather"],
+        "similarity": ["mvlpt_analysis.similarity.pairs"],
+        "statistics": ["mvlpt_analysis.study"],
+        "figures": ["mvlpt_analysis.figures.gallery"],
+        "report": ["mvlpt_analysis.report.page"],
+    }.items()
+}
+
+
+def provenance(stage, **settings):
+    """Names of what a result was made from, recorded in every row: study, settings and code."""
+    settings |= {"backbone": config["backbone"], "max_test": STUDY.max_test}
+    return {
+        "study": STUDY.study,
+        "config_digest": config_digest(settings),
+        "code_digest": CODE[stage],
+    }
+
+
+def tuning_provenance(wildcards):
+    """The settings behind a run, less those of its start: the chain of files tells of that."""
+    return provenance(
+        "tune",
+        tuning=config["tuning"],
+        method={wildcards.method: config["methods"][wildcards.method]},
+        sample=[STUDY.short_classes, STUDY.val_share],
+    )
 
 
 def backbone_name():
     """open_clip's name of the backbone, a local folder's located."""
-    scheme, colon, folder = STUDY["backbone"]["name"].partition(":")
+    scheme, colon, folder = STUDY.backbone.name.partition(":")
     return scheme + colon + (located(folder) if scheme == "local-dir" else folder)
 
 
@@ -128,17 +176,15 @@ def counted(number, noun):
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def listed(tasks):
-    """Task names for a message; all of them are just that."""
-    return "all tasks" if list(tasks) == TASKS else ", ".join(tasks)
+def listed(names):
+    """Names for a message; all tasks are just that."""
+    return "all tasks" if list(names) == TASKS else ", ".join(names)
 
 
 if workflow.is_main_process:
-    size = (
-        f"{counted(len(METHODS), 'method')} x {counted(len(TASKS), 'source')}"
-        f" x {counted(len(TASKS), 'target')} x {counted(len(SEEDS), 'seed')}"
-    )
-    jobs = counted(len(METHODS) * len(CELL_BLOCKS), "job")
+    jobs = len(PACKS) * len(METHODS) * len(STUDY.shots) * len(STUDY.seeds)
     logger.info(
-        f"Study {STUDY['study']}: {counted(len(CELLS), 'cell')}, {size}, in {jobs}"
+        f"Study {STUDY.study}: {counted(len(RUNS), 'run')} ({counted(len(PAIRS), 'pair')} of group"
+        f" and start x {counted(len(METHODS), 'method')} x {len(STUDY.shots)} shots x"
+        f" {counted(len(STUDY.seeds), 'seed')}), in {counted(jobs, 'job')}"
     )

@@ -1,39 +1,126 @@
-# Features of the frozen backbone and the zero-shot score, once a task.
+# The backbone, converted once; its features of every task, and the zero-shot score.
 #
 # REQUIRED INPUTS
-#   results/<study>/backbone/, results/<study>/prepared/<task>.safetensors
+#   the backbone (open_clip name or local folder)
+#   results/<study>/prepared/<task>/
 # OUTPUTS
-#   results/<study>/features/<task>.safetensors
+#   results/<study>/backbone/backbone.{json,safetensors}
+#   results/<study>/features/<task>/test.safetensors                 test images and class texts
+#   results/<study>/features/<task>/shots<k>_seed<s>.safetensors     a few-shot sample
+#   results/<study>/features/<task>/class_texts.safetensors          where the visual method has a sentence
 #   results/<study>/zero_shot/<task>.parquet
+
+
+rule backbone:
+    input:
+        backbone_files(),
+    output:
+        json=AT.backbone,
+        weights=AT.weights,
+    log:
+        f"{AT.logs}/backbone.log",
+    benchmark:
+        f"{AT.benchmarks}/backbone.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=STUDY.mem_mb,
+        runtime=60,
+    params:
+        name=backbone_name(),
+        pretrained=STUDY.backbone.pretrained or "",
+        code=CODE["backbone"],
+    message:
+        f"Backbone {STUDY.backbone.name}"
+    script:
+        "../scripts/backbone.py"
+
 
 for block, tasks in TASK_BLOCKS.items():
 
     rule:
         name:
-            f"features_{block}"
+            f"features_test_{block}"
         input:
-            backbone=BACKBONE,
-            weights=WEIGHTS,
-            prepared=expand(PREPARED, task=tasks),
+            backbone=AT.backbone,
+            weights=AT.weights,
+            test=[AT.test(task) for task in tasks],
         output:
-            features=expand(FEATURES, task=tasks),
-            zero_shot=expand(ZERO_SHOT, task=tasks),
+            features=[AT.test_features(task) for task in tasks],
+            zero_shot=[AT.zero_shot(task) for task in tasks],
         log:
-            f"{LOGS}/features/block{block}.log",
+            f"{AT.logs}/features/test_block{block}.log",
         benchmark:
-            f"{BENCHMARKS}/features/block{block}.tsv"
+            f"{AT.benchmarks}/features/test_block{block}.tsv"
         conda:
             ENVIRONMENT
-        threads: STUDY["threads"]
+        threads: STUDY.threads
         resources:
-            mem_mb=STUDY["mem_mb"],
-            runtime=STUDY["runtime"],
+            mem_mb=STUDY.mem_mb,
+            runtime=STUDY.runtime,
             gpu=1,
         params:
-            class_text=STUDY["methods"].get("visual", {}).get("class_text", "templates"),
-            precision=STUDY["backbone"]["precision"],
-            provenance=provenance(code_digest("mvlpt_core.features")),
+            precision=STUDY.backbone.precision,
+            provenance=provenance("features"),
         message:
             f"Features and zero-shot score of {listed(tasks)}"
         script:
-            "../scripts/features.py"
+            "../scripts/features_test.py"
+
+    rule:
+        name:
+            f"features_sample_{block}"
+        input:
+            backbone=AT.backbone,
+            weights=AT.weights,
+            sample=[AT.sample(task, "{shots}", "{seed}") for task in tasks],
+        output:
+            [AT.sample_features(task, "{shots}", "{seed}") for task in tasks],
+        log:
+            f"{AT.logs}/features/shots{{shots}}_seed{{seed}}_block{block}.log",
+        benchmark:
+            f"{AT.benchmarks}/features/shots{{shots}}_seed{{seed}}_block{block}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: STUDY.threads
+        resources:
+            mem_mb=STUDY.mem_mb,
+            runtime=STUDY.runtime,
+            gpu=1,
+        params:
+            precision=STUDY.backbone.precision,
+            code=CODE["features"],
+        message:
+            f"Features of {listed(tasks)}: {{wildcards.shots}} shots, seed {{wildcards.seed}}"
+        script:
+            "../scripts/features_sample.py"
+
+    rule:
+        name:
+            f"class_texts_{block}"
+        input:
+            backbone=AT.backbone,
+            weights=AT.weights,
+            test=[AT.test(task) for task in tasks],
+        output:
+            [AT.class_texts(task) for task in tasks],
+        log:
+            f"{AT.logs}/features/class_texts_block{block}.log",
+        benchmark:
+            f"{AT.benchmarks}/features/class_texts_block{block}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: STUDY.threads
+        resources:
+            mem_mb=STUDY.mem_mb,
+            runtime=STUDY.runtime,
+            gpu=1,
+        params:
+            template=getattr(STUDY.methods.visual, "class_text", ""),
+            precision=STUDY.backbone.precision,
+            code=CODE["features"],
+        message:
+            f"Class texts of {listed(tasks)}"
+        script:
+            "../scripts/class_texts.py"

@@ -1,44 +1,46 @@
 # Figures and the study's own report. `make report` makes Snakemake's from the same figures.
 #
 # REQUIRED INPUTS
-#   results/<study>/{transfer,curves,similarity,correlations}.parquet, tables/, the suite
+#   results/<study>/curves.parquet, everything below results/<study>/shots<k>/
 # OUTPUTS
-#   results/<study>/figures/<name>.{png,svg}    those named here, and what the data allow beyond
+#   results/<study>/shots<k>/figures/<name>.{png,svg}, captions.csv
 #   results/<study>/report.html
+
+FIGURES = catalogue.figures(list(METHODS), has_factors=bool(FACTORS))
+# Kinds of figures that Snakemake's own report explains and shows.
+EXPLAINED = {
+    "gains": "Gains",
+    "scatter": "Gain and similarity",
+    "similarity": "Similarity",
+}
+
+
+def analysed(shots):
+    """The tables of one value of shots, by name."""
+    tables = {name: table_path(name, shots) for name in catalogue.STUDY_TABLES}
+    return tables | {"similarity": AT.similarity(shots)}
+
+
+def png(name):
+    """A figure's PNG, marked for Snakemake's own report where its kind is explained."""
+    path, kind = AT.figure("{shots}", name, "png"), name.partition("_")[0]
+    if kind not in EXPLAINED:
+        return path
+    return report(path, caption=f"../report/{kind}.rst", category=EXPLAINED[kind])
 
 
 rule figures:
     input:
-        explained=rules.explain.output,
-        similarity=rules.similarity.output[0],
-        curves=rules.gather.output.curves,
-        suite=SUITE_FILE,
+        **analysed("{shots}"),
+        curves=AT.gathered("curves"),
     output:
-        gains=report(
-            expand(FIGURE, kind="gains", shown=METHODS, suffix="png"),
-            caption="../report/gains.rst",
-            category="Gains",
-        ),
-        scatter=report(
-            expand(FIGURE, kind="scatter", shown=MEASURES, suffix="png"),
-            caption="../report/scatter.rst",
-            category="Gain and similarity",
-        ),
-        similarity=report(
-            expand(FIGURE, kind="similarity", shown=MEASURES, suffix="png"),
-            caption="../report/similarity.rst",
-            category="Similarity",
-        ),
-        vector=[
-            *expand(FIGURE, kind="gains", shown=METHODS, suffix="svg"),
-            *expand(FIGURE, kind="scatter", shown=MEASURES, suffix="svg"),
-            *expand(FIGURE, kind="similarity", shown=MEASURES, suffix="svg"),
-        ],
-        captions=f"{RESULTS}/figures/captions.csv",
+        png=[png(name) for name in FIGURES],
+        svg=[AT.figure("{shots}", name, "svg") for name in FIGURES],
+        captions=AT.captions("{shots}"),
     log:
-        f"{LOGS}/figures.log",
+        f"{AT.logs}/figures/shots{{shots}}.log",
     benchmark:
-        f"{BENCHMARKS}/figures.tsv"
+        f"{AT.benchmarks}/figures/shots{{shots}}.tsv"
     conda:
         ENVIRONMENT
     threads: 2
@@ -46,24 +48,31 @@ rule figures:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("mvlpt_analysis.figures.gallery"),
+        tasks=TASKS,
+        methods=list(METHODS),
+        factors=factor_columns(),
+        code=CODE["figures"],
     message:
-        "Figures"
+        "Figures, {wildcards.shots} shots"
     script:
         "../scripts/figures.py"
 
 
 rule report:
     input:
-        config=rules.config.output,
-        explained=rules.explain.output,
-        figures=rules.figures.output,
+        tables=[path for shots in STUDY.shots for path in analysed(shots).values()],
+        curves=AT.gathered("curves"),
+        transfer=AT.gathered("transfer"),
+        captions=[AT.captions(shots) for shots in STUDY.shots],
+        figures=[
+            AT.figure(shots, name, "png") for shots in STUDY.shots for name in FIGURES
+        ],
     output:
-        f"{RESULTS}/report.html",
+        AT.report,
     log:
-        f"{LOGS}/report.log",
+        f"{AT.logs}/report.log",
     benchmark:
-        f"{BENCHMARKS}/report.tsv"
+        f"{AT.benchmarks}/report.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -71,8 +80,13 @@ rule report:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("mvlpt_analysis.report.page"),
+        tasks=TASKS,
+        methods=list(METHODS),
+        factors=factor_columns(),
+        shots=STUDY.shots,
+        protocol=protocol(),
+        code=CODE["report"],
     message:
-        f"Report: {RESULTS}/report.html"
+        f"Report: {AT.report}"
     script:
         "../scripts/report.py"

@@ -1,4 +1,4 @@
-"""Collect the scores of all cells, with their scratch and zero-shot scores, in tidy tables."""
+"""Collect the scores of all runs, with their baselines, in tidy tables."""
 
 from typing import Any
 
@@ -10,8 +10,6 @@ with logged(snakemake.log[0]):
     from mvlpt_analysis.read.gather import gather
     from mvlpt_analysis.read.pairs import write_frame
 
-    gathered = gather(
-        list(snakemake.input.cells), list(snakemake.input.sources), list(snakemake.input.zero_shot)
-    )
-    for name in ("transfer", "curves", "outcomes"):
-        write_frame(getattr(gathered, name), snakemake.output[name])
+    tables = gather(snakemake.input.runs, snakemake.input.zero_shot)
+    for name, table in tables.items():
+        write_frame(table, snakemake.output[name])

@@ -11,6 +11,9 @@ with logged(snakemake.log[0]):
     from mvlpt_analysis.similarity.pairs import similarity_table
 
     table = similarity_table(
-        list(snakemake.input.features), list(snakemake.input.prompts), seed=snakemake.params.seed
+        snakemake.input.test_features,
+        snakemake.input.sample_features,
+        snakemake.input.prompts,
+        seed=snakemake.params.seed,
     )
     write_frame(table, snakemake.output[0])

@@ -1,0 +1,35 @@
+# All runs in tidy tables.
+#
+# REQUIRED INPUTS
+#   results/<study>/runs/...parquet, results/<study>/zero_shot/<task>.parquet
+# OUTPUTS
+#   results/<study>/scores.parquet        one row a run and task scored
+#   results/<study>/transfer.parquet      the runs of a task from another task's prompt, with their baselines
+#   results/<study>/curves.parquet        their scores by step
+#   results/<study>/outcomes.parquet      their predictions by test image
+#   results/<study>/truth.parquet         test labels
+
+
+rule gather:
+    input:
+        runs=RUNS,
+        zero_shot=[AT.zero_shot(task) for task in TASKS],
+    output:
+        **{name: AT.gathered(name) for name in GATHERED},
+    log:
+        f"{AT.logs}/gather.log",
+    benchmark:
+        f"{AT.benchmarks}/gather.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        runs=RUN_LIST,
+        code=CODE["gather"],
+    message:
+        f"Scores of {len(RUNS):,} runs"
+    script:
+        "../scripts/gather.py"

@@ -1,0 +1,113 @@
+# The configuration, the groups, and the tasks' images: few-shot samples and test split, cached once.
+#
+# REQUIRED INPUTS
+#   the suite's tasks (drawn, or files below data_root)
+#   results/<study>/backbone/backbone.json            the size of its images
+# OUTPUTS
+#   results/<study>/config.yaml                       the resolved configuration
+#   results/<study>/groups/<group>.txt                members of a named group
+#   results/<study>/prepared/<task>/test.{safetensors,npy}
+#   results/<study>/prepared/<task>/shots<k>_seed<s>.{safetensors,npy}
+
+
+rule config:
+    output:
+        AT.config,
+    log:
+        f"{AT.logs}/config.log",
+    benchmark:
+        f"{AT.benchmarks}/config.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        study=STUDY.resolved(),
+    message:
+        "The resolved configuration"
+    script:
+        "../scripts/config.py"
+
+
+rule group:
+    output:
+        AT.group("{group}"),
+    log:
+        f"{AT.logs}/group/{{group}}.log",
+    benchmark:
+        f"{AT.benchmarks}/group/{{group}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        members=lambda wildcards: list(GROUPS[wildcards.group]),
+    message:
+        "Members of group {wildcards.group}"
+    script:
+        "../scripts/group.py"
+
+
+rule prepare_test:
+    input:
+        backbone=AT.backbone,
+    output:
+        AT.test("{task}"),
+    log:
+        f"{AT.logs}/prepare/{{task}}/test.log",
+    benchmark:
+        f"{AT.benchmarks}/prepare/{{task}}/test.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=STUDY.mem_mb,
+        runtime=60,
+    params:
+        row=lambda wildcards: task_row(wildcards.task),
+        files=lambda wildcards: data_state(SUITE[wildcards.task], STUDY.data_root),
+        max_test=STUDY.max_test,
+        code=CODE["prepare"],
+    message:
+        "Test images of task {wildcards.task}"
+    script:
+        "../scripts/prepare_test.py"
+
+
+rule prepare_sample:
+    input:
+        backbone=AT.backbone,
+    output:
+        AT.sample("{task}", "{shots}", "{seed}"),
+    log:
+        f"{AT.logs}/prepare/{{task}}/shots{{shots}}_seed{{seed}}.log",
+    benchmark:
+        f"{AT.benchmarks}/prepare/{{task}}/shots{{shots}}_seed{{seed}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=STUDY.mem_mb,
+        runtime=60,
+    params:
+        row=lambda wildcards: task_row(wildcards.task, images_alone=True),
+        files=lambda wildcards: data_state(SUITE[wildcards.task], STUDY.data_root),
+        sample={"val_share": STUDY.val_share, "short_classes": STUDY.short_classes},
+        code=CODE["prepare"],
+    message:
+        "Images of task {wildcards.task}: {wildcards.shots} shots, seed {wildcards.seed}"
+    script:
+        "../scripts/prepare_sample.py"
+
+
+def task_row(task, images_alone=False):
+    """A suite row as far as a prepared file depends on it, in types that Snakemake compares."""
+    row = asdict(SUITE[task])
+    del row["factors"]  # the analysis's business
+    if images_alone:
+        del row["templates"]
+    return row
