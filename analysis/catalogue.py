@@ -117,12 +117,15 @@ TABLES = {table.name: table for table in _ALL}
 STUDY_TABLES = tuple(name for name in TABLES if name not in ("clusters", "agreement"))
 STATISTICS = tuple(name for name in STUDY_TABLES if name != "groups")
 # Columns that hold words; all others hold numbers, and those of `FLAGS` true or false.
+CAPTIONS = ("name", "title", "caption")
 TEXT = frozenset(
-    "method source target task measure model metric gain_kind scope statistic given term relation "
-    "effect role ranker a b kind description interval reason name title caption".split()
+    (
+        *("method", "source", "target", "task", "measure", "metric", "gain_kind", "scope"),
+        *("statistic", "given", "term", "relation", "effect", "role", "ranker", "a", "b", "kind"),
+        *("description", "interval", "reason", *CAPTIONS),
+    )
 )
 FLAGS = frozenset(("diagonal", "excludes_zero", "significant", "symmetric"))
-CAPTIONS = ("name", "title", "caption")
 
 
 def foreign_tables(similarity: bool, several: bool) -> list[str]:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
-from .catalogue import TABLES, drawings, foreign_tables
+from .catalogue import drawings, foreign_tables
 from .choice.groups import profile_clusters
 from .figures.gallery import draw_figures
 from .read import pairs
@@ -93,7 +93,7 @@ def analyse_tables(
         (out / "similarity.parquet").unlink(missing_ok=True)
     draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
     tables = _tables(given.gains, alike, **draws, workers=workers)
-    files = _write(tables, out)
+    _write(tables, out)
 
     methods = list(dict.fromkeys(given.gains["method"]))
     words = GAINS[given.kind]
@@ -108,7 +108,7 @@ def analyse_tables(
         protocol["sources left out, as no tasks"] = ", ".join(given.left_out)
     path = out / "report.html"
     name = out.resolve().name
-    write_report(path, name, {"": Part(frames, captions, figures, files)}, view, protocol)
+    write_report(path, name, {"": Part(frames, captions, figures)}, view, protocol)
     return path
 
 
@@ -147,22 +147,20 @@ def _tables(
     calls = explanations(gains, alike, ("gain",), **draws)
     calls += rankings(gains, alike, bootstrap=bootstrap, seed=seed)
     calls.append(call("clusters", cluster_table, gains))
-    several = gains["method"].nunique() > 1
+    several = len(set(gains["method"])) > 1
     if several:
         calls.append(call("agreement", agreement, gains, bootstrap, seed))
     names = foreign_tables(len(alike) > 0, several)
     return {**made(calls, names, workers), "gains": gains}
 
 
-def _write(tables: dict[str, pd.DataFrame], out: Path) -> dict[str, Path]:
-    """Write the tables; returns the CSV file of each, in the order of the catalogue."""
-    files = {name: out / "tables" / f"{name}.csv" for name in TABLES if name in tables}
-    if "correlations" in files:
-        files["correlations"] = out / "correlations.csv"
-        pairs.write_frame(tables["correlations"], out / "correlations.parquet")
-    for name, path in files.items():
-        pairs.write_frame(tables[name], path)
-    return files
+def _write(tables: dict[str, pd.DataFrame], out: Path) -> None:
+    for name, table in tables.items():
+        if name == "correlations":
+            for suffix in ("csv", "parquet"):
+                pairs.write_frame(table, out / f"{name}.{suffix}")
+        else:
+            pairs.write_frame(table, out / "tables" / f"{name}.csv")
 
 
 def _shown(alike: pd.DataFrame) -> list[str]:

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.outcomes import decode_truth
 
 from .catalogue import SCRATCH, STATISTICS
 from .choice.groups import Objective
 from .choice.recommend import Recommendation, recommend
 from .gains import controls, relations
 from .gains.image_bootstrap import image_intervals
-from .gains.table import GAIN_KINDS, gain_table, single_seed_cells
+from .gains.table import GAIN_KINDS, gain_table, seed_gains, single_seed_cells
 from .parallel import side_by_side
 from .read import pairs
 from .read.study import Factors, factor_frame
@@ -35,7 +37,7 @@ def statistics(
     similarity: pd.DataFrame,
     tasks: Sequence[str],
     methods: Sequence[str],
-    factors: Factors | None = None,
+    factors: Factors,
     *,
     permutations: int = 10_000,
     bootstrap: int = 2000,
@@ -45,16 +47,18 @@ def statistics(
     """All tables of `catalogue.STATISTICS`; one without rows has its header.
 
     transfer, outcomes, truth: as `read.gather` makes them; similarity: `similarity.pairs`;
-    `tasks`, `methods`: their order in tables and figures; `factors`: task -> grouping factor ->
-    value. `permutations` and `bootstrap` are draws a test and an interval, `workers` the processes
-    used. Same inputs and `seed`, same tables. Raises InputError for an unusable transfer table, or
-    one with a task or a method that the study does not have.
+    `tasks`, `methods`: their order in tables and figures; `factors`: grouping factor -> its value
+    for each task. `permutations` and `bootstrap` are draws a test and an interval, `workers` the
+    processes used. Same inputs and `seed`, same tables. A source that is a group of tasks has its
+    gains, and no part in what is said of pairs of tasks. Raises InputError for an unusable
+    transfer table, or one with a target or a method that the study does not have.
     """
     transfer = _ordered(pairs.check_transfer(transfer), tasks, methods)
     if transfer.empty:
         return made([], STATISTICS, workers)
     images = _image_intervals(transfer, outcomes, truth, bootstrap, seed, workers)
-    gains = gain_table(transfer, images)
+    every = gain_table(transfer, images)
+    gains = every[every["source"].isin(tasks)]
     draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
     calls = explanations(gains, similarity, GAIN_KINDS, **draws)
     calls += rankings(gains, similarity, bootstrap=bootstrap, seed=seed)
@@ -63,12 +67,12 @@ def statistics(
         call("diagonal", controls.diagonal_control, gains),
         call("task_effects", controls.task_effects, gains),
     ]
-    groups = factor_frame(tasks, factors)
-    if groups.shape[1] > 1:
+    if factors:
+        groups = factor_frame(tasks, factors)
         resampled = {"bootstrap": bootstrap, "seed": seed}
         calls.append(call("relations", relations.relation_table, gains, groups, **resampled))
         calls.append(call("effects", relations.effect_table, gains, groups, **draws))
-    return {**made(calls, STATISTICS, workers), "gains": gains}
+    return {**made(calls, STATISTICS, workers), "gains": every}
 
 
 def groups(
@@ -85,16 +89,17 @@ def groups(
     """Which tasks to tune together, from the table `gains` and the runs behind it: the table
     `groups`, in groups of at most `limit` tasks."""
     transfer = _ordered(pairs.check_transfer(transfer), tasks, methods)
-    options = {"seed": seed, "limit": limit, "objective": objective}
-    calls = [] if transfer.empty else groupings(gains, transfer, tasks, **options)
+    gains = gains[gains["source"].isin(tasks)]
+    calls = []
+    if len(gains):
+        options: dict[str, Any] = {"seed": seed, "limit": limit, "objective": objective}
+        calls = groupings(gains, transfer, tasks, **options)
     return made(calls, ["groups"], workers)["groups"]
 
 
-def _ordered(
-    transfer: pd.DataFrame, tasks: Sequence[str], methods: Sequence[str]
-) -> pd.DataFrame:
+def _ordered(transfer: pd.DataFrame, tasks: Sequence[str], methods: Sequence[str]) -> pd.DataFrame:
     """The transfer table method by method, in their order."""
-    for column, known in (("method", methods), ("source", tasks), ("target", tasks)):
+    for column, known in (("method", methods), ("target", tasks)):
         strange = transfer.loc[~transfer[column].isin(list(known)), column]
         if len(strange):
             raise InputError(
@@ -117,17 +122,22 @@ def _image_intervals(
 ) -> pd.DataFrame | None:
     """Intervals over test images for pairs of one seed; None where there are no such pairs or no
     outcomes."""
-    single = single_seed_cells(transfer)
+    single = single_seed_cells(seed_gains(transfer))
     if single.empty or outcomes.empty:
         return None
     keys = ["method", "source", "target", "seed"]
     wanted = pd.MultiIndex.from_frame(outcomes[keys]).isin(pd.MultiIndex.from_frame(single[keys]))
     outcomes = outcomes[(outcomes["source"] == SCRATCH) | wanted]
-    calls = [
-        partial(image_intervals, part, _lab(truth), replicates=bootstrap, seed=seed)
+    labels = {
+        str(target): decode_truth(raw, n, metric)
+        for target, metric, n, raw in truth[["target", "metric", "n", "truth"]].to_numpy()
+    }
+    calls: list[partial[pd.DataFrame]] = [
+        partial(image_intervals, part, labels, replicates=bootstrap, seed=seed)
         for _, part in outcomes.groupby("target")
     ]
-    return pd.concat(side_by_side(calls, workers), ignore_index=True)
+    found: list[pd.DataFrame] = side_by_side(calls, workers)
+    return pd.concat(found, ignore_index=True)
 
 
 def recommend_for(
@@ -146,8 +156,3 @@ def recommend_for(
     """
     known = similarity[similarity["measure"].isin(untrained(similarity["measure"].unique()))]
     return recommend(gains, known, similarity_to_new(features, new, seed), prompts)
-
-
-def _lab(truth):
-    from mvlpt_core.contract.outcomes import decode_truth
-    return {r.target: decode_truth(r.truth, r.n, r.metric) for r in truth.itertuples()}

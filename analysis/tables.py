@@ -52,9 +52,7 @@ def explanations(
     for scope in SCOPES:
         for statistic in STATISTICS:
             one = {"scopes": (scope,), "statistics": (statistic,), "bootstrap": bootstrap}
-            calls.append(
-                call("correlations", association.correlation_table, data, **one, **tests)
-            )
+            calls.append(call("correlations", association.correlation_table, data, **one, **tests))
     calls.append(call("measure_correlations", measures.measure_correlations, similarity))
     if set(MAIN_MEASURES) <= set(similarity["measure"].unique()):
         calls.append(call("partial", association.partial_table, data, **tests))

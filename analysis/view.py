@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from .read.study import factor_frame
+from .read.pairs import task_order
+from .read.study import Factors, factor_frame
 from .vocabulary import MAIN_MEASURES
 
 
@@ -48,19 +49,23 @@ class Wording:
 @dataclass(frozen=True)
 class View:
     """The order of `tasks` and `methods`, the `measures` with figures of their own, the grouping
-    `factors` of each task (task -> factor -> value, "" for none) and the `wording`."""
+    `factors` (factor -> its value for each task, "" for none) and the `wording`."""
 
     tasks: Sequence[str]
     methods: Sequence[str]
     measures: Sequence[str] = MAIN_MEASURES
-    factors: Mapping[str, Mapping[str, str]] | None = None
+    factors: Factors = field(default_factory=dict)
     wording: Wording = Wording()
 
     @property
     def factor_names(self) -> list[str]:
-        return list(self.factor_frame.columns[1:])
+        return list(self.factors)
 
     @property
     def factor_frame(self) -> pd.DataFrame:
         """task and one column a factor."""
         return factor_frame(self.tasks, self.factors)
+
+    def order(self, gains: pd.DataFrame) -> list[str]:
+        """Sources and targets of `gains`: the tasks, then groups that were sources."""
+        return task_order(gains, self.tasks)

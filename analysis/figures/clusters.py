@@ -68,7 +68,7 @@ def plot_clusters(view: View, method: str, gains: pd.DataFrame) -> Plate:
     )
     if not np.isfinite(points).any():
         return notice(title, f"no pair of these tasks has a gain in {method}")
-    frame = gain_frame(gains, method, view.tasks, scale=words.scale)
+    frame = gain_frame(gains, method, view.order(gains), scale=words.scale)
     room = side(len(tasks))
     ratios = [1.1, 1.6 + room]
     figure, axes = new_figure(5.4 + room, 2.9 + room, 1, 2, width_ratios=ratios)

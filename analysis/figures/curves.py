@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -18,7 +20,7 @@ def draw_curves(ax: Axes, frame: pd.DataFrame) -> Axes:
     shown[SCRATCH] = ("#555555", "X")
     for start, part in frame.groupby("start", sort=False):
         colour, marker = shown[str(start)]
-        look = {"ls": "--" if start == SCRATCH else "-", "marker": marker, "ms": 4, "lw": 1.5}
+        look: Any = {"ls": "--" if start == SCRATCH else "-", "marker": marker, "ms": 4, "lw": 1.5}
         ax.fill_between(part["step"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
         ax.plot(part["step"], part["points"], color=colour, label=str(start), **look)
     ax.set_xlabel("tuning step")

@@ -59,7 +59,8 @@ def draw_figures(
         factors = bool(view.factor_names)
         wanted = drawings(view.methods, view.measures, has_factors=factors)
     calls = [partial(_draw, drawing, frames, view, Path(folder)) for drawing in wanted]
-    return pd.DataFrame(side_by_side(calls, workers), columns=list(CAPTIONS))
+    rows: list[tuple[str, str, str]] = side_by_side(calls, workers)
+    return pd.DataFrame(rows, columns=list(CAPTIONS))
 
 
 def make_plate(drawing: Drawing, frames: Mapping[str, pd.DataFrame], view: View) -> Plate:

@@ -59,7 +59,7 @@ def draw_graph(ax: Axes, frame: pd.DataFrame, groups: pd.DataFrame, giving: pd.D
         turn = float(np.degrees(angle[task]))
         left = np.cos(angle[task]) < -1e-9
         name = f"({group[task]}) {task}" if left else f"{task} ({group[task]})"
-        turned = {"rotation": turn + 180 if left else turn, "rotation_mode": "anchor"}
+        turned: Any = {"rotation": turn + 180 if left else turn, "rotation_mode": "anchor"}
         side = "right" if left else "left"
         ax.text(1.1 * x, 1.1 * y, name, ha=side, va="center", fontsize=8, **turned)
     for points, label in ((1, "helps"), (-1, "hurts")):

@@ -22,7 +22,6 @@ from ..vocabulary import signed
 from .style import DIVERGING, MUTED, Plate, fix_layout, new_figure, notice
 
 
-
 def gain_frame(
     gains: pd.DataFrame,
     method: str,
@@ -226,7 +225,9 @@ def legend_handles(
     if off["established"].any():
         handles.append(Line2D([], [], mfc="black", label=f"q \u2264 {ALPHA} over all pairs", **dot))
     if (off["suggested"] & ~off["established"]).any():
-        handles.append(Line2D([], [], mfc="none", label=f"95% interval excludes 0, q > {ALPHA}", **dot))
+        handles.append(
+            Line2D([], [], mfc="none", label=f"95% interval excludes 0, q > {ALPHA}", **dot)
+        )
     if compact:
         minus: Any = {"marker": "_", "ls": "", "ms": 5, "mec": "black"}
         handles.append(Line2D([], [], label="clearly negative", **minus))
@@ -248,10 +249,11 @@ def plot_gains(view: View, method: str, gains: pd.DataFrame) -> Plate:
     reason = why_no_gain(gains, method)
     if reason:
         return notice(title, reason)
-    frame = gain_frame(gains, method, view.tasks, scale=words.scale)
+    order = view.order(gains)
+    frame = gain_frame(gains, method, order, scale=words.scale)
     rows, columns = frame["source"].nunique(), frame["target"].nunique()
     figure, axes = new_figure(4.2 + side(columns), 2.9 + side(rows))
-    draw_gain_heatmap(axes[0][0], frame, view.tasks, bar_label=words.axis)
+    draw_gain_heatmap(axes[0][0], frame, order, bar_label=words.axis)
     handles = legend_handles([frame], words.own_name)
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     name = words.score_name[:1].upper() + words.score_name[1:]
@@ -264,9 +266,9 @@ def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
     title, words = "Gains, all methods", view.wording
     if not gains["gain"].notna().any():
         return notice(title, "no method has a gain")
-    present = set(gains["method"])
+    order, present = view.order(gains), set(gains["method"])
     frames = {
-        method: gain_frame(gains, method, view.tasks, scale=words.scale)
+        method: gain_frame(gains, method, order, scale=words.scale)
         for method in view.methods
         if method in present
     }
@@ -280,7 +282,7 @@ def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
     for i, (method, frame) in enumerate(frames.items()):
         labels = (i + across >= len(frames), i % across == 0)
         look: Any = {"compact": True, "colour_bar": False, "labels": labels}
-        draw_gain_heatmap(flat[i], frame, view.tasks, limit, **look)
+        draw_gain_heatmap(flat[i], frame, order, limit, **look)
         flat[i].set_title(method)
         flat[i].tick_params(labelsize=6)
     for ax in flat[len(frames) :]:

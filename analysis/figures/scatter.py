@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def scatter_frame(
 
 
 def _relation(frame: pd.DataFrame, factors: pd.DataFrame | None) -> pd.Series:
-    if factors is None or factors.shape[1] < 2:
+    if factors is None or factors.shape[1] == 1:
         return pd.Series("", index=frame.index, dtype=str)
     known = factors.set_index("task")
     out = pd.Series(NEITHER, index=frame.index, dtype=str)
@@ -111,7 +112,7 @@ def draw_scatter(
     for relation, (marker, colour, label) in shown.items():
         some = frame[frame["relation"] == relation]
         if len(some):
-            look = {"ms": 3.4, "mfc": colour, "mec": "white", "mew": 0.3, "alpha": 0.8}
+            look: Any = {"ms": 3.4, "mfc": colour, "mec": "white", "mew": 0.3, "alpha": 0.8}
             ax.plot(some["similarity"], some["points"], marker, label=label, zorder=2, **look)
     if len(band):
         ax.fill_between(band["x"], band["low"], band["high"], color="black", alpha=0.12, lw=0)
@@ -128,16 +129,14 @@ def correlation_note(frame: pd.DataFrame) -> str:
     return f"\u03c1 = {signed(float(rho), 2)}, n = {len(frame)}"
 
 
-def plot_scatter(
-    view: View, measure: str, gains: pd.DataFrame, similarity: pd.DataFrame
-) -> Plate:
+def plot_scatter(view: View, measure: str, gains: pd.DataFrame, similarity: pd.DataFrame) -> Plate:
     """One panel a method: gain against one measure."""
     name = pretty(measure)
     title = f"Gain against {name} similarity"
     methods, scale, factors = list(view.methods), view.wording.scale, view.factor_names
     if not (similarity["measure"] == measure).any():
         return notice(title, f"no pair of tasks has a {name} similarity")
-    options = {"factors": view.factor_frame, "scale": scale}
+    options: Any = {"factors": view.factor_frame, "scale": scale}
     frames = [scatter_frame(gains, similarity, m, measure, **options) for m in methods]
     if not any(len(frame) for frame in frames):
         return notice(title, f"no pair of tasks has both a gain and a {name} similarity")

@@ -137,9 +137,7 @@ def legend_above(figure: Figure, columns: int | None = None) -> None:
         figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=count)
 
 
-def draw_dodged(
-    ax: Axes, frame: pd.DataFrame, rows: Sequence[str], methods: Sequence[str]
-) -> None:
+def draw_dodged(ax: Axes, frame: pd.DataFrame, rows: Sequence[str], methods: Sequence[str]) -> None:
     """Marks with intervals at row `row`, methods side by side within a row, shaded every other."""
     step = 0.7 / max(len(methods), 1)
     for i in range(0, len(rows), 2):
@@ -150,7 +148,7 @@ def draw_dodged(
         y = some["row"].map(place).astype(float) + step * (k - (len(methods) - 1) / 2)
         ax.hlines(y, some["low"], some["high"], color=colour, lw=1.3)
         for filled, part in some.groupby(some.get("filled", pd.Series(True, some.index))):
-            look = {"ms": 5, "mec": colour, "mew": 1.1, "mfc": colour if filled else "white"}
+            look: Any = {"ms": 5, "mec": colour, "mew": 1.1, "mfc": colour if filled else "white"}
             ax.plot(part["value"], y[part.index], marker, **look)
         ax.plot([], [], marker, ms=5, color=colour, label=method)
     ax.set_ylim(len(rows) - 0.5, -0.5)

@@ -157,5 +157,6 @@ def share_positive(values: np.ndarray) -> float:
     defined = values[~np.isnan(values)]
     return float((defined > 0).mean()) if len(defined) else np.nan
 
+
 TASK_EFFECT_COLUMNS = EFFECT_COLUMNS
 DIAGONAL_COLUMNS = CONTROL_COLUMNS

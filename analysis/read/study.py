@@ -13,11 +13,12 @@ from mvlpt_core.contract.errors import InputError
 from ..catalogue import FLAGS, TABLES, TEXT
 from . import pairs
 
-Factors = Mapping[str, Mapping[str, str]]
+Factors = Mapping[str, Sequence[str]]  # grouping factor -> its value for each task, "" for none
 
 
 def read_tables(paths: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
-    """Tables of the catalogue by name, from their files; one without rows keeps its header.
+    """Tables of the catalogue by name, from their files (.csv or .parquet); one without rows keeps
+    its header.
 
     Columns of words are read letter by letter, so that tasks may be called 1, 007 or nan. Raises
     InputError, naming the file, for one that is missing or has another header than the catalogue.
@@ -29,6 +30,8 @@ def _read_table(name: str, path: Path) -> pd.DataFrame:
     if name not in TABLES:
         raise InputError(f"table '{name}' is unknown: expected one of {', '.join(TABLES)}")
     frame = pairs.read_frame(path, text=TEXT, empty=True)
+    words = [column for column in frame.columns if column in TEXT]
+    frame[words] = frame[words].fillna("")  # as from CSV, which knows no missing word
     expected = TABLES[name].columns
     if tuple(frame.columns) != expected:
         raise InputError(
@@ -66,13 +69,9 @@ def of_shots(frame: pd.DataFrame, shots: int) -> pd.DataFrame:
     return rows.drop(columns="shots").reset_index(drop=True)
 
 
-def factor_frame(tasks: Sequence[str], factors: Factors | None) -> pd.DataFrame:
-    """task and one column a factor in the order of their first appearance, "" where a task has
-    none."""
-    given = factors or {}
-    names = dict.fromkeys(name for task in tasks for name in given.get(task, {}))
-    columns = {name: [given.get(task, {}).get(name, "") for task in tasks] for name in names}
-    return pd.DataFrame({"task": list(tasks), **columns})
+def factor_frame(tasks: Sequence[str], factors: Factors) -> pd.DataFrame:
+    """task and one column a factor."""
+    return pd.DataFrame({"task": list(tasks), **{name: list(factors[name]) for name in factors}})
 
 
 def error_matrix(gains: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:

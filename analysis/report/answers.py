@@ -225,9 +225,7 @@ def what_to_do(view: View, tables: Frames) -> list[str]:
     return out
 
 
-def best_rule(
-    ranking: pd.DataFrame, method: str
-) -> tuple[str, dict[tuple[str, str], Row]] | None:
+def best_rule(ranking: pd.DataFrame, method: str) -> tuple[str, dict[tuple[str, str], Row]] | None:
     """The ranker with the lowest Regret@1 among those open to a new task (no prompt of its own),
     and the method's qualities by (ranker, metric); None where there is nothing to rank."""
     rows = records(ranking[ranking["method"] == method])
@@ -348,9 +346,9 @@ def _groups(view: View, groups: pd.DataFrame, method: str) -> str:
     names = []
     for _, group in table.groupby("group", sort=False):
         first = group.iloc[0]
-        text = f"{{{', '.join(group['task'])}}} ({signed(scale * first['group_gain'])} {unit}"
-        if np.isfinite(first["stability"]):
-            text += f", stability {first['stability']:.2f}"
-        names.append(text + ")")
+        about = [f"{signed(scale * first['group_gain'])} {unit}"] * np.isfinite(first["group_gain"])
+        about += [f"stability {first['stability']:.2f}"] * np.isfinite(first["stability"])
+        text = f"{{{', '.join(group['task'])}}}"
+        names.append(f"{text} ({', '.join(about)})" if about else text)
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return f"{method}: groups for joint tuning are {', '.join(names[:4])}{more}."

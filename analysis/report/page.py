@@ -36,15 +36,14 @@ HEADINGS = (
 class Part:
     """What the page shows of one value of shots.
 
-    frames: the tables by name, with similarity and, of a study, curves and transfer; captions:
-    name, title, caption of the figures; figures: the PNG file of each (an SVG file lies beside
-    it); tables: the CSV file of each table, which the page holds for saving.
+    frames: the tables by name, which the page holds for saving, with similarity and, of a study,
+    curves and transfer; captions: name, title, caption of the figures; figures: the PNG file of
+    each (an SVG file lies beside it).
     """
 
     frames: Mapping[str, pd.DataFrame]
     captions: pd.DataFrame
     figures: Mapping[str, Path]
-    tables: Mapping[str, Path]
 
 
 def write_report(
@@ -91,11 +90,7 @@ def _part(page: Path, view: View, part: Part, shots: str) -> dict[str, Any]:
             for heading, made in HEADINGS
         ],
         "figures": [_figure(page, part, row) for row in answers.records(part.captions)],
-        "tables": [
-            _table(name, Path(part.tables[name]), part.frames[name])
-            for name in TABLES
-            if name in part.tables
-        ],
+        "tables": [_table(name, part.frames[name]) for name in TABLES if name in part.frames],
     }
 
 
@@ -115,7 +110,7 @@ def _lead(view: View, parts: Mapping[Any, Part]) -> str:
     count = len(view.methods)
     noun = view.wording.noun + ("" if count == 1 else "s")
     return (
-        f"{sources} source and {targets} target tasks, {count} {noun} "
+        f"{sources} sources and {targets} target tasks, {count} {noun} "
         f"({', '.join(view.methods)}), {len(gains):,} pairs."
     )
 
@@ -130,7 +125,9 @@ def _by_method(sentence: str, methods: Any) -> tuple[str, str]:
 
 
 def _warnings(parts: Mapping[Any, Part]) -> list[str]:
-    found = [mixtures(part.frames["transfer"]) for part in parts.values() if "transfer" in part.frames]
+    found = [
+        mixtures(part.frames["transfer"]) for part in parts.values() if "transfer" in part.frames
+    ]
     return list(dict.fromkeys(sentence for sentences in found for sentence in sentences))
 
 
@@ -145,7 +142,9 @@ def _protocol(
         rows.append(("metrics", ", ".join(sorted(metrics))))
     if view.wording.definition:
         rows.append(("gains", view.wording.definition))
-    counts = [f["correlations"]["permutations"].max() for f in every if len(f.get("correlations", ()))]
+    counts = [
+        f["correlations"]["permutations"].max() for f in every if len(f.get("correlations", ()))
+    ]
     if counts:
         rows.append(
             (
@@ -170,15 +169,13 @@ def _figure(page: Path, part: Part, row: Mapping[str, Any]) -> dict[str, Any]:
     with Image.open(png) as image:
         width = round(image.width * SHOWN_DPI / DPI)
     svg = Path(os.path.relpath(png.with_suffix(".svg"), page.parent)).as_posix()
-    return {**row, "png": _encoded(png), "width": width, "svg": svg}
+    return {**row, "png": _encoded(png.read_bytes()), "width": width, "svg": svg}
 
 
-def _table(name: str, path: Path, frame: pd.DataFrame) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: expected a table")
-    about = TABLES[name].about
-    return {"name": name, "rows": len(frame), "about": about, "data": _encoded(path)}
+def _table(name: str, frame: pd.DataFrame) -> dict[str, Any]:
+    data = _encoded(frame.to_csv(index=False).encode())
+    return {"name": name, "rows": len(frame), "about": TABLES[name].about, "data": data}
 
 
-def _encoded(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()

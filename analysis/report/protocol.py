@@ -9,33 +9,39 @@ import pandas as pd
 
 from mvlpt_core.contract.provenance import config_digest
 
-SETTINGS = {
-    "suite": "suite",
+TITLES = {
     "groups": "groups of tasks",
+    "runs": "runs",
     "shots": "images a class",
-    "seeds": "seeds",
+    "short_classes": "classes with fewer images",
     "val_share": "share held out to choose checkpoints",
     "max_test": "most test images a task",
+    "tuning": "budget",
+    "joint": "several tasks at once",
 }
 DIGESTS = {"config_digest": "configurations", "code_digest": "states of the code"}
 
 
 def study_protocol(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a study's resolved configuration the report shows: name -> setting."""
+    """What of a study's resolved configuration the report shows, in words: name -> setting."""
     rows: dict[str, Any] = {}
-    backbone = config.get("backbone") or {}
-    if backbone:
-        name = " ".join(str(backbone[k]) for k in ("name", "pretrained") if backbone.get(k))
-        precision = f", {backbone['precision']}" if backbone.get("precision") else ""
-        rows["backbone"] = f"{name} (frozen{precision})"
-    rows |= {title: config[key] for key, title in SETTINGS.items() if config.get(key) is not None}
-    for method, settings in (config.get("methods") or {}).items():
-        if settings is not None:
-            rows[f"{method} prompts"] = settings
-    if config.get("tuning"):
-        rows["budget"] = config["tuning"]
-    rows["digest of the configuration"] = config_digest(dict(config))
-    return rows
+    for key, value in config.items():
+        if key == "backbone":
+            name = " ".join(str(value[k]) for k in ("name", "pretrained") if value.get(k))
+            precision = f", {value['precision']}" if value.get("precision") else ""
+            rows[key] = f"{name} (frozen{precision})"
+        elif key == "methods":
+            rows |= {f"{method} prompts": own for method, own in value.items()}
+        elif key == "runs":
+            rows[key] = "; ".join(f"{name}: {_patterns(value[name])}" for name in value)
+        elif key != "study":
+            rows[TITLES.get(key, key)] = value
+    rows = {name: value for name, value in rows.items() if value is not None}
+    return rows | {"digest of the configuration": config_digest(dict(config))}
+
+
+def _patterns(patterns: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{plain(p['group'])} from {plain(p['start'])}" for p in patterns)
 
 
 def plain(value: Any) -> str:
@@ -67,11 +73,8 @@ def mixtures(transfer: pd.DataFrame) -> list[str]:
         return []
     out = []
     for method, part in transfer.groupby("method", sort=False):
-        mixed = [
-            f"{part[column].nunique()} {name} ({', '.join(part[column].unique())})"
-            for column, name in DIGESTS.items()
-            if part[column].nunique() > 1
-        ]
+        made = {name: part[column].unique() for column, name in DIGESTS.items()}
+        mixed = [f"{len(d)} {name} ({', '.join(d)})" for name, d in made.items() if len(d) > 1]
         if mixed:
             out.append(
                 f"{method}: rows of {' and of '.join(mixed)} are mixed, and their scores may not "

@@ -42,7 +42,13 @@ def test_figures_are_what_the_study_has():
     assert "gains_all_methods" not in names
     assert "gains_all_methods" in catalogue.figures(("text", "visual"), has_factors=False)
     without = catalogue.figures(("text",), (), has_factors=False)
-    assert without == ["gains_text", "learning_curves", "ranking_quality", "clusters_text", "graph_text"]
+    assert without == [
+        "gains_text",
+        "learning_curves",
+        "ranking_quality",
+        "clusters_text",
+        "graph_text",
+    ]
 
 
 def test_names_of_files_are_safe_and_distinct():

@@ -34,8 +34,8 @@ def frames(n: int = 6, methods: tuple[str, ...] = ("text", "visual")) -> dict[st
     return {**tables, "gains": made.gains(transfers)}
 
 
-def view(n: int, methods: tuple[str, ...] = ("text", "visual"), planted: bool = True) -> View:
-    return View(made.tasks(n), methods, factors=made.factors(n) if planted else None)
+def view(n: int, methods: tuple[str, ...] = ("text", "visual")) -> View:
+    return View(made.tasks(n), methods, factors=made.factors(n))
 
 
 def plate(name: str, n: int, methods: tuple[str, ...], **tables: pd.DataFrame) -> style.Plate:

@@ -1,28 +1,29 @@
-"""The analysis' command line: studies, tables of others, recommendations, mistakes."""
+"""Tables that others made: any source, target, score table gets figures and a report."""
 
-import json
+import re
+from html import unescape
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import save_file
 
-from mvlpt_analysis import foreign, study
-from mvlpt_analysis.__main__ import main
-from mvlpt_analysis.figures import gallery
+from mvlpt_analysis import catalogue, foreign
 from mvlpt_core.contract.errors import InputError
-from support import view_data as made
 
 
 @pytest.fixture(autouse=True)
 def one_figure(monkeypatch):
-    """Only the first kind of figure is drawn: all are in the tests of figures."""
+    """Only one kind of figure is drawn: all are in the tests of figures."""
     mpl.use("Agg")
-    monkeypatch.setattr(gallery, "MAKERS", (gallery.gain_heatmaps,))
+
+    def one_kind(*given, **options):
+        return [d for d in catalogue.drawings(*given, **options) if d.kind == "gains"]
+
+    monkeypatch.setattr(foreign, "drawings", one_kind)
 
 
-FEW = ["--permutations", "100", "--bootstrap", "50"]
+FEW = {"permutations": 100, "bootstrap": 50}
 
 
 def table(n: int = 5, extra: int = 2, seed: int = 0) -> pd.DataFrame:
@@ -36,49 +37,14 @@ def table(n: int = 5, extra: int = 2, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["source", "target", "score", "closeness"])
 
 
-def features(folder, name: str, seed: int, shift: float = 0.0) -> None:
-    rng = np.random.default_rng(seed)
-    images = rng.normal(size=(12, 8)) + shift
-    words = rng.normal(size=(3, 8))
-    unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (images, words)]
-    labels = np.repeat(np.arange(3), 4)
-    meta = {
-        "name": name,
-        "classnames": ["a", "b", f"c{seed}"],
-        "templates": ["{c}"],
-        "metric": "accuracy",
-        "multilabel": False,
-        "shots": 4,
-        "image_size": 8,
-        "source_digest": "x",
-        "logit_scale": 10.0,
-    }
-    tensors = {
-        "train_features": unit[0],
-        "test_features": unit[0],
-        "class_features": unit[1],
-        "text_features": unit[1],
-        "train_logits": unit[0] @ unit[1].T,
-        "zero_shot_logits": unit[0] @ unit[1].T,
-    }
-    save_file(
-        {
-            **{key: value.astype(np.float32) for key, value in tensors.items()},
-            "train_labels": labels,
-            "test_labels": labels,
-        },
-        folder / f"{name}.safetensors",
-        metadata={"task": json.dumps(meta)},
-    )
-
-
-def test_a_foreign_table_with_its_similarity(tmp_path, capsys):
+def test_a_foreign_table_with_its_similarity(tmp_path):
     path = tmp_path / "scores.csv"
     table().to_csv(path, index=False)
     out = tmp_path / "out"
-    command = [str(path), "--similarity", str(path), "--out", str(out), *FEW]
-    assert main(command) == 0
-    assert "report.html" in capsys.readouterr().out
+    assert foreign.analyse_tables([path], out, path, **FEW) == out / "report.html"
+    tables = {p.stem for p in (out / "tables").iterdir()}
+    assert tables == set(catalogue.foreign_tables(True, False)) - {"correlations"}
+    assert (out / "correlations.parquet").exists()
     rows = pd.read_csv(out / "correlations.csv")
     chosen = (rows["scope"] == "pooled") & (rows["statistic"] == "spearman")
     assert rows.loc[chosen, "value"].iloc[0] > 0.9
@@ -97,8 +63,8 @@ def test_several_tables_are_compared(tmp_path):
         baseline = frame[frame["source"] == "t1"].assign(source="self", score=0.5)
         pd.concat([frame, baseline]).to_csv(tmp_path / f"affinity_{size}.csv", index=False)
     out = tmp_path / "out"
-    paths = [str(tmp_path / f"affinity_{size}.csv") for size in ("1k", "16k")]
-    assert main([*paths, "--out", str(out), *FEW]) == 0
+    paths = [tmp_path / f"affinity_{size}.csv" for size in ("1k", "16k")]
+    foreign.analyse_tables(paths, out, **FEW)
     row = pd.read_csv(out / "tables" / "agreement.csv").iloc[0]
     assert (row["a"], row["b"], row["n_pairs"]) == ("1k", "16k", 30)
     assert row["spearman_per_target"] > 0.9
@@ -114,11 +80,11 @@ def test_several_tables_are_compared(tmp_path):
 
 def test_gain_by_column(tmp_path):
     frame = table().assign(scratch=0.5)
-    assert foreign._kind([frame], [tmp_path]) == "minus_scratch"
+    assert foreign._kind([frame]) == "minus_scratch"
     assert foreign._gain(frame, "minus_scratch", tmp_path)[0] == pytest.approx(
         frame["score"][0] - 0.5
     )
-    assert foreign._kind([frame.assign(gain=1.0)], [tmp_path]) == "gain"
+    assert foreign._kind([frame.assign(gain=1.0)]) == "gain"
     with pytest.raises(InputError, match="column 'scratch' is missing"):
         foreign._gain(table(), "minus_scratch", tmp_path)
 
@@ -144,53 +110,71 @@ def test_models_and_metrics_stand_for_methods(tmp_path):
         ("source,target,score\na,b,1\na,b,2\n", "more than one row"),
     ],
 )
-def test_mistakes_are_one_sentence_and_exit_2(tmp_path, capsys, content, message):
+def test_mistakes_are_one_sentence_and_write_nothing(tmp_path, content, message):
     path = tmp_path / "bad.csv"
     if content is not None:
         path.write_text(content)
-    assert main([str(path), "--out", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    with pytest.raises(InputError, match=message) as error:
+        foreign.analyse_tables([path], tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_similarity_without_a_measure(tmp_path, capsys):
+def test_similarity_without_a_measure(tmp_path):
     path = tmp_path / "scores.csv"
     table()[["source", "target", "score"]].to_csv(path, index=False)
-    command = [str(path), "--similarity", str(path), "--out", str(tmp_path / "out")]
-    assert main(command) == 2
-    assert "no similarity in it" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no similarity in it"):
+        foreign.analyse_tables([path], tmp_path / "out", path)
+    assert not (tmp_path / "out").exists()
 
 
-def test_study_and_recommendation(tmp_path, capsys):
-    folder = made.write_study(tmp_path / "s", 5, ("text",), alike=False)
-    (folder / "features").mkdir()
-    for i, task in enumerate(made.tasks(5)):
-        features(folder / "features", task, i)
-        prompt = folder / "sources" / "text" / task / "seed1.safetensors"
-        prompt.parent.mkdir(parents=True)
-        header = {"prompt": json.dumps({"method": "text", "task": task, "seed": 1})}
-        save_file({"text": np.eye(2, 4, dtype=np.float32) + i}, prompt, metadata=header)
-    assert main(["study", str(folder), *FEW]) == 0
-    assert (folder / "similarity.parquet").exists()
-    features(tmp_path, "new", 7)
-    out = tmp_path / "ranked.csv"
-    new = str(tmp_path / "new.safetensors")
-    capsys.readouterr()
-    assert main(["recommend", "--study", str(folder), "--task", new, "--out", str(out)]) == 0
-    text = capsys.readouterr().out
-    assert "start from" in text
-    assert "seed1.safetensors" in text
-    assert "visual_cosine" in text
-    ranked = pd.read_csv(out)
-    assert ranked["rank"].tolist() == [1, 2, 3, 4, 5]
-    assert not any(column.startswith("prompt_cosine") for column in ranked)
-    assert main(["recommend", "--study", str(folder), "--task", str(out)]) == 2
+def test_tasks_may_be_called_by_numbers(tmp_path):
+    names = {"t0": "1", "t1": "007", "t2": "nan", "t3": "NA", "t4": "1.0", "t5": "5", "t6": "6"}
+    frame = table().replace({"source": names, "target": names})
+    path, out = tmp_path / "numbers.csv", tmp_path / "out"
+    frame.to_csv(path, index=False)
+    foreign.analyse_tables([path], out, path, **FEW)
+    gains = pd.read_csv(out / "tables" / "gains.csv", dtype=str, keep_default_na=False)
+    assert list(gains["source"].unique()) == list(names.values())
+    assert (out / "tables" / "gains.csv").read_text().count("007,nan") == 1
+    same = table().to_csv(tmp_path / "names.csv", index=False)
+    assert same is None
+    foreign.analyse_tables([tmp_path / "names.csv"], tmp_path / "o", tmp_path / "names.csv", **FEW)
+    for name in ("ranking", "correlations", "partial"):
+        at = f"{name}.csv" if name == "correlations" else f"tables/{name}.csv"
+        numbers, words = ((f / at).read_text().split("\n", 1)[1] for f in (out, tmp_path / "o"))
+        assert numbers.replace("numbers", "names") == words
 
 
-def test_recommendation_without_features_is_an_error(tmp_path):
-    folder = made.write_study(tmp_path / "s", 3, ("text",))
-    study.analyse_statistics(folder, permutations=50, bootstrap=50)
-    with pytest.raises(InputError, match=r"features/\*\.safetensors"):
-        study.recommend_for(folder, tmp_path / "x.safetensors")
+def test_methods_may_have_any_name(tmp_path):
+    methods = ["a/b", "../../x", "a b", "y" * 260]
+    parts = [table(4, 0, i).assign(method=method) for i, method in enumerate(methods)]
+    path, out = tmp_path / "many.csv", tmp_path / "deep" / "out"
+    pd.concat(parts).to_csv(path, index=False)
+    foreign.analyse_tables([path], out, **FEW)
+    captions = pd.read_csv(out / "figures" / "captions.csv")
+    assert captions["title"].tolist() == [f"Gains, {method}" for method in methods]
+    files = {f.stem for f in (out / "figures").glob("*.png")}
+    assert files == set(captions["name"])
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in files)
+    assert [p.name for p in tmp_path.iterdir() if p != path] == ["deep"]
+
+
+def test_a_table_without_any_gain_is_told_in_words(tmp_path):
+    frame = table(4, 0).assign(gain=np.nan)
+    path, out = tmp_path / "lost.csv", tmp_path / "out"
+    frame.to_csv(path, index=False)
+    page = foreign.analyse_tables([path], out, path, **FEW).read_text()
+    text = unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", page)))
+    assert "No pair of lost has a gain, so nothing can be said of it." in text
+    assert not re.search(r"\bnan\b", text)
+
+
+def test_an_empty_method_is_named(tmp_path):
+    path = tmp_path / "scores.csv"
+    frame = table(3, 0).assign(method="m")
+    frame.loc[2, "method"] = ""
+    frame.to_csv(path, index=False)
+    with pytest.raises(InputError, match="column 'method' is empty in some rows"):
+        foreign.analyse_tables([path], tmp_path / "out")

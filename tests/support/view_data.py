@@ -23,9 +23,10 @@ def tasks(n: int) -> list[str]:
     return [f"{FAMILIES[i // 4]}-{STYLES[i % 4]}" for i in range(n)]
 
 
-def factors(n: int) -> dict[str, dict[str, str]]:
-    """The planted groupings: task -> factor -> value."""
-    return {name: dict(zip(("family", "style"), name.split("-"), strict=True)) for name in tasks(n)}
+def factors(n: int) -> dict[str, list[str]]:
+    """The planted groupings: factor -> its value for each task."""
+    parts = [name.split("-") for name in tasks(n)]
+    return {"family": [part[0] for part in parts], "style": [part[1] for part in parts]}
 
 
 def true_gain(n: int, method: str) -> np.ndarray:
@@ -178,7 +179,7 @@ def tables(
         alike,
         names,
         methods,
-        factors(n) if planted else None,
+        factors(n) if planted else {},
         permutations=200,
         bootstrap=100,
     )
