@@ -1,11 +1,14 @@
 """What the frozen backbone says about a task: features, class texts and the zero-shot score.
 
-N pool images, M test images, C classes, D feature size.
+N sample images, M test images, C classes, D feature size. Files are tensor files
+(`contract.tensors`, kind "task"): of the test split `test_features` [M, D], `class_features` [C, D]
+(bare names), `text_features` [C, D] (the task's templates) and `tokens` [C, longest] (vocabulary ids of
+the names, -1 behind); of a sample `train_features` [N, D] and `train_labels`; of the visual method's own
+class texts `text_features`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,179 +18,137 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from mvlpt_core.backbone.device import cached_backbone
 from mvlpt_core.backbone.textlayout import text_layout
-from mvlpt_core.backbone.towers import Backbone, cached_backbone
+from mvlpt_core.backbone.towers import Backbone
+from mvlpt_core.contract import metrics, outcomes
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import write_atomic
-from mvlpt_core.contract.rows import run_rows, write_rows
-from mvlpt_core.prompts.modules import Vectors
-from mvlpt_core.tasks.prepare import Prepared, load_prepared
-from mvlpt_core.tuning.classifier import Classifier, Pool
-from mvlpt_core.tuning.scoring import evaluate, pool_logits
+from mvlpt_core.contract.rows import write_rows
+from mvlpt_core.contract.tensors import read_tensors, write_tensors
+from mvlpt_core.tasks.prepare import KIND, TestSplit, load_sample, load_test
 
 _SUFFIX = "."  # follows every class name between context vectors, as in CoOp
+_TEXT_TOKENS = 1 << 15  # packed text tokens of a pass without gradients
+_KEYS = ("name", "backbone_digest")
 
 
 @dataclass(frozen=True)
-class Features:
-    """The part of a features file that tuning needs, on the backbone's device."""
+class TestFeatures:
+    """The part of a test split's features that tuning needs, on the backbone's device."""
 
-    train: Tensor  # [N, D]
+    __test__ = False  # no test case, whatever its name
+
     test: Tensor  # [M, D]
-    visual_text: Tensor  # [C, D] the fixed class texts of the visual method
+    text: Tensor  # [C, D] class texts in the task's own templates
     names: tuple[tuple[int, ...], ...]  # vocabulary ids of each class name
     suffix: tuple[int, ...]
 
 
-def extract(
-    backbone_dir: Path,
-    prepared: Sequence[Path],
-    features: Sequence[Path],
-    zero_shot: Sequence[Path],
+def encode_test(
+    backbone: str | Path,
+    prepared: Sequence[str | Path],
+    features: Sequence[str | Path],
+    zero_shot: Sequence[str | Path] = (),
     *,
     device: str = "auto",
     precision: str = "auto",
-    class_text: str = "templates",
-    provenance: Mapping[str, str],
+    provenance: Mapping[str, str] | None = None,
 ) -> None:
-    """Encode each prepared task once; write its features and its zero-shot score.
-
-    `class_text` is the text of the visual method's classes: `templates` for the task's own, or one
-    template such as "a photo of a {c}.".
-    """
-    backbone = cached_backbone(backbone_dir, device, precision)
-    if class_text != "templates" and "{c}" not in class_text:
-        raise InputError(f"methods.visual.class_text is '{class_text}'; expected '{{c}}' in it.")
-    for source, out, scores in zip(prepared, features, zero_shot, strict=True):
-        task = load_prepared(source)
-        tensors, meta = _encode_task(backbone, task, class_text)
-        write_atomic(out, save(tensors, metadata={"task": json.dumps(meta, sort_keys=True)}))
-        _score_zero_shot(backbone, task, tensors, scores, provenance)
-
-
-def _encode_task(
-    backbone: Backbone, task: Prepared, class_text: str
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tokenize = _tokenizer()
-    names = [tokenize(name) for name in task.classnames]
-    text = _encode_templates(backbone, task.classnames, task.templates)
-    visual_text = text.clone()  # safetensors refuses two names for one memory
-    if class_text != "templates":
-        visual_text = _encode_templates(backbone, task.classnames, [class_text])
-    train, test = (encode_images(backbone, x) for x in (task.images, task.test_images))
-    classifier = Classifier(backbone, text_features=text)
-    padded = torch.full((len(names), max(map(len, names))), -1, dtype=torch.int64)
-    for row, ids in zip(padded, names, strict=True):
-        row[: len(ids)] = torch.tensor(ids)
-    tensors = {
-        "train_features": train,
-        "train_labels": torch.from_numpy(np.asarray(task.labels).copy()),
-        "test_features": test,
-        "test_labels": torch.from_numpy(np.asarray(task.test_labels).copy()),
-        "class_features": _encode_templates(backbone, task.classnames, ["{c}"]),
-        "text_features": text,
-        "visual_text_features": visual_text,
-        "train_logits": pool_logits(classifier, Vectors(), _feature_pool(train))[0],
-        "zero_shot_logits": pool_logits(classifier, Vectors(), _feature_pool(test))[0],
-    }
-    # Features are kept in fp32 whatever the precision of the products.
-    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    tensors["tokens"] = padded
-    meta = {
-        "name": task.name,
-        "classnames": task.classnames,
-        "templates": task.templates,
-        "metric": task.metric,
-        "multilabel": task.multilabel,
-        "shots": task.shots,
-        "image_size": task.image_size,
-        "source_digest": task.source_digest,
-        "logit_scale": float(backbone.logit_scale),
-        "suffix": tokenize(_SUFFIX),
-        "backbone_digest": backbone.digest,
-    }
-    return {k: v.cpu().contiguous() for k, v in tensors.items()}, meta
+    """Encode each prepared test split and its classes; write features and, if wanted, the zero-shot
+    score. `backbone` is the converted backbone's description (backbone.json)."""
+    clip = cached_backbone(Path(backbone).parent, device, precision)
+    for i, (source, out) in enumerate(zip(prepared, features, strict=True)):
+        task = load_test(source)
+        tokenize = _tokenizer()
+        names = [tokenize(name) for name in task.classnames]
+        padded = np.full((len(names), max(map(len, names))), -1, np.int64)
+        for row, ids in zip(padded, names, strict=True):
+            row[: len(ids)] = ids
+        tensors = {
+            "test_features": encode_images(clip, task.images),
+            "class_features": _encode_texts(clip, task, ["{c}"]),
+            "text_features": _encode_texts(clip, task, task.templates),
+        }
+        header = {
+            "name": task.name,
+            "classnames": task.classnames,
+            "templates": task.templates,
+            "metric": task.metric,
+            "multilabel": task.multilabel,
+            "logit_scale": float(clip.logit_scale),
+            "suffix": tokenize(_SUFFIX),
+            "backbone_digest": clip.digest,
+        }
+        write_tensors(out, KIND, header, {**_numpy(tensors), "tokens": padded})
+        if zero_shot:
+            _score_zero_shot(clip, task, tensors, Path(zero_shot[i]), provenance or {})
 
 
-def _feature_pool(features: Tensor) -> Pool:
-    return Pool(features, torch.zeros(len(features), dtype=torch.int64))
+def encode_sample(
+    backbone: str | Path,
+    prepared: Sequence[str | Path],
+    features: Sequence[str | Path],
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+) -> None:
+    """Encode the images of each prepared few-shot sample once."""
+    clip = cached_backbone(Path(backbone).parent, device, precision)
+    for source, out in zip(prepared, features, strict=True):
+        sample = load_sample(source)
+        header = {
+            "name": sample.name,
+            "shots": sample.shots,
+            "seed": sample.seed,
+            "backbone_digest": clip.digest,
+        }
+        tensors = _numpy({"train_features": encode_images(clip, sample.images)})
+        write_tensors(out, KIND, header, {**tensors, "train_labels": sample.labels})
 
 
-def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
-
-    tokenizer = SimpleTokenizer()
-
-    def tokenize(text: str) -> list[int]:
-        # The tokenizer's own cleaning, without start, end and padding.
-        return list(tokenizer.encode(tokenizer.clean_fn(text)))
-
-    return tokenize
-
-
-def _encode_templates(backbone: Backbone, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Class features [C, D]: the normalised mean over templates of normalised text features."""
-    tokenize = _tokenizer()
-    tower = backbone.text
-    total = torch.zeros(0)
-    for i, template in enumerate(templates):
-        # A text longer than the tower's context is cut, as open_clip's tokenizer does.
-        texts = [tokenize(template.replace("{c}", n))[: tower.context_length - 2] for n in names]
-        layout = text_layout(
-            texts,
-            sos=tower.sos,
-            eos=tower.eos,
-            context_length=tower.context_length,
-            max_tokens=1 << 15,
-            device=backbone.device,
+def encode_class_texts(
+    backbone: str | Path,
+    prepared: Sequence[str | Path],
+    outputs: Sequence[str | Path],
+    template: str,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+) -> None:
+    """Encode each task's classes in one sentence with "{c}": the fixed texts of the visual method."""
+    if "{c}" not in template:
+        raise InputError(f"methods.visual.class_text is '{template}': expected '{{c}}' in it")
+    clip = cached_backbone(Path(backbone).parent, device, precision)
+    for source, out in zip(prepared, outputs, strict=True):
+        task = load_test(source)
+        header = {"name": task.name, "template": template, "backbone_digest": clip.digest}
+        write_tensors(
+            out, KIND, header, _numpy({"text_features": _encode_texts(clip, task, [template])})
         )
-        with torch.no_grad():
-            encoded = tower(layout)[0]
-        total = encoded if i == 0 else total + encoded
-    return F.normalize(total, dim=-1)
 
 
-@torch.no_grad()
-def encode_images(backbone: Backbone, images: NDArray[np.uint8], batch: int = 256) -> Tensor:
-    """L2-normalised features [N, D] of uint8 images [N, S, S, 3]."""
-    parts = [
-        backbone.image(torch.from_numpy(np.array(images[i : i + batch])).to(backbone.device))[0]
-        for i in range(0, len(images), batch)
-    ]
-    return torch.cat(parts)
-
-
-def _score_zero_shot(
-    backbone: Backbone,
-    task: Prepared,
-    tensors: Mapping[str, Tensor],
-    path: Path,
-    provenance: Mapping[str, str],
-) -> None:
-    classifier = Classifier(backbone, text_features=tensors["text_features"].to(backbone.device))
-    labels = np.asarray(task.test_labels)
-    pool = Pool(tensors["test_features"].to(backbone.device), targets(labels).to(backbone.device))
-    found = evaluate(classifier, Vectors(), pool, labels, task.metric, step=0, split="test")
-    rows = run_rows(
-        [found],
-        0,
-        alive=True,
-        selected_step=0,
-        metric=task.metric,
-        cell={
-            "method": "zero_shot",
-            "source": "",
-            "target": task.name,
-            "seed": 0,
-            "shots": 0,
-        },
-        provenance={**provenance, "backbone": backbone.name},
+def load_test_features(path: str | Path, backbone: Backbone, task: str) -> TestFeatures:
+    """Read a test split's features; `InputError` if they are another task's or backbone's."""
+    header, tensors = _load(path, backbone, task, ("suffix",))
+    tokens = tensors["tokens"].tolist()
+    return TestFeatures(
+        test=_on_device(tensors["test_features"], backbone),
+        text=_on_device(tensors["text_features"], backbone),
+        names=tuple(tuple(t for t in row if t >= 0) for row in tokens),
+        suffix=tuple(header["suffix"]),
     )
-    write_rows(path, rows)
+
+
+def load_sample_features(path: str | Path, backbone: Backbone, task: str) -> Tensor:
+    """Features [N, D] of a few-shot sample; errors as above."""
+    return _on_device(_load(path, backbone, task)[1]["train_features"], backbone)
+
+
+def load_class_texts(path: str | Path, backbone: Backbone, task: str) -> Tensor:
+    """The visual method's own class texts [C, D]; errors as above."""
+    return _on_device(_load(path, backbone, task)[1]["text_features"], backbone)
 
 
 def targets(labels: NDArray[np.generic]) -> Tensor:
@@ -202,28 +163,95 @@ def targets(labels: NDArray[np.generic]) -> Tensor:
     return weights / weights.sum(1, keepdim=True).clamp(min=1)
 
 
-def load_features(path: Path, backbone: Backbone) -> Features:
-    """Read the tuning part of a features file; `InputError` if it belongs to another backbone."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta = json.loads(file.metadata()["task"])
-            tensors = {
-                key: file.get_tensor(key)
-                for key in ("train_features", "test_features", "visual_text_features", "tokens")
-            }
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(f"'{path}' is not a features file of this project ({error}).") from error
-    if meta["backbone_digest"] != backbone.digest:
-        raise InputError(f"'{path}' was made with another backbone; delete it and run again.")
+@torch.no_grad()
+def encode_images(backbone: Backbone, images: NDArray[np.uint8], batch: int = 256) -> Tensor:
+    """L2-normalised features [N, D] of uint8 images [N, S, S, 3]."""
+    parts = [
+        backbone.image(torch.from_numpy(np.array(images[i : i + batch])).to(backbone.device))[0]
+        for i in range(0, len(images), batch)
+    ]
+    return torch.cat(parts)
 
-    def on_device(key: str) -> Tensor:
-        return tensors[key].to(backbone.device, backbone.dtype)
 
-    names = tuple(tuple(t for t in row if t >= 0) for row in tensors["tokens"].tolist())
-    return Features(
-        train=on_device("train_features"),
-        test=on_device("test_features"),
-        visual_text=on_device("visual_text_features"),
-        names=names,
-        suffix=tuple(meta["suffix"]),
-    )
+def _tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer  # slow to import, and only encoding needs it
+
+    tokenizer = SimpleTokenizer()
+
+    def tokenize(text: str) -> list[int]:
+        # The tokenizer's own cleaning, without start, end and padding.
+        return list(tokenizer.encode(tokenizer.clean_fn(text)))
+
+    return tokenize
+
+
+@torch.no_grad()
+def _encode_texts(backbone: Backbone, task: TestSplit, templates: Sequence[str]) -> Tensor:
+    """Class features [C, D]: the normalised mean over templates of normalised text features."""
+    tokenize = _tokenizer()
+    tower = backbone.text
+    parts = []
+    for template in templates:
+        # A text longer than the tower's context is cut, as open_clip's tokenizer does.
+        texts = [
+            tokenize(template.replace("{c}", name))[: tower.context_length - 2]
+            for name in task.classnames
+        ]
+        layout = text_layout(
+            texts,
+            sos=tower.sos,
+            eos=tower.eos,
+            context_length=tower.context_length,
+            max_tokens=_TEXT_TOKENS,
+            device=backbone.device,
+        )
+        parts.append(tower(layout)[0])
+    return F.normalize(sum(parts[1:], parts[0]), dim=-1)
+
+
+def _score_zero_shot(
+    backbone: Backbone,
+    task: TestSplit,
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    provenance: Mapping[str, str],
+) -> None:
+    """The score of the frozen backbone with the task's own templates: rows without a run."""
+    logits = backbone.logit_scale * tensors["test_features"] @ tensors["text_features"].T
+    goal = targets(np.asarray(task.labels)).to(logits.device)
+    values = logits.float().cpu().numpy()
+    row = {
+        "target": task.name,
+        "step": 0,
+        "split": "test",
+        "metric": task.metric,
+        "score": float(metrics.score(task.metric, values, task.labels)),
+        "loss": float(F.cross_entropy(logits, goal.to(logits.dtype) if goal.ndim > 1 else goal)),
+        "n": len(task.labels),
+        "status": "ok",
+        "selected": True,
+        "outcomes": outcomes.encode(values, task.metric),
+        "outcome_kind": outcomes.kind(task.metric),
+        "truth": outcomes.encode_truth(task.labels),
+    }
+    write_rows(path, [{**row, **provenance, "backbone": backbone.name}])
+
+
+def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Kept in fp32 whatever the precision of the products."""
+    return {name: value.float().cpu().numpy() for name, value in tensors.items()}
+
+
+def _on_device(values: NDArray[Any], backbone: Backbone) -> Tensor:
+    return torch.from_numpy(values).to(backbone.device, backbone.dtype)
+
+
+def _load(
+    path: str | Path, backbone: Backbone, task: str, keys: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    header, tensors = read_tensors(path, KIND, (*_KEYS, *keys))
+    if header["name"] != task:
+        raise InputError(f"{path}: holds features of task '{header['name']}': expected '{task}'")
+    if header["backbone_digest"] != backbone.digest:
+        raise InputError(f"{path}: was made with another backbone: delete it, run again")
+    return header, tensors

@@ -25,7 +25,7 @@ from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone, build_backbone
 from mvlpt_core.prompts.modules import Prompt, make_prompt, parse_settings
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
-from speed.operations import image_step, text_step
+from mvlpt_core.backbone.cost import image_step, text_step
 from speed.plain import plain_image, plain_text
 
 BATCH, CLASSES, DOT = 32, 50, 269

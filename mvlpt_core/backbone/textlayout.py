@@ -47,9 +47,7 @@ class Chunk:
     prefix_mask: Tensor  # [prefix, prefix]
     buckets: tuple[Bucket, ...]
     end_rows: Tensor  # [C] the end-of-text row of each class
-    context_rows: Tensor  # rows where a context vector stands
-    context_ids: Tensor  # which vector: j, or class * n_ctx + j when class-specific
-    selection: Tensor  # [T, n_ctx] 0/1, the same as a matrix (shared context only)
+    selection: Tensor  # [T, n_ctx] 0/1: which context vector stands in which row
 
 
 @dataclass(frozen=True)
@@ -69,20 +67,21 @@ def text_layout(
     suffix: Sequence[int] = (),
     n_ctx: int = 0,
     position: str = "middle",
-    class_specific: bool = False,
     context_length: int = 77,
     max_tokens: int | None = None,
     device: torch.device | str = "cpu",
+    where: Sequence[str] | None = None,
 ) -> TextLayout:
     """Lay out `names` (vocabulary ids of each class name) around `n_ctx` context vectors.
 
     `suffix` holds ids that follow every name (CoOp's full stop). `max_tokens` bounds the packed
     tokens of a chunk, so that memory does not grow with the number of classes. Raises `InputError`
-    when a sequence is longer than `context_length`.
+    when a sequence is longer than `context_length`, naming
+    the class by `where` (one text a class).
     """
     if position not in POSITIONS:
         raise InputError(
-            f"position '{position}' is unknown; expected one of {', '.join(POSITIONS)}."
+            f"position '{position}' is unknown: expected one of {', '.join(POSITIONS)}"
         )
     context = [_CONTEXT - j for j in range(n_ctx)]
     half = n_ctx // 2
@@ -97,12 +96,13 @@ def text_layout(
         row = [sos, *body, *suffix, eos]
         if len(row) > context_length:
             raise InputError(
-                f"class {c} needs {len(row)} text tokens with {n_ctx} context vectors, but the backbone "
-                f"has {context_length}; shorten the class name or lower n_ctx."
+                f"{where[c] if where else f'class {c}'} needs {len(row)} text tokens with {n_ctx} "
+                f"context vectors, but the backbone has {context_length}: expected a shorter class "
+                "name or a smaller n_ctx"
             )
         rows.append(row)
     leading = {"end": n_ctx, "middle": half, "front": 0}[position]
-    prefix = 1 if class_specific else 1 + leading
+    prefix = 1 + leading
 
     by_length = sorted(
         range(len(rows)), key=lambda c: len(rows[c])
@@ -116,7 +116,7 @@ def text_layout(
             used = prefix
         groups[-1].append(c)
         used += own
-    chunks = tuple(_chunk(g, rows, prefix, n_ctx, class_specific, device) for g in groups)
+    chunks = tuple(_chunk(g, rows, prefix, n_ctx, device) for g in groups)
     order = torch.empty(len(rows), dtype=torch.long, device=device)
     order[torch.tensor(by_length, device=device)] = torch.arange(len(rows), device=device)
     return TextLayout(chunks, order)
@@ -127,11 +127,9 @@ def _chunk(
     rows: list[list[int]],
     prefix: int,
     n_ctx: int,
-    class_specific: bool,
     device: torch.device | str,
 ) -> Chunk:
     tokens = list(rows[classes[0]][:prefix])
-    owner = [classes[0]] * prefix
     positions = list(range(prefix))
     buckets, ends, first = [], [], 0
     for length, group in groupby(classes, key=lambda c: len(rows[c]) - prefix):
@@ -139,16 +137,15 @@ def _chunk(
         start = len(tokens)
         for c in members:
             tokens += rows[c][prefix:]
-            owner += [c] * length
             positions += range(prefix, prefix + length)
             ends.append(len(tokens) - 1)
         causal = torch.ones(length, prefix + length, dtype=torch.bool, device=device).tril(prefix)
         buckets.append(Bucket(start, len(tokens), len(members), length, first, causal))
         first += len(members)
-    context = [(row, _CONTEXT - token) for row, token in enumerate(tokens) if token <= _CONTEXT]
     selection = torch.zeros(len(tokens), n_ctx)
-    for row, j in context:
-        selection[row, j] = 1
+    for row, token in enumerate(tokens):
+        if token <= _CONTEXT:
+            selection[row, _CONTEXT - token] = 1
     return Chunk(
         tokens=torch.tensor([max(t, 0) for t in tokens], device=device),
         is_token=1 - selection.sum(1, keepdim=True).to(device),
@@ -157,11 +154,5 @@ def _chunk(
         prefix_mask=torch.ones(prefix, prefix, dtype=torch.bool, device=device).tril(),
         buckets=tuple(buckets),
         end_rows=torch.tensor(ends, device=device),
-        context_rows=torch.tensor([row for row, _ in context], dtype=torch.long, device=device),
-        context_ids=torch.tensor(
-            [owner[row] * n_ctx + j if class_specific else j for row, j in context],
-            dtype=torch.long,
-            device=device,
-        ),
         selection=selection.to(device),
     )

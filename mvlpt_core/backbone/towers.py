@@ -15,10 +15,7 @@ What is left out, compared with running open_clip's towers on prompted tokens (a
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mvlpt_core.backbone.textlayout import TextLayout
-from mvlpt_core.contract.errors import InputError
+from mvlpt_core.backbone.textlayout import Chunk, TextLayout
 
 
 @dataclass(frozen=True)
@@ -183,9 +179,9 @@ class TextTower:
     def __call__(self, layout: TextLayout, context: Tensor | None = None) -> Tensor:
         """L2-normalised class features [R, C, D].
 
-        `context` is [R, n_ctx, W], or [R, C, n_ctx, W] for class-specific context; None for plain
-        text (R = 1). With several chunks in the layout and a gradient wanted, a chunk's activations
-        are recomputed in the backward pass, so that memory holds one chunk at a time.
+        `context` is [R, n_ctx, W]; None for plain text (R = 1). With several chunks in the layout
+        and a gradient wanted, a chunk's activations are recomputed in the backward pass, so that
+        memory holds one chunk at a time.
         """
         parts = []
         for chunk in layout.chunks:
@@ -196,24 +192,19 @@ class TextTower:
         features = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         return F.normalize(features.index_select(1, layout.order), dim=-1)
 
-    def _chunk(self, chunk: Any, context: Tensor | None) -> Tensor:
+    def _chunk(self, chunk: Chunk, context: Tensor | None) -> Tensor:
         x = self.embedding[chunk.tokens] * chunk.is_token + self.position[chunk.positions]  # [T, W]
-        if context is None:
-            x = x[None]
-        elif context.dim() == 4:
-            rows = context.flatten(1, 2)[:, chunk.context_ids].to(x.dtype)
-            x = x.expand(len(context), -1, -1).index_add(1, chunk.context_rows, rows)
-        else:
-            # A product with a 0/1 matrix and not an index: its backward is a product too, which is
-            # deterministic on every device.
-            x = x + chunk.selection.to(x.dtype) @ context.to(x.dtype)
+        # A product with a 0/1 matrix and not an index: its backward is a product too, which is
+        # deterministic on every device.
+        placed = 0 if context is None else chunk.selection.to(x.dtype) @ context.to(x.dtype)
+        x = (x + placed).expand(1 if context is None else len(context), -1, -1)
         last = len(self.blocks) - 1
         for i, block in enumerate(self.blocks):
             x = _text_block(block, x, chunk, i == last)
         return self.projection(self.ln_post(x)).to(self.position.dtype)  # [R, C, D]
 
 
-def _text_block(block: Block, x: Tensor, chunk: Any, last: bool) -> Tensor:
+def _text_block(block: Block, x: Tensor, chunk: Chunk, last: bool) -> Tensor:
     """x [R, T, W]: the shared prefix, then all classes' own tokens, packed without padding.
 
     A class attends to the prefix and to itself. Classes of equal length are neighbours, so a bucket
@@ -268,58 +259,6 @@ class Backbone:
     def matrix_bytes(self) -> int:
         """Bytes of a number in the large matrix products: 4, or 2 in bf16."""
         return self.image.patch.weight.element_size()
-
-
-def resolve_device(device: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU. Raises `InputError` for an absent device."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device '{device}' is not there; expected 'auto', 'cpu' or a device that torch sees."
-        ) from error
-    return found
-
-
-def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """`auto` is bf16 on a CUDA device that has it, else fp32; fp64 serves tests."""
-    if precision == "auto":
-        gains = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if gains else torch.float32
-    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
-    if precision not in known:
-        raise InputError(
-            f"backbone.precision '{precision}' is unknown; expected auto, fp32 or bf16."
-        )
-    return known[precision]
-
-
-def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -> Backbone:
-    """Read a folder written by `convert.convert_backbone`.
-
-    In bf16 only the matrix products are: norms, the residual stream and features stay fp32.
-    """
-    from safetensors.torch import load_file
-
-    if not (folder / "backbone.json").is_file():
-        raise InputError(f"'{folder}/backbone.json' is not there; expected a converted backbone.")
-    config = json.loads((folder / "backbone.json").read_text())
-    target = resolve_device(device)
-    return build_backbone(
-        load_file(folder / "backbone.safetensors"),
-        config,
-        target,
-        resolve_precision(precision, target),
-    )
-
-
-@lru_cache(maxsize=1)
-def cached_backbone(folder: Path, device: str, precision: str) -> Backbone:
-    """`load_backbone`, kept for the next task of the same job."""
-    return load_backbone(folder, device, precision)
 
 
 def build_backbone(

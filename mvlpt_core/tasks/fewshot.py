@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.seeds import generator
 
 SHORT_CLASSES = ("error", "use_all")
 
@@ -21,12 +21,6 @@ class FewShot:
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
-
-
-def generator(*key: object) -> np.random.Generator:
-    """A random generator that depends on the text of `key` alone: not on process or platform."""
-    digest = hashlib.sha256("\x1f".join(map(str, key)).encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
 
 
 def held_out(n: int, val_share: float) -> int:

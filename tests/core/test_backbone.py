@@ -10,7 +10,8 @@ from open_clip.model import CustomTextCLIP
 
 from mvlpt_core.backbone.convert import convert_model
 from mvlpt_core.backbone.textlayout import POSITIONS, TextLayout, text_layout
-from mvlpt_core.backbone.towers import build_backbone, resolve_device, resolve_precision
+from mvlpt_core.backbone.device import resolve_device, resolve_precision
+from mvlpt_core.backbone.towers import build_backbone
 from mvlpt_core.contract.errors import InputError
 from speed.plain import plain_image, plain_text
 from support.engine_reference import (

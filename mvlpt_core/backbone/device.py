@@ -1,0 +1,71 @@
+"""Where and how precisely to compute, and the converted backbone on that device."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from mvlpt_core.backbone.towers import Backbone, build_backbone
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import first_line
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU. Raises `InputError` for an absent device."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device '{device}' is not there: expected 'auto', 'cpu' or a device that torch sees"
+        ) from error
+    return found
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """`auto` is bf16 on a CUDA device that has it, else fp32; fp64 serves tests."""
+    if precision == "auto":
+        gains = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if gains else torch.float32
+    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+    if precision not in known:
+        raise InputError(
+            f"backbone.precision '{precision}' is unknown: expected auto, fp32 or bf16"
+        )
+    return known[precision]
+
+
+def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -> Backbone:
+    """Read a folder written by `convert.convert_backbone`.
+
+    In bf16 only the matrix products are: norms, the residual stream and features stay fp32. Raises
+    `InputError`, naming the file, for one that is missing, cut or of another kind.
+    """
+    about, weights = folder / "backbone.json", folder / "backbone.safetensors"
+    target = resolve_device(device)
+    try:
+        config = json.loads(about.read_text(encoding="utf-8"))
+        return build_backbone(
+            load_file(weights), config, target, resolve_precision(precision, target)
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        if isinstance(error, InputError):
+            raise
+        named = about if isinstance(error, ValueError) or not about.is_file() else weights
+        reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise InputError(
+            f"{named}: not a whole converted backbone ({reason}): delete it, run again"
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def cached_backbone(folder: Path, device: str, precision: str) -> Backbone:
+    """`load_backbone`, kept for the next task of the same job."""
+    return load_backbone(folder, device, precision)
