@@ -6,9 +6,8 @@ the stages that follow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,16 +17,13 @@ from mvlpt_core.contract.outcomes import decode_truth
 
 from .catalogue import SCRATCH, STATISTICS
 from .choice.groups import Objective
-from .choice.recommend import Recommendation, recommend
 from .gains import controls, relations
 from .gains.image_bootstrap import image_intervals
 from .gains.table import GAIN_KINDS, gain_table, seed_gains, single_seed_cells
 from .parallel import side_by_side
 from .read import pairs
 from .read.study import Factors, factor_frame
-from .similarity.pairs import similarity_to_new
 from .tables import call, explanations, groupings, made, rankings
-from .vocabulary import untrained
 
 
 def statistics(
@@ -138,21 +134,3 @@ def _image_intervals(
     ]
     found: list[pd.DataFrame] = side_by_side(calls, workers)
     return pd.concat(found, ignore_index=True)
-
-
-def recommend_for(
-    new: Path,
-    gains: pd.DataFrame,
-    similarity: pd.DataFrame,
-    features: Sequence[Path],
-    prompts: Mapping[tuple[str, str], str],
-    seed: int = 0,
-) -> Recommendation:
-    """Rank a study's prompts as starts for the task of the features file `new`, which needs no
-    training; gains in score units.
-
-    `features`: files of the study's tasks, all of them; `prompts`: (method, task) -> file. Raises
-    InputError for a file that is missing or none of features.
-    """
-    known = similarity[similarity["measure"].isin(untrained(similarity["measure"].unique()))]
-    return recommend(gains, known, similarity_to_new(features, new, seed), prompts)

@@ -346,8 +346,11 @@ def _groups(view: View, groups: pd.DataFrame, method: str) -> str:
     names = []
     for _, group in table.groupby("group", sort=False):
         first = group.iloc[0]
-        about = [f"{signed(scale * first['group_gain'])} {unit}"] * np.isfinite(first["group_gain"])
-        about += [f"stability {first['stability']:.2f}"] * np.isfinite(first["stability"])
+        about = []
+        if np.isfinite(first["group_gain"]):
+            about.append(f"{signed(scale * first['group_gain'])} {unit}")
+        if np.isfinite(first["stability"]):
+            about.append(f"stability {first['stability']:.2f}")
         text = f"{{{', '.join(group['task'])}}}"
         names.append(f"{text} ({', '.join(about)})" if about else text)
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
