@@ -15,7 +15,7 @@ from ..read.pairs import common_tasks, square
 from ..read.study import error_matrix, why_no_gain
 from ..view import View
 from .heatmaps import draw_gain_heatmap, gain_frame, legend_handles, side
-from .style import Plate, new_figure, notice
+from .style import Plate, legend_below, new_figure, notice
 
 Array = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def plot_clusters(view: View, method: str, gains: pd.DataFrame) -> Plate:
     tree_ax, map_ax = axes[0]
     draw_clustered(tree_ax, map_ax, frame, cluster(points), tasks, words.axis, words.unit)
     handles = legend_handles([frame], words.own_name)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    legend_below(figure, handles, 3)
     caption = (
         "The same heatmap in the order of a hierarchical clustering (average linkage on the "
         "noise-weighted mean of both directions), so that tasks that help one another are "

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 
 from ..choice.groups import transfer_graph
+from ..read.study import why_no_gain
 from ..stats.multiplicity import ALPHA
 from ..view import View
 from .style import COLOURS, MUTED, NEGATIVE, POSITIVE, Plate, new_figure, notice
@@ -88,8 +89,9 @@ def plot_graph(
     title = f"Transfer graph, {method}"
     chosen = gains[gains["method"] == method]
     mine = groups[groups["method"] == method]
-    if chosen["q"].isna().all():
-        return notice(title, f"no pair of {method} could be tested")
+    reason = why_no_gain(gains, method)
+    if reason or chosen["q"].isna().all():
+        return notice(title, reason or f"no pair of {method} could be tested")
     if mine.empty:
         return notice(title, f"no tasks of {method} are both source and target")
     edges = transfer_graph(chosen)

@@ -19,7 +19,7 @@ from ..read.study import why_no_gain
 from ..stats.multiplicity import ALPHA
 from ..view import View
 from ..vocabulary import signed
-from .style import DIVERGING, MUTED, Plate, fix_layout, new_figure, notice
+from .style import DIVERGING, MUTED, Plate, fix_layout, legend_below, new_figure, notice
 
 
 def gain_frame(
@@ -86,27 +86,7 @@ def draw_gain_heatmap(
     rows, columns = wide.shape
     size = float(np.clip(7.6 - 0.09 * (max(rows, columns) - 12), 5.5, 8.5))
     beyond = float(np.nanmax(np.abs(wide.to_numpy(float)), initial=0.0)) > limit
-    sns.heatmap(
-        wide,
-        ax=ax,
-        cmap=DIVERGING,
-        vmin=-limit,
-        vmax=limit,
-        linewidths=0.4,
-        linecolor="white",
-        square=True,
-        cbar=colour_bar,
-        xticklabels=False,
-        yticklabels=False,
-        cbar_kws={
-            "label": bar_label,
-            "shrink": 0.6,
-            "aspect": 30,
-            "pad": 0.02,
-            "extend": "both" if beyond else "neither",
-        },
-    )
-    ax.set_facecolor("#E6E6E6")
+    draw_cells(ax, wide, DIVERGING, (-limit, limit), bar_label if colour_bar else "", beyond)
     if not compact:
         write_values(ax, wide, signed, size)
     _marks(ax, frame, wide, size, limit, compact)
@@ -114,6 +94,24 @@ def draw_gain_heatmap(
     if not compact:
         _means(ax, frame, wide, size)
     return ax
+
+
+def draw_cells(
+    ax: Axes,
+    wide: pd.DataFrame,
+    colours: str,
+    ends: tuple[float, float],
+    label: str,
+    beyond: bool = False,
+) -> None:
+    """The coloured cells of a map between the `ends` of its scale, grey where undefined, and its
+    colour bar, if that has a `label`; `beyond`: some values lie outside the scale."""
+    bar = {"label": label, "shrink": 0.6, "aspect": 30, "pad": 0.02}
+    bar["extend"] = "both" if beyond else "neither"
+    look: Any = {"linewidths": 0.4, "linecolor": "white", "square": True}
+    look |= {"xticklabels": False, "yticklabels": False, "cbar": bool(label), "cbar_kws": bar}
+    sns.heatmap(wide, ax=ax, cmap=colours, vmin=ends[0], vmax=ends[1], **look)
+    ax.set_facecolor("#E6E6E6")
 
 
 def write_values(ax: Axes, wide: pd.DataFrame, text: Callable[[float], str], size: float) -> None:
@@ -255,7 +253,7 @@ def plot_gains(view: View, method: str, gains: pd.DataFrame) -> Plate:
     figure, axes = new_figure(4.2 + side(columns), 2.9 + side(rows))
     draw_gain_heatmap(axes[0][0], frame, order, bar_label=words.axis)
     handles = legend_handles([frame], words.own_name)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    legend_below(figure, handles, 3)
     name = words.score_name[:1].upper() + words.score_name[1:]
     caption = words.heatmap.format(method=method, unit=words.unit, score_name=name)
     return Plate(title, caption, figure)
@@ -291,7 +289,7 @@ def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
     bar = figure.colorbar(flat[0].collections[0], ax=flat, label=words.axis, **look)
     bar.outline.set_visible(False)
     handles = legend_handles(list(frames.values()), words.own_name, compact=True)
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    legend_below(figure, handles, 5)
     fix_layout(figure, passes=2)
     caption = (
         "The same gains side by side on one colour scale; a minus sign marks clearly negative "

@@ -19,7 +19,7 @@ SHOWN = ("ndcg", "regret1", "regret3", "gain1")
 def quality_frame(summaries: pd.DataFrame, metric: str, scale: float = 100.0) -> pd.DataFrame:
     """One panel of ranking quality: method, ranker, value, low, high; regrets in points.
 
-    `summaries`: `selection.summarise_quality` with a method column."""
+    `summaries`: `choice.ranking.summarise_quality` with a method column."""
     chosen = summaries[summaries["metric"] == metric]
     scale = scale if metric in IN_POINTS else 1.0
     frame = chosen[["method", "ranker"]].reset_index(drop=True)

@@ -14,7 +14,7 @@ from ..read.study import similarity_frame
 from ..view import View
 from ..vocabulary import pretty, signed
 from .placement import label_points
-from .style import COLOURS, Plate, fix_layout, legend_above, new_figure, notice
+from .style import COLOURS, MUTED, Plate, fix_layout, legend_above, new_figure, notice
 
 Array = NDArray[np.float64]
 NEITHER = "neither"  # sources and targets that share no factor
@@ -143,7 +143,11 @@ def plot_scatter(view: View, measure: str, gains: pd.DataFrame, similarity: pd.D
     size = 0.9 + 3.1 * len(methods), 3.6
     figure, axes = new_figure(*size, 1, len(methods), sharex=True)
     for ax, method, frame in zip(axes[0], methods, frames, strict=True):
-        draw_scatter(ax, frame, band_frame(frame), factors)
+        if frame.empty:
+            ax.text(0.5, 0.5, "no gains", transform=ax.transAxes, ha="center", color=MUTED)
+            ax.set_yticks([])
+        else:
+            draw_scatter(ax, frame, band_frame(frame), factors)
         if len(methods) > 1:
             ax.set_title(method, loc="left")
         ax.set_title(correlation_note(frame), loc="right", fontsize=8, weight="normal")

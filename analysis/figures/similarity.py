@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from ..read.pairs import pivot
 from ..read.study import similarity_frame
 from ..view import View
 from ..vocabulary import MINUS, pretty
-from .heatmaps import name_axes, side, write_values
+from .heatmaps import draw_cells, name_axes, side, write_values
 from .style import SEQUENTIAL, Plate, new_figure, notice
 
 
@@ -33,20 +32,7 @@ def draw_similarity(ax: Axes, frame: pd.DataFrame, order: Sequence[str]) -> Axes
         return shown.replace("0.", ".", 1) if abs(value) < 1 and digits else shown
 
     size = float(np.clip(7.6 - 0.09 * (max(wide.shape) - 12), 5.5, 8.5))
-    sns.heatmap(
-        wide,
-        ax=ax,
-        cmap=SEQUENTIAL,
-        vmin=low,
-        vmax=high,
-        linewidths=0.4,
-        linecolor="white",
-        square=True,
-        xticklabels=False,
-        yticklabels=False,
-        cbar_kws={"label": "similarity", "shrink": 0.6, "aspect": 30, "pad": 0.02},
-    )
-    ax.set_facecolor("#E6E6E6")
+    draw_cells(ax, wide, SEQUENTIAL, (low, high), "similarity")
     write_values(ax, wide, text, size)
     name_axes(ax, wide)
     return ax

@@ -16,6 +16,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -135,6 +136,12 @@ def legend_above(figure: Figure, columns: int | None = None) -> None:
     if shown:
         count = columns or len(shown)
         figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=count)
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], most: int) -> None:
+    """One legend below all panels, in as many columns as fit, and at most `most`."""
+    columns = int(np.clip(figure.get_figwidth() // 2.3, 1, most))
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
 
 
 def draw_dodged(ax: Axes, frame: pd.DataFrame, rows: Sequence[str], methods: Sequence[str]) -> None:
