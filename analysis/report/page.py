@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,9 +115,9 @@ def _lead(view: View, parts: Mapping[Any, Part]) -> str:
     )
 
 
-def _by_method(sentence: str, methods: Any) -> tuple[str, str]:
+def _by_method(sentence: str, methods: Sequence[str]) -> tuple[str, str]:
     """The method a sentence opens with, to be set off, and the rest."""
-    for method in methods:
+    for method in sorted(methods, key=len, reverse=True):
         if sentence.startswith(f"{method}: "):
             rest = sentence[len(method) + 2 :]
             return method, rest[:1].upper() + rest[1:]
