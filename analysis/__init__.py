@@ -3,13 +3,10 @@
 Works on tidy `source, target, score` tables, made by a study or by anyone else. Imports neither
 torch nor Snakemake: functions take arrays or frames and return values or frames. Where to find what:
 
-- read: `tables`, `taskfiles`, `gather` (cells into one table), `frames` (an analysed folder)
-- gains: `gains`, `moderate` and `images` (their uncertainty), `controls`, `relations`
-- similarity: `measures`, `transport`, `transferability`, all pairs in `similarity`
-- association: `correlate`, `kendall`, `dyads`, as tables in `explain`; `multiplicity`
-- choice: `selection` (ranking quality), `model`, `recommend`, `grouping`
-- put together: `battery`, `study` (a study's folder), `foreign` (tables of others), `parallel`
-- show: `figures` (style), `heatmaps`, `plots`, `labels`, `panels`, `curves`, all in `gallery`;
-  `answers` (sentences), `report` (the page), `vocabulary` (names of things)
-- check: `simulate` (do intervals and tests keep what they promise)
+- `catalogue`: every table and figure, known before any is made; imports nothing heavy
+- `study`, `foreign`, `new_task`: the orders of work, for a study, for tables of others, and for a
+  task that was in no study; `tables`: the calls they are made of; `view`: order and words
+- read: pair tables, gathered runs, features, a study's tables
+- stats, similarity, gains, association, choice: from arrays and pair tables to numbers
+- figures: one module a figure, all in `gallery`; report: sentences, protocol, page
 """

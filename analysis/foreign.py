@@ -8,6 +8,7 @@ standardised within its target, which makes targets of different scales comparab
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,52 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
-from .battery import choices, explanations, joined, write_tables
+from .catalogue import drawings, foreign_tables
 from .choice.groups import profile_clusters
 from .figures.gallery import draw_figures
-from .parallel import side_by_side
 from .read import pairs
-from .report.page import write_report
+from .report.page import Part, write_report
+from .tables import call, explanations, made, rankings
+from .view import View, Wording
+from .vocabulary import MAIN_MEASURES
 
-GAINS: dict[str, dict[str, Any]] = {
-    "gain": {"score_name": "gain", "unit": "points", "scale": 100.0},
-    "minus_scratch": {"score_name": "gain over scratch", "unit": "points", "scale": 100.0},
-    "relative": {"score_name": "score against the target's own", "unit": "percent", "scale": 100.0},
-    "standardised": {
-        "score_name": "standardised score",
-        "unit": "s.d. within target",
-        "scale": 1.0,
-    },
+CLUSTER_COLUMNS = ("method", "cluster", "task")
+AGREEMENT_COLUMNS = ("a", "b", "n_pairs", "spearman", "spearman_per_target", "low", "high")
+# Rows that published tables keep beside those of tasks: the target's own network, no training.
+BASELINES = ("self", "random", "scratch")
+_OTHERS: dict[str, Any] = {
+    "own_name": "source = target",
+    "heads_name": "table",
+    "noun": "table",
+    "baseline": "",
+    "title": "Transfer table",
+    "heatmap": "{score_name} of each source (row) on each target (column) in {method}, in {unit}; "
+    "the grey numbers are means without the diagonal.",
+    "definition": "",
 }
 
 
-# Rows that published tables keep beside those of tasks: the target's own network, no training.
-BASELINES = ("self", "random", "scratch")
+def _words(score_name: str, unit: str, scale: float) -> Wording:
+    return Wording(score_name, unit, scale, **_OTHERS)
+
+
+# What may stand for the gain, and how it is spoken of.
+GAINS = {
+    "gain": _words("gain", "points", 100.0),
+    "minus_scratch": _words("gain over scratch", "points", 100.0),
+    "relative": _words("score against the target's own", "percent", 100.0),
+    "standardised": _words("standardised score", "s.d. within target", 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """Tables of others as one: gains (method, source, target, score, gain), what stands for the
+    gain (a key of `GAINS`), and the sources that were left out because they are no tasks."""
+
+    gains: pd.DataFrame
+    kind: str
+    left_out: tuple[str, ...]
 
 
 def analyse_tables(
@@ -55,53 +81,100 @@ def analyse_tables(
     `similarity`: a tidy source, target, measure, value table, or a source, target table with one
     column a measure (higher = more alike); it may be the table itself. `gain`: `auto` or one of
     `GAINS`; `workers`: processes used. Sources named as in `BASELINES` are left out. Writes
-    tables/, figures/, correlations.csv and report.html.
+    tables/, figures/, correlations.csv and .parquet, similarity.parquet and report.html.
     """
-    loaded = [_read(path) for path in paths]
-    names = _short([path.stem for path in paths])
-    kept = [_without_baselines(frame) for frame in loaded]
-    dropped = list(dict.fromkeys(name for _, names_ in kept for name in names_))
-    loaded = [frame for frame, _ in kept]
-    kind = _kind(loaded, paths) if gain == "auto" else gain
-    parts = []
-    for path, name, frame in zip(paths, names, loaded, strict=True):
-        made = frame.assign(gain=_gain(frame, kind, path))
-        if "method" not in made.columns:
-            made["method"] = name
-        elif len(paths) > 1:
-            made["method"] = name + " " + made["method"].astype(str)
-        parts.append(made)
-    gains = pd.concat(parts, ignore_index=True)
-    gains = gains[[c for c in ("method", "source", "target", "score", "gain") if c in gains]]
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    alike = pd.DataFrame()
+    given = read_given(paths, gain)
+    alike = pd.DataFrame(columns=["source", "target", "measure", "value"])
     if similarity is not None:
         alike = read_similarity(similarity)
         pairs.write_frame(alike, out / "similarity.parquet")
     else:
         (out / "similarity.parquet").unlink(missing_ok=True)
-    order = pairs.task_order(gains)
-    calls = choices(gains, alike, order, None, bootstrap, seed, grouped=False)
-    if len(alike):
-        calls = explanations(gains, alike, ("gain",), permutations, bootstrap, seed) + calls
-    made_tables: dict[str, pd.DataFrame] = {
-        "gains": gains,
-        "clusters": cluster_table(gains),
-        **joined(side_by_side(calls, workers)),
-    }
-    if len(set(gains["method"])) > 1:
-        made_tables["agreement"] = agreement(gains, bootstrap, seed)
-    about = {**GAINS[kind], "foreign": True, "left_out": dropped}
-    write_tables(out, made_tables, order, about)
-    draw_figures(out, workers=workers)
-    return write_report(out)
+    draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
+    tables = _tables(given.gains, alike, **draws, workers=workers)
+    _write(tables, out)
+
+    methods = list(dict.fromkeys(given.gains["method"]))
+    words = GAINS[given.kind]
+    view = View(pairs.task_order(given.gains), methods, _shown(alike), wording=words)
+    wanted = drawings(methods, view.measures, has_factors=False, has_curves=False, has_groups=False)
+    frames = {**tables, "similarity": alike}
+    captions = draw_figures(frames, view, out / "figures", wanted=wanted, workers=workers)
+    pairs.write_frame(captions, out / "figures" / "captions.csv")
+    figures = {drawing.name: out / "figures" / f"{drawing.name}.png" for drawing in wanted}
+    protocol = {"what is analysed": f"{words.score_name}, in {words.unit}"}
+    if given.left_out:
+        protocol["sources left out, as no tasks"] = ", ".join(given.left_out)
+    path = out / "report.html"
+    name = out.resolve().name
+    write_report(path, name, {"": Part(frames, captions, figures)}, view, protocol)
+    return path
+
+
+def read_given(paths: Sequence[Path], gain: str = "auto") -> Given:
+    """Read the tables and make a gain of what they have. Raises InputError, naming the file, for
+    one that is no table of source, target and score, or cannot give the wanted gain."""
+    names = _short([path.stem for path in paths])
+    loaded, left_out = [], []
+    for path in paths:
+        frame, dropped = _without_baselines(_read(path))
+        loaded.append(frame)
+        left_out += dropped
+    kind = _kind(loaded) if gain == "auto" else gain
+    parts = []
+    for path, name, frame in zip(paths, names, loaded, strict=True):
+        part = frame.assign(gain=_gain(frame, kind, path))
+        if "method" not in part.columns:
+            part["method"] = name
+        elif len(paths) > 1:
+            part["method"] = name + " " + part["method"].astype(str)
+        parts.append(part)
+    gains = pd.concat(parts, ignore_index=True)[["method", "source", "target", "score", "gain"]]
+    return Given(gains, kind, tuple(dict.fromkeys(left_out)))
+
+
+def _tables(
+    gains: pd.DataFrame,
+    alike: pd.DataFrame,
+    *,
+    permutations: int,
+    bootstrap: int,
+    seed: int,
+    workers: int,
+) -> dict[str, pd.DataFrame]:
+    draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
+    calls = explanations(gains, alike, ("gain",), **draws)
+    calls += rankings(gains, alike, bootstrap=bootstrap, seed=seed)
+    calls.append(call("clusters", cluster_table, gains))
+    several = len(set(gains["method"])) > 1
+    if several:
+        calls.append(call("agreement", agreement, gains, bootstrap, seed))
+    names = foreign_tables(len(alike) > 0, several)
+    return {**made(calls, names, workers), "gains": gains}
+
+
+def _write(tables: dict[str, pd.DataFrame], out: Path) -> None:
+    for name, table in tables.items():
+        if name == "correlations":
+            for suffix in ("csv", "parquet"):
+                pairs.write_frame(table, out / f"{name}.{suffix}")
+        else:
+            pairs.write_frame(table, out / "tables" / f"{name}.csv")
+
+
+def _shown(alike: pd.DataFrame) -> list[str]:
+    """Measures with figures of their own: the cosines where they are known, else the first two."""
+    present = list(alike["measure"].unique())
+    return [m for m in MAIN_MEASURES if m in present] or present[:2]
 
 
 def _short(names: list[str]) -> list[str]:
-    """Names of tables without the words that all of them begin with. Errors: a name twice."""
+    """Names of tables without the words that all of them begin with. Raises
+    InputError for a name that occurs twice."""
     if len(set(names)) < len(names):
-        raise InputError(f"two tables are called {max(names, key=names.count)!r}: rename one")
+        twice = max(names, key=names.count)
+        raise InputError(f"two tables are called '{twice}': expected different names")
     words = [name.split("_") for name in names]
     while len(names) > 1 and len({w[0] for w in words}) == 1 and min(map(len, words)) > 1:
         words = [w[1:] for w in words]
@@ -123,8 +196,8 @@ def _read(path: Path) -> pd.DataFrame:
     kinds = [c for c in ("method", "model", "metric") if c in frame and len(set(frame[c])) > 1]
     if kinds:
         frame["method"] = frame[kinds].astype(str).agg(" ".join, axis=1)
-    elif "method" in frame:
-        frame["method"] = frame["method"].astype(str)
+    if "method" in frame and (pairs.owner(frame) == "").any():
+        raise InputError(f"{path}: column 'method' is empty in some rows: expected a name")
     keys = [c for c in ("method", "source", "target") if c in frame.columns]
     if frame.duplicated(keys).any():  # seeds
         numbers = frame.select_dtypes("number").columns.difference([*keys, "seed"])
@@ -139,7 +212,8 @@ def _own(frame: pd.DataFrame) -> pd.Series:
     return pd.concat(parts).reindex(frame.index)
 
 
-def _kind(frames: Sequence[pd.DataFrame], paths: Sequence[Path]) -> str:
+def _kind(frames: Sequence[pd.DataFrame]) -> str:
+    """What stands for the gain, by what all tables have."""
     for column, kind in (("gain", "gain"), ("scratch", "minus_scratch")):
         if all(column in frame.columns for frame in frames):
             return kind
@@ -157,10 +231,10 @@ def _kind(frames: Sequence[pd.DataFrame], paths: Sequence[Path]) -> str:
 
 def _gain(frame: pd.DataFrame, kind: str, path: Path) -> pd.Series:
     if kind not in GAINS:
-        raise InputError(f"gain {kind!r} is not one of auto, {', '.join(GAINS)}")
+        raise InputError(f"gain is '{kind}': expected one of auto, {', '.join(GAINS)}")
     needed = {"gain": "gain", "minus_scratch": "scratch"}.get(kind)
     if needed is not None and needed not in frame.columns:
-        raise InputError(f"{path}: column {needed!r} is missing, needed for gain {kind!r}")
+        raise InputError(f"{path}: column '{needed}' is missing: expected it for gain '{kind}'")
     if kind == "gain":
         return pairs.numeric(frame, "gain", str(path))
     if kind == "minus_scratch":
@@ -177,7 +251,7 @@ def _gain(frame: pd.DataFrame, kind: str, path: Path) -> pd.Series:
 
 def read_similarity(path: Path) -> pd.DataFrame:
     """Tidy source, target, measure, value from a tidy table or one with a column a measure.
-    Errors: no measure in it."""
+    Raises InputError for a table without a measure."""
     frame = pairs.read_frame(path)
     if {"measure", "value"} <= set(frame.columns):
         return pairs.check_pairs(frame, value="value", name=str(path))
@@ -189,7 +263,7 @@ def read_similarity(path: Path) -> pd.DataFrame:
     ]
     if not names or not {"source", "target"} <= set(frame.columns):
         raise InputError(
-            f"{path}: no similarity in it, expected columns source, target, measure, value, or "
+            f"{path}: no similarity in it: expected columns source, target, measure, value, or "
             "source, target and one column of numbers for each measure"
         )
     long = frame.melt(["source", "target"], names, var_name="measure", value_name="value")
@@ -197,7 +271,7 @@ def read_similarity(path: Path) -> pd.DataFrame:
 
 
 def cluster_table(gains: pd.DataFrame) -> pd.DataFrame:
-    """method, cluster, task: sources by `grouping.profile_clusters`."""
+    """method, cluster, task: sources by `choice.groups.profile_clusters`."""
     parts = []
     for method, frame in gains.groupby("method", sort=False):
         wide = pairs.pivot(frame, "gain")
@@ -234,5 +308,4 @@ def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.D
         pooled = both[a].rank().corr(both[b].rank()) if len(both) >= 3 else np.nan
         mean = values.mean() if len(values) else np.nan
         rows.append((a, b, len(both), pooled, mean, low, high))
-    names = ["a", "b", "n_pairs", "spearman", "spearman_per_target", "low", "high"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))

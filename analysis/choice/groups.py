@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import comb
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,16 @@ from scipy.spatial.distance import squareform
 
 from mvlpt_core.contract.errors import InputError
 
-if TYPE_CHECKING:
-    import networkx as nx
+from ..stats.multiplicity import significant
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 Objective = Literal["sum", "mean"]
+GROUP_COLUMNS = ("group", "task", "size", "expected_gain", "group_gain", "stability", "together")
+GIVER_COLUMNS = (
+    *("task", "mean_given", "mean_received"),
+    *("helps", "hurts", "helped_by", "hurt_by", "hub"),
+)
 MAX_CANDIDATES = 200_000  # candidate groups up to which the optimum is computed exactly
 
 
@@ -110,6 +114,9 @@ def profile_clusters(gain: Array, own: NDArray[np.bool_]) -> Labels:
         return np.zeros(n, dtype=np.intp)
     tree = linkage(squareform(distance, checks=False), "average")
     cuts = [fcluster(tree, k, "maxclust") for k in range(2, n // 2 + 1)]
+    cuts = [labels for labels in cuts if len(set(labels)) > 1]
+    if not cuts:  # all rows are equally far from one another
+        return np.zeros(n, dtype=np.intp)
     return _renumber(max(cuts, key=lambda labels: _silhouette(distance, labels)))
 
 
@@ -321,46 +328,33 @@ def group_table(
     return table.sort_values("group", kind="stable").reset_index(drop=True)
 
 
-def transfer_graph(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain") -> nx.DiGraph:
-    """Directed graph of the transfers that are established: an edge s -> t for each off-diagonal
-    pair with q < `alpha` (q = p corrected for the number of pairs), weight = gain; nodes are all
-    tasks in order of appearance. `pairs`: source, target, `value`, q."""
-    import networkx as nx  # slow to import, and few of the users of this module draw graphs
-
-    graph = nx.DiGraph()
-    graph.add_nodes_from(dict.fromkeys([*pairs["target"], *pairs["source"]]))
-    kept = pairs[(pairs["source"] != pairs["target"]) & (pairs["q"] < alpha)]
-    for row in kept[["source", "target", value]].itertuples(index=False):
-        graph.add_edge(row[0], row[1], weight=float(row[2]))
-    return graph
+def transfer_graph(pairs: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
+    """The transfers that are established: source, target, weight (the gain) of each off-diagonal
+    pair whose q (p corrected for the number of pairs) is significant. `pairs`: source, target,
+    `value`, q."""
+    kept = pairs[(pairs["source"] != pairs["target"]) & significant(pairs["q"])]
+    edges = kept[["source", "target", value]].rename(columns={value: "weight"})
+    return edges.astype({"weight": float}).reset_index(drop=True)
 
 
-def givers(pairs: pd.DataFrame, alpha: float = 0.05, value: str = "gain") -> pd.DataFrame:
+def givers(pairs: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
     """What each task gives and takes, best givers first: task, mean_given, mean_received (means
     over off-diagonal pairs with a gain), helps, hurts (significant edges out), helped_by,
     hurt_by (significant edges in), hub (share of all significant positive gain that it gives)."""
-    graph = transfer_graph(pairs, alpha, value)
+    edges = transfer_graph(pairs, value)
     off = pairs[pairs["source"] != pairs["target"]]
-    given = off.groupby("source")[value].mean()
-    received = off.groupby("target")[value].mean()
-    weights = {(s, t): weight for s, t, weight in graph.edges(data="weight")}
-    positive = sum(w for w in weights.values() if w > 0)
-
-    def count(task: str, end: int, sign: int) -> int:
-        return sum(edge[end] == task and sign * w > 0 for edge, w in weights.items())
-
-    rows = [
-        {
-            "task": task,
-            "mean_given": given.get(task, np.nan),
-            "mean_received": received.get(task, np.nan),
-            "helps": count(task, 0, 1),
-            "hurts": count(task, 0, -1),
-            "helped_by": count(task, 1, 1),
-            "hurt_by": count(task, 1, -1),
-            "hub": sum(w for e, w in weights.items() if e[0] == task and w > 0) / (positive or 1.0),
-        }
-        for task in graph.nodes
-    ]
-    table = pd.DataFrame(rows).sort_values("mean_given", ascending=False, kind="stable")
-    return table.reset_index(drop=True)
+    table = pd.DataFrame({"task": list(dict.fromkeys([*pairs["target"], *pairs["source"]]))})
+    table["mean_given"] = table["task"].map(off.groupby("source")[value].mean())
+    table["mean_received"] = table["task"].map(off.groupby("target")[value].mean())
+    up, down = edges[edges["weight"] > 0], edges[edges["weight"] < 0]
+    for name, some, side in (
+        ("helps", up, "source"),
+        ("hurts", down, "source"),
+        ("helped_by", up, "target"),
+        ("hurt_by", down, "target"),
+    ):
+        table[name] = table["task"].map(some[side].value_counts()).fillna(0).astype(int)
+    given = table["task"].map(up.groupby("source")["weight"].sum()).fillna(0.0)
+    table["hub"] = given / (up["weight"].sum() or 1.0)
+    table = table.sort_values("mean_given", ascending=False, kind="stable")
+    return table.reset_index(drop=True)[list(GIVER_COLUMNS)]

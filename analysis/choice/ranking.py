@@ -216,3 +216,10 @@ def summarise_quality(
             )
     names = "ranker metric mean low high n_targets difference difference_low difference_high"
     return pd.DataFrame(rows, columns=names.split())
+
+
+RANKING_COLUMNS = (
+    *("ranker", "metric", "mean", "low", "high", "n_targets"),
+    *("difference", "difference_low", "difference_high"),
+)
+RANKING_BY_TARGET_COLUMNS = ("ranker", "target", "n_sources", *QUALITY)

@@ -1,4 +1,4 @@
-"""Heatmaps of gains and of similarities."""
+"""Heatmaps of gains: one a method, and all methods side by side."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from numpy.typing import NDArray
-from scipy.cluster.hierarchy import dendrogram
 
 from mvlpt_core.contract.errors import InputError
 
 from ..read.pairs import pivot
-from ..vocabulary import MINUS, signed
-from .style import DIVERGING, MUTED, SEQUENTIAL
-
-Array = NDArray[np.float64]
+from ..read.study import why_no_gain
+from ..stats.multiplicity import ALPHA
+from ..view import View
+from ..vocabulary import signed
+from .style import DIVERGING, MUTED, Plate, fix_layout, legend_below, new_figure, notice
 
 
 def gain_frame(
@@ -36,14 +35,16 @@ def gain_frame(
     points = `scale` x gain. `established`: `significant` in the gains table (false discovery rate
     controlled); `suggested`: the cell's own interval excludes 0; `diverged`: measured but without
     a gain.
-    Errors: a method that the table does not have; a task outside `order`.
+    Raises InputError for a method that the table does not have and for a task outside `order`.
     """
     frame = gains[gains["method"] == method]
     if frame.empty:
-        raise InputError(f"no gains of method {method!r}; there are {sorted(set(gains['method']))}")
+        known = sorted(set(gains["method"]))
+        raise InputError(f"no gains of method '{method}' in the table: expected one of {known}")
     strange = set(frame["source"].unique()) | set(frame["target"].unique())
     if strange - set(order):
-        raise InputError(f"task {min(strange - set(order))!r} is not in the order of the figure")
+        task = min(strange - set(order))
+        raise InputError(f"task '{task}' is not in the order of the figure: expected all tasks")
     absent = pd.Series(False, index=frame.index)
     return pd.DataFrame(
         {
@@ -85,37 +86,35 @@ def draw_gain_heatmap(
     rows, columns = wide.shape
     size = float(np.clip(7.6 - 0.09 * (max(rows, columns) - 12), 5.5, 8.5))
     beyond = float(np.nanmax(np.abs(wide.to_numpy(float)), initial=0.0)) > limit
-    sns.heatmap(
-        wide,
-        ax=ax,
-        cmap=DIVERGING,
-        vmin=-limit,
-        vmax=limit,
-        linewidths=0.4,
-        linecolor="white",
-        square=True,
-        cbar=colour_bar,
-        xticklabels=False,
-        yticklabels=False,
-        cbar_kws={
-            "label": bar_label,
-            "shrink": 0.6,
-            "aspect": 30,
-            "pad": 0.02,
-            "extend": "both" if beyond else "neither",
-        },
-    )
-    ax.set_facecolor("#E6E6E6")
+    draw_cells(ax, wide, DIVERGING, (-limit, limit), bar_label if colour_bar else "", beyond)
     if not compact:
-        _values(ax, wide, signed, size)
+        write_values(ax, wide, signed, size)
     _marks(ax, frame, wide, size, limit, compact)
-    _axis_names(ax, wide, *labels)
+    name_axes(ax, wide, *labels)
     if not compact:
         _means(ax, frame, wide, size)
     return ax
 
 
-def _values(ax: Axes, wide: pd.DataFrame, text: Callable[[float], str], size: float) -> None:
+def draw_cells(
+    ax: Axes,
+    wide: pd.DataFrame,
+    colours: str,
+    ends: tuple[float, float],
+    label: str,
+    beyond: bool = False,
+) -> None:
+    """The coloured cells of a map between the `ends` of its scale, grey where undefined, and its
+    colour bar, if that has a `label`; `beyond`: some values lie outside the scale."""
+    bar = {"label": label, "shrink": 0.6, "aspect": 30, "pad": 0.02}
+    bar["extend"] = "both" if beyond else "neither"
+    look: Any = {"linewidths": 0.4, "linecolor": "white", "square": True}
+    look |= {"xticklabels": False, "yticklabels": False, "cbar": bool(label), "cbar_kws": bar}
+    sns.heatmap(wide, ax=ax, cmap=colours, vmin=ends[0], vmax=ends[1], **look)
+    ax.set_facecolor("#E6E6E6")
+
+
+def write_values(ax: Axes, wide: pd.DataFrame, text: Callable[[float], str], size: float) -> None:
     """Write each cell's value on the map. Seaborn's own annotations would be drawn once more, for
     the sake of its tick labels."""
     mesh = ax.collections[0]
@@ -159,7 +158,7 @@ def _marks(
             ax.plot(some["x"] + 0.5, some["y"] + 0.55, "_", ms=3, mew=0.8, color=ink)
 
 
-def _axis_names(ax: Axes, wide: pd.DataFrame, x: bool = True, y: bool = True) -> None:
+def name_axes(ax: Axes, wide: pd.DataFrame, x: bool = True, y: bool = True) -> None:
     """Task names on the axes; texts inside the map stay out of the layout, which they only slow."""
     for text in ax.texts:
         text.set_in_layout(False)
@@ -222,9 +221,11 @@ def legend_handles(
         handles.append(Patch(fill=False, ec="black", label=own))
     dot: Any = {"marker": "o", "ls": "", "ms": 4, "mec": "black"}
     if off["established"].any():
-        handles.append(Line2D([], [], mfc="black", label="q \u2264 0.05 over all pairs", **dot))
+        handles.append(Line2D([], [], mfc="black", label=f"q \u2264 {ALPHA} over all pairs", **dot))
     if (off["suggested"] & ~off["established"]).any():
-        handles.append(Line2D([], [], mfc="none", label="95% interval excludes 0, q > 0.05", **dot))
+        handles.append(
+            Line2D([], [], mfc="none", label=f"95% interval excludes 0, q > {ALPHA}", **dot)
+        )
     if compact:
         minus: Any = {"marker": "_", "ls": "", "ms": 5, "mec": "black"}
         handles.append(Line2D([], [], label="clearly negative", **minus))
@@ -235,70 +236,63 @@ def legend_handles(
     return handles
 
 
-def draw_clustered(
-    tree_ax: Axes,
-    map_ax: Axes,
-    frame: pd.DataFrame,
-    tree: Array,
-    tasks: Sequence[str],
-    bar_label: str = "transfer gain (points)",
-    unit: str = "points",
-) -> tuple[Axes, Axes]:
-    """Dendrogram (left) beside the heatmap in the dendrogram's order. `tree` is the linkage of
-    `tasks`, in `unit`."""
-    drawn = dendrogram(
-        tree,
-        ax=tree_ax,
-        orientation="left",
-        no_labels=True,
-        color_threshold=0,
-        above_threshold_color="#333333",
+def side(count: int) -> float:
+    """Inches for `count` cells of a heatmap."""
+    return 0.36 * max(count, 3)
+
+
+def plot_gains(view: View, method: str, gains: pd.DataFrame) -> Plate:
+    """The heatmap of one method."""
+    title, words = f"Gains, {method}", view.wording
+    reason = why_no_gain(gains, method)
+    if reason:
+        return notice(title, reason)
+    order = view.order(gains)
+    frame = gain_frame(gains, method, order, scale=words.scale)
+    rows, columns = frame["source"].nunique(), frame["target"].nunique()
+    figure, axes = new_figure(4.2 + side(columns), 2.9 + side(rows))
+    draw_gain_heatmap(axes[0][0], frame, order, bar_label=words.axis)
+    handles = legend_handles([frame], words.own_name)
+    legend_below(figure, handles, 3)
+    name = words.score_name[:1].upper() + words.score_name[1:]
+    caption = words.heatmap.format(method=method, unit=words.unit, score_name=name)
+    return Plate(title, caption, figure)
+
+
+def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
+    """The heatmaps of all methods, small, on one colour scale."""
+    title, words = "Gains, all methods", view.wording
+    if not gains["gain"].notna().any():
+        return notice(title, "no method has a gain")
+    order, present = view.order(gains), set(gains["method"])
+    frames = {
+        method: gain_frame(gains, method, order, scale=words.scale)
+        for method in view.methods
+        if method in present
+    }
+    limit = colour_limit(list(frames.values()))
+    panel = max(0.17 * max(frame["source"].nunique() for frame in frames.values()), 1.6)
+    across = min(len(frames), 4)
+    down = -(-len(frames) // across)
+    size = 3.0 + across * panel, 2.2 + down * panel
+    figure, axes = new_figure(*size, down, across, layout="compressed")
+    flat = [ax for row in axes for ax in row]
+    for i, (method, frame) in enumerate(frames.items()):
+        labels = (i + across >= len(frames), i % across == 0)
+        look: Any = {"compact": True, "colour_bar": False, "labels": labels}
+        draw_gain_heatmap(flat[i], frame, order, limit, **look)
+        flat[i].set_title(method)
+        flat[i].tick_params(labelsize=6)
+    for ax in flat[len(frames) :]:
+        ax.axis("off")
+    look = {"shrink": 0.7, "aspect": 30, "pad": 0.01, "extend": "both"}
+    bar = figure.colorbar(flat[0].collections[0], ax=flat, label=words.axis, **look)
+    bar.outline.set_visible(False)
+    handles = legend_handles(list(frames.values()), words.own_name, compact=True)
+    legend_below(figure, handles, 5)
+    fix_layout(figure, passes=2)
+    caption = (
+        "The same gains side by side on one colour scale; a minus sign marks clearly negative "
+        "cells for readers of grey prints."
     )
-    order = [tasks[i] for i in drawn["leaves"]]
-    draw_gain_heatmap(
-        map_ax,
-        frame[frame["source"].isin(order) & frame["target"].isin(order)],
-        order,
-        bar_label=bar_label,
-    )
-    # One leaf is 10 units high: the tree then lines up with the rows of the heatmap.
-    tree_ax.set_ylim(10 * len(order), 0)
-    tree_ax.set_xlabel(f"distance ({unit})")
-    tree_ax.spines["left"].set_visible(False)
-    tree_ax.tick_params(axis="y", length=0)
-    return tree_ax, map_ax
-
-
-def draw_similarity(ax: Axes, frame: pd.DataFrame, order: Sequence[str]) -> Axes:
-    """Draw a frame of `similarity_frame`; colours span the values off the diagonal, which is
-    left grey: a task's likeness to itself says nothing."""
-    wide = pivot(frame.assign(value=frame["value"].mask(frame["diagonal"])), "value", order)
-    values = wide.to_numpy(float)
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
-    if not high > low:
-        low, high = low - 0.5, high + 0.5
-    digits = 2 if np.abs(finite).max(initial=0) < 10 else 0
-
-    def text(value: float) -> str:
-        shown = f"{value:.{digits}f}".replace("-", MINUS)
-        return shown.replace("0.", ".", 1) if abs(value) < 1 and digits else shown
-
-    size = float(np.clip(7.6 - 0.09 * (max(wide.shape) - 12), 5.5, 8.5))
-    sns.heatmap(
-        wide,
-        ax=ax,
-        cmap=SEQUENTIAL,
-        vmin=low,
-        vmax=high,
-        linewidths=0.4,
-        linecolor="white",
-        square=True,
-        xticklabels=False,
-        yticklabels=False,
-        cbar_kws={"label": "similarity", "shrink": 0.6, "aspect": 30, "pad": 0.02},
-    )
-    ax.set_facecolor("#E6E6E6")
-    _values(ax, wide, text, size)
-    _axis_names(ax, wide)
-    return ax
+    return Plate(title, caption, figure)

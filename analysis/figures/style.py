@@ -1,34 +1,37 @@
-"""What all figures share: style, colours, names of things, and files that are reproducible.
+"""What all figures share: style, colours, plates, and files that are reproducible.
 
-Figures are made in two steps: a pure `*_frame` function returns exactly what is drawn, a `draw_*`
-function puts it on axes and returns them. Saving is separate (`save`). Gains are drawn in points
-(score x 100).
+Figures are made in three steps: a pure `*_frame` function returns exactly what is drawn, a `draw_*`
+function puts it on axes and returns them, and a `plot_*` function makes the whole plate from the
+tables that it names. Saving is separate (`save`).
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from mvlpt_core.contract.files import whole
+
+from ..vocabulary import pretty
 
 # Okabe & Ito (2008), told apart by colour-blind readers; markers tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 POSITIVE, NEGATIVE, MUTED = "#2166AC", "#B2182B", "#666666"
 DIVERGING, SEQUENTIAL = "RdBu", "cividis"
-GAIN_LABELS = {
-    "gain": "transfer gain (points)",
-    "relative_error_reduction": "relative error reduction (%)",
-    "ceiling_gain": "share of the distance to the ceiling (%)",
-}
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "analysis",
@@ -49,6 +52,24 @@ STYLE: Any = {
     "figure.facecolor": "white",
     "figure.dpi": 170,
 }
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One figure with its title and its caption in one sentence."""
+
+    title: str
+    caption: str
+    figure: Figure
+
+
+def notice(title: str, reason: str) -> Plate:
+    """A small plate in the place of a figure that has nothing to show, with the reason."""
+    figure, axes = new_figure(4.2, 1.2)
+    axes[0][0].axis("off")
+    text = textwrap.fill(f"Nothing to draw: {reason}.", 60)
+    axes[0][0].text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
+    return Plate(title, f"There is nothing to draw, because {reason}.", figure)
 
 
 @contextmanager
@@ -88,12 +109,13 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
     Neither carries a date or a random id: the same data gives the same bytes.
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
     fix_layout(figure)
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     # The canvases themselves: `savefig` would draw everything twice for the sake of the layout.
-    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
-    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    with whole(png) as part:
+        FigureCanvasAgg(figure).print_png(part, metadata={"Software": None})
+    with whole(svg) as part:
+        FigureCanvasSVG(figure).print_svg(part, metadata={"Date": None, "Creator": None})
     plt.close(figure)
     return [png, svg]
 
@@ -103,3 +125,40 @@ def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {
         name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)
     }
+
+
+def legend_above(figure: Figure, columns: int | None = None) -> None:
+    """One legend above all panels, with each label of them once."""
+    shown: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    if shown:
+        count = columns or len(shown)
+        figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=count)
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], most: int) -> None:
+    """One legend below all panels, in as many columns as fit, and at most `most`."""
+    columns = int(np.clip(figure.get_figwidth() // 2.3, 1, most))
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+
+
+def draw_dodged(ax: Axes, frame: pd.DataFrame, rows: Sequence[str], methods: Sequence[str]) -> None:
+    """Marks with intervals at row `row`, methods side by side within a row, shaded every other."""
+    step = 0.7 / max(len(methods), 1)
+    for i in range(0, len(rows), 2):
+        ax.axhspan(i - 0.5, i + 0.5, color="#F3F3F3", lw=0, zorder=-2)
+    for k, (method, (colour, marker)) in enumerate(looks(methods).items()):
+        some = frame[frame["method"] == method]
+        place = {name: i for i, name in enumerate(rows)}
+        y = some["row"].map(place).astype(float) + step * (k - (len(methods) - 1) / 2)
+        ax.hlines(y, some["low"], some["high"], color=colour, lw=1.3)
+        for filled, part in some.groupby(some.get("filled", pd.Series(True, some.index))):
+            look: Any = {"ms": 5, "mec": colour, "mew": 1.1, "mfc": colour if filled else "white"}
+            ax.plot(part["value"], y[part.index], marker, **look)
+        ax.plot([], [], marker, ms=5, color=colour, label=method)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_yticks(range(len(rows)), [pretty(name) for name in rows])
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)

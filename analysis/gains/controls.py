@@ -156,3 +156,7 @@ def share_positive(values: np.ndarray) -> float:
     """Share of the defined values above 0; NaN if none is defined."""
     defined = values[~np.isnan(values)]
     return float((defined > 0).mean()) if len(defined) else np.nan
+
+
+TASK_EFFECT_COLUMNS = EFFECT_COLUMNS
+DIAGONAL_COLUMNS = CONTROL_COLUMNS

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ..read.study import Frames, similarity_frame
+from ..read.study import similarity_frame
 from ..vocabulary import pretty
 
 
-def nearest_sources(data: Frames, method: str) -> dict[str, pd.DataFrame]:
-    """For each main measure the source (columns target, source) that it ranks first for a target,
+def nearest_sources(
+    gains: pd.DataFrame, similarity: pd.DataFrame, measures: Sequence[str], method: str
+) -> dict[str, pd.DataFrame]:
+    """For each measure the source (columns target, source) that it ranks first for a target,
     chosen without any gain."""
     nearest = {}
-    for measure in data.measures:
-        frame = similarity_frame(data.similarity, measure, method)
-        frame = frame[~frame["diagonal"] & frame["source"].isin(data.gains["source"])]
+    for measure in measures:
+        frame = similarity_frame(similarity, measure, method)
+        frame = frame[~frame["diagonal"] & frame["source"].isin(gains["source"])]
         frame = frame.dropna(subset=["value"])
         first = frame.loc[frame.groupby("target")["value"].idxmax(), ["target", "source"]]
         nearest[f"nearest by {pretty(measure)}"] = first
@@ -31,14 +33,16 @@ def curve_frame(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mean test score by step, in points from the target's final scratch score: start, step,
-    points, low, high.
+    """Mean score by step, in points from the target's final scratch score: start, step, points,
+    low, high.
 
-    `curves`: method, source ("scratch" too), target, seed, step, score. `nearest`: name of a
+    `curves`: method, source ("scratch" too), target, seed, step, score, split; rows of the split
+    "curve" count, a fixed sample of the test images. `nearest`: name of a
     choice of sources -> target, source. Starts: "scratch", "all sources" and these names. Own
     prompts are left out; cells without a final score are too.
     Intervals by a bootstrap over targets.
     """
+    curves = curves[curves["split"] == "curve"]
     frame = curves[(curves["method"] == method) & (curves["source"] != curves["target"])]
     last = frame["step"].max()
     final = frame[frame["step"] == last].dropna(subset=["score"])

@@ -3,45 +3,59 @@
 Matrices are [S, T]: rows are sources, columns are targets. NaN means undefined (a diverged cell).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import first_line, whole
 
 READERS = {".csv": ",", ".tsv": "\t", ".parquet": ""}
+# Columns of names in tables of others: read letter by letter, so that a task may be called 007.
+NAMES = frozenset(("source", "target", "task", "method", "model", "metric", "measure"))
 STATUSES = ("ok", "diverged")
 UNDEFINED_WHEN_DIVERGED = ("score", "gain", "relative_error_reduction")
 
 
-def read_frame(path: str | Path) -> pd.DataFrame:
-    """A .csv, .tsv or .parquet file as a frame; raises InputError naming the file."""
+def read_frame(
+    path: str | Path, text: Collection[str] = NAMES, empty: bool = False
+) -> pd.DataFrame:
+    """A .csv, .tsv or .parquet file as a frame; columns of `text` are str, letter by letter.
+
+    Raises InputError naming the file if it is missing, no table or, unless `empty`, has no rows.
+    """
     path = Path(path)
     if path.suffix not in READERS:
-        raise InputError(f"{path}: expected a file ending in .csv, .tsv or .parquet")
+        raise InputError(f"{path}: not a table: expected a file ending in .csv, .tsv or .parquet")
     try:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         else:
-            # Only empty fields are missing: "NA" or "null" may well be the name of a task.
-            frame = pd.read_csv(
-                path, sep=READERS[path.suffix], keep_default_na=False, na_values=["", "nan", "NaN"]
-            )
+            frame = _read_text(path, READERS[path.suffix], text)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file: expected a table") from None
     except (OSError, ValueError, pd.errors.ParserError) as error:
         # pyarrow's errors are OSError or ValueError too; their first line says what is wrong.
         raise InputError(f"{path}: cannot be read as a table ({first_line(error)})") from None
-    if frame.empty:
-        raise InputError(f"{path}: the table has no rows")
+    if frame.empty and not empty:
+        raise InputError(f"{path}: the table has no rows: expected at least one")
     return frame
 
 
-def read_pairs(path: str | Path, value: str = "score") -> pd.DataFrame:
-    """A tidy pair table from a file, checked by `check_pairs`."""
-    return check_pairs(read_frame(path), value=value, name=str(path))
+def _read_text(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame:
+    header = pd.read_csv(path, sep=separator, nrows=0).columns
+    names = [column for column in header if column in text]
+    # In other columns only empty fields are missing.
+    missing = {column: ["", "nan", "NaN"] for column in header if column not in text}
+    return pd.read_csv(
+        path,
+        sep=separator,
+        dtype=dict.fromkeys(names, str),
+        keep_default_na=False,
+        na_values=missing,
+    )
 
 
 def check_pairs(
@@ -67,6 +81,8 @@ def check_pairs(
                 f"{name}: column '{column}' is empty in row {int(np.flatnonzero(empty)[0]) + 1}"
             )
         frame[column] = frame[column].astype(str)
+    if "method" in frame:
+        frame["method"] = frame["method"].astype(str).where(frame["method"].notna())
     frame[value] = numeric(frame, value, name)
     unique = ["source", "target", *[key for key in keys if key in frame.columns]]
     repeated = frame.duplicated(unique)
@@ -197,19 +213,12 @@ def relative_to_own(frame: pd.DataFrame, value: str = "score") -> pd.Series:
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write .csv or .parquet under another name first, so that a killed run leaves no half file."""
+    """Write .csv or .parquet, whole or not at all."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    if path.suffix == ".parquet":
-        frame.to_parquet(part, index=False)
-    elif path.suffix == ".csv":
-        frame.to_csv(part, index=False)
-    else:
-        raise InputError(f"{path}: expected a file ending in .csv or .parquet")
-    part.replace(path)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, for one-sentence messages."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path}: not a table: expected a file ending in .csv or .parquet")
+    with whole(path) as part:
+        if path.suffix == ".parquet":
+            frame.to_parquet(part, index=False)
+        else:
+            frame.to_csv(part, index=False)

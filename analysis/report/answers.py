@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..catalogue import SCRATCH
 from ..gains.curves import curve_frame, nearest_sources, reached
-from ..read.study import Frames
-from ..vocabulary import (
-    BEST_AVERAGE,
-    MEASURES,
-    MODEL_TARGET,
-    MODEL_TASK,
-    RANDOM,
-    pretty,
-    signed,
-)
+from ..read.study import transfers, why_no_gain
+from ..stats.multiplicity import ALPHA, significant
+from ..view import View
+from ..vocabulary import BEST_AVERAGE, MEASURES, MODEL_TARGET, MODEL_TASK, RANDOM, pretty, signed
 
-ALPHA = 0.05
+Frames = Mapping[str, pd.DataFrame]  # tables by name
 Row = Mapping[str, Any]
 # Rankers that a new task does not have: chance, the model that knows the task as a source, and
 # measures that need the task's own prompt.
@@ -28,6 +23,9 @@ CLOSED = {RANDOM, MODEL_TARGET, *(m for m in MEASURES if MEASURES[m].kind == "pr
 
 
 def p_value(p: float, name: str = "p") -> str:
+    """`p = 0.012`, or that there is no test."""
+    if not np.isfinite(p):
+        return "not tested"
     return f"{name} < 0.001" if p < 0.001 else f"{name} = {p:.3f}"
 
 
@@ -43,126 +41,141 @@ def interval(low: float, high: float, digits: int = 1) -> str:
     return f" [{signed(low, digits)}, {signed(high, digits)}]"
 
 
-def which_help(data: Frames) -> list[str]:
+def which_help(view: View, tables: Frames) -> list[str]:
     """Which tasks help which: counts of established pairs, levels, best pairs and givers."""
-    out = []
-    for method in data.methods:
-        frame = data.gains[data.gains["method"] == method]
-        off = frame[frame["source"] != frame["target"]].dropna(subset=["gain"])
-        if off.empty:
-            out.append(f"{method}: no pair has a gain.")
-            continue
-        scale, unit = data.scale, data.unit
-        best = records(off.nlargest(1, "gain"))[0]
-        text = f"{method}: mean {data.score_name} over {len(off)} pairs {signed(scale * off['gain'].mean())}"
-        text += f" {unit}; "
-        if "significant" in off and "q" in off and off["q"].notna().any():
-            helps = int((off["significant"] & (off["gain"] > 0)).sum())
-            hurts = int((off["significant"] & (off["gain"] < 0)).sum())
-            if helps + hurts:
-                text += f"{helps} pairs gain and {hurts} lose significantly (q \u2264 0.05); "
-            else:
-                text += "no evidence of an effect in any single pair (q > 0.05 throughout); "
-        span = interval(*(scale * best.get(side, np.nan) for side in ("low", "high")))
-        text += f"the largest is {best['source']} \u2192 {best['target']}, "
-        text += f"{signed(scale * best['gain'])}{span} {unit} (picked as the largest of "
-        text += f"{len(off)}, so expect less)."
-        given = off.groupby("source")["gain"].mean().sort_values(ascending=False)
-        if len(given) > 2:
-            text += f" On average {given.index[0]} gives most ({signed(scale * given.iloc[0])}) "
-            text += f"and {given.index[-1]} least ({signed(scale * given.iloc[-1])})."
-        out.append(text)
+    return [_pairs(view, tables["gains"], method) for method in view.methods]
+
+
+def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
+    words, off = view.wording, transfers(gains, method)
+    if off.empty:
+        reason = why_no_gain(gains, method) or "no pair of two tasks has a gain"
+        return f"{method}: {reason}, so nothing can be said of it."
+    scale, unit = words.scale, words.unit
+    text = f"{method}: mean {words.score_name} over {len(off)} pairs "
+    text += f"{signed(scale * off['gain'].mean())} {unit}; "
+    counts = _established(off)
+    if counts is not None and any(counts):
+        text += f"{counts[0]} pairs gain and {counts[1]} lose significantly (q \u2264 {ALPHA}); "
+    elif counts is not None:
+        text += f"no evidence of an effect in any single pair (q > {ALPHA} throughout); "
+    best = records(off.nlargest(1, "gain"))[0]
+    span = interval(*(scale * best.get(side, np.nan) for side in ("low", "high")))
+    text += f"the largest is {best['source']} \u2192 {best['target']}, "
+    text += f"{signed(scale * best['gain'])}{span} {unit} (picked as the largest of "
+    text += f"{len(off)}, so expect less)."
+    given = off.groupby("source")["gain"].mean().sort_values(ascending=False)
+    if len(given) > 2:
+        text += f" On average {given.index[0]} gives most ({signed(scale * given.iloc[0])}) "
+        text += f"and {given.index[-1]} least ({signed(scale * given.iloc[-1])})."
+    return text
+
+
+def _established(off: pd.DataFrame) -> tuple[int, int] | None:
+    """How many pairs gain and how many lose significantly; None where pairs were not tested."""
+    if "q" not in off or not off["q"].notna().any():
+        return None
+    found = off["significant"].astype(bool)
+    return int((found & (off["gain"] > 0)).sum()), int((found & (off["gain"] < 0)).sum())
+
+
+def how_certain(view: View, tables: Frames) -> list[str]:
+    """What the intervals hold, diverged cells, and the control by the own prompt."""
+    gains = tables["gains"]
+    out = [_intervals(gains)]
+    if "n_diverged" in gains and gains["n_diverged"].sum():
+        out.append(_diverged(gains))
+    out += [_agreement(row) for row in records(tables["agreement"])]
+    for row in records(tables["diagonal"]):
+        if row["gain_kind"] == "gain" and np.isfinite(row["diagonal_gain"]):
+            out.append(_control(view, row))
     return out
 
 
-def how_certain(data: Frames) -> list[str]:
-    """What the intervals hold, diverged cells, and the control by the own prompt."""
-    out = []
-    kinds = set(data.gains.get("interval", pd.Series(dtype=str)).dropna()) - {"none"}
-    seeds = int(data.gains["n_seeds"].max()) if "n_seeds" in data.gains else 0
+def _intervals(gains: pd.DataFrame) -> str:
+    kinds = set(gains.get("interval", pd.Series(dtype=str)).dropna())
     if "seeds" in kinds:
-        out.append(
-            f"Intervals are 95% over {seeds} seeds, transfer and scratch paired by seed, each "
-            "pair's variance moderated by those of the method's other pairs."
+        return (
+            f"Intervals are 95% over {int(gains['n_seeds'].max())} seeds, transfer and scratch "
+            "paired by seed, each pair's variance moderated by those of the method's other pairs."
         )
-    elif "images" in kinds:
-        out.append(
+    if "images" in kinds:
+        return (
             "There is one seed: intervals are 95% over test images and hold nothing of the "
             "variation over few-shot samples and initialisations, so they are too narrow for "
             "claims about other seeds."
         )
-    else:
-        out.append("Single gains carry no interval: there is one value a pair and no outcomes.")
-    if "n_diverged" in data.gains and data.gains["n_diverged"].sum():
-        lost = data.gains[data.gains["n_diverged"] > 0]
-        names = [f"{r.source} \u2192 {r.target} ({r.method})" for r in lost.itertuples()]
-        count = int(lost["n_diverged"].sum())
-        more = f" and {len(names) - 3} more pairs" if len(names) > 3 else ""
-        out.append(
-            f"{count} run{'s' if count > 1 else ''} diverged and {'have' if count > 1 else 'has'} "
-            "no score: "
-            f"{', '.join(names[:3])}{more}."
-        )
-    for row in records(data.agreement):
-        span = interval(row["low"], row["high"], 2)
-        out.append(
-            f"{row['a']} and {row['b']} agree on the order of sources to a Spearman correlation of "
-            f"{signed(row['spearman_per_target'], 2)}{span} (mean over targets; "
-            f"{signed(row['spearman'], 2)} over all {row['n_pairs']} pairs)."
-        )
-    for row in records(data.diagonal):
-        if row.get("gain_kind", "gain") == "gain":
-            out.append(_control(row))
-    return out
+    return "Single gains carry no interval: there is one value a pair and no outcomes."
 
 
-def _control(row: Row) -> str:
-    span = interval(100 * row["diagonal_gain_low"], 100 * row["diagonal_gain_high"])
-    beside = interval(100 * row["difference_low"], 100 * row["difference_high"])
+def _diverged(gains: pd.DataFrame) -> str:
+    lost = gains[gains["n_diverged"] > 0]
+    names = [f"{row['source']} \u2192 {row['target']} ({row['method']})" for row in records(lost)]
+    count = int(lost["n_diverged"].sum())
+    verb = "runs diverged and have" if count > 1 else "run diverged and has"
+    more = f" and {len(names) - 3} more pairs" if len(names) > 3 else ""
+    return f"{count} {verb} no score: {', '.join(names[:3])}{more}."
+
+
+def _agreement(row: Row) -> str:
+    both = f"{row['a']} and {row['b']}"
+    if not (np.isfinite(row["spearman_per_target"]) and np.isfinite(row["spearman"])):
+        return f"{both} share too few pairs to tell whether they agree on the order of sources."
+    span = interval(row["low"], row["high"], 2)
+    return (
+        f"{both} agree on the order of sources to a Spearman correlation of "
+        f"{signed(row['spearman_per_target'], 2)}{span} (mean over targets; "
+        f"{signed(row['spearman'], 2)} over all {row['n_pairs']:.0f} pairs)."
+    )
+
+
+def _control(view: View, row: Row) -> str:
+    scale, unit = view.wording.scale, view.wording.unit
+    span = interval(scale * row["diagonal_gain_low"], scale * row["diagonal_gain_high"])
     text = f"{row['method']}: as a control, tuning on from a task's own prompt gains "
-    text += f"{signed(100 * row['diagonal_gain'])}{span} points; other tasks' prompts differ "
-    text += f"from that by {signed(100 * row['difference'])}{beside} points"
+    text += f"{signed(scale * row['diagonal_gain'])}{span} {unit}"
+    if not np.isfinite(row["difference"]):
+        return text + "."
+    beside = interval(scale * row["difference_low"], scale * row["difference_high"])
+    text += "; other tasks' prompts differ from that by "
+    text += f"{signed(scale * row['difference'])}{beside} {unit}"
     if not np.isfinite(row["p"]):
         return text + "."
-    verdict = "" if row["p"] <= ALPHA else ", no evidence of a difference"
+    verdict = "" if significant(row["p"]) else ", no evidence of a difference"
     return f"{text} ({p_value(row['p'])}{verdict})."
 
 
-def what_explains(data: Frames) -> list[str]:
-    """Correlation of gain with the main measures, and the planted groups, in words."""
+def what_explains(view: View, tables: Frames) -> list[str]:
+    """Correlation of gain with the main measures, and the factors of the suite, in words."""
     out = []
-    table = data.correlations
+    table = tables["correlations"]
     if table.empty:
-        why = (
-            "No similarities were measured" if data.similarity.empty else "There are too few tasks"
+        few = "There are too few tasks" if len(tables["similarity"]) else ""
+        out.append(
+            f"{few or 'No similarities were measured'}, so nothing can be said of what explains "
+            "gain."
         )
-        out.append(f"{why}, so nothing can be said of what explains gain.")
-    else:
-        base = table[(table["statistic"] == "spearman") & (table["gain_kind"] == "gain")]
-        for method in data.methods:
-            rows = base[(base["method"] == method) & (base["scope"] == "pooled")]
-            shown = [_correlation(row) for row in records(rows) if row["measure"] in data.measures]
-            if shown:
-                out.append(f"{method}: {'; '.join(shown)}.{_strongest(rows, data.measures)}")
-    for method in data.methods:
-        if data.effects.empty:
-            break
-        parts = [
-            _effect(row)
-            for row in records(data.effects)
-            if row["method"] == method
-            and row.get("gain_kind", "gain") == "gain"
-            and np.isfinite(row["value"])
-        ]
+    base = table[(table["statistic"] == "spearman") & (table["gain_kind"] == "gain")]
+    known = [m for m in view.methods if not why_no_gain(tables["gains"], m)]
+    for method in known:
+        rows = base[(base["method"] == method) & (base["scope"] == "pooled")]
+        shown = [_correlation(row) for row in records(rows) if row["measure"] in view.measures]
+        if shown:
+            out.append(f"{method}: {'; '.join(shown)}.{_strongest(rows, view.measures)}")
+    effects = tables["effects"]
+    effects = effects[(effects["gain_kind"] == "gain") & effects["value"].notna()]
+    for method in known:
+        parts = [_effect(view, row) for row in records(effects[effects["method"] == method])]
         if parts:
             out.append(f"{method}: against unrelated sources, {'; '.join(parts)}.")
     return out
 
 
-def _effect(row: Row) -> str:
-    span = interval(100 * row["low"], 100 * row["high"])
-    size = f"{signed(100 * row['value'])}{span} points, {p_value(row['p_permutation'])}"
-    if row["p_permutation"] > ALPHA:
+def _effect(view: View, row: Row) -> str:
+    scale, unit = view.wording.scale, view.wording.unit
+    span = interval(scale * row["low"], scale * row["high"])
+    size = f"{signed(scale * row['value'])}{span} {unit}, {p_value(row['p_permutation'])}"
+    if not significant(row["p_permutation"]):
         return f"no evidence of an effect of the same {row['effect']} ({size})"
     verb = "helps" if row["value"] > 0 else "hurts"
     return f"the same {row['effect']} {verb} ({size})"
@@ -171,13 +184,14 @@ def _effect(row: Row) -> str:
 def _correlation(row: Row) -> str:
     name = pretty(row["measure"])
     if not np.isfinite(row["value"]):
-        return f"the correlation with {name} is undefined ({row['reason']})"
+        reason = f" ({row['reason']})" if row["reason"] else ""
+        return f"the correlation with {name} is undefined{reason}"
     span = interval(row["low"], row["high"], 2)
     size = f"rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])}"
-    if not row["p_permutation"] <= ALPHA:
+    if not significant(row["p_permutation"]):
         return f"no evidence that gain goes with {name} similarity ({size})"
     way = "grows" if row["value"] > 0 else "falls"
-    if not row["q"] <= ALPHA:
+    if not significant(row["q"]):
         return (
             f"gain {way} with {name} similarity, but not after correction for all tests "
             f"({size}, {p_value(row['q'], 'q')})"
@@ -185,9 +199,9 @@ def _correlation(row: Row) -> str:
     return f"gain {way} with {name} similarity ({size})"
 
 
-def _strongest(rows: pd.DataFrame, main: list[str]) -> str:
+def _strongest(rows: pd.DataFrame, main: Sequence[str]) -> str:
     """The strongest other measure that survives correction, if it beats the main ones."""
-    rows = rows[np.isfinite(rows["value"]) & (rows["q"] <= ALPHA)]
+    rows = rows[np.isfinite(rows["value"]) & significant(rows["q"])]
     if rows.empty:
         return ""
     top = max(records(rows), key=lambda row: abs(row["value"]))
@@ -199,25 +213,22 @@ def _strongest(rows: pd.DataFrame, main: list[str]) -> str:
     )
 
 
-def what_to_do(data: Frames) -> list[str]:
+def what_to_do(view: View, tables: Frames) -> list[str]:
     """How to choose a source, what it brings, how much faster, and which tasks to group."""
-    out = []
-    for method in data.methods:
-        out += _choice(data, method)
-    for method in data.methods:
-        out += _speed(data, method)
-    if len(data.groups):
-        for method in data.methods:
-            out += _groups(data, method)
+    known = [m for m in view.methods if not why_no_gain(tables["gains"], m)]
+    out = [_choice(view, tables["ranking"], method) for method in known]
+    for method in known:
+        out += _speed(view, tables, method)
+    groups = tables["groups"]
+    if len(groups):
+        out += [_groups(view, groups[groups["method"] == m], m) for m in known]
     return out
 
 
-def best_rule(data: Frames, method: str) -> tuple[str, dict[tuple[str, str], Row]] | None:
+def best_rule(ranking: pd.DataFrame, method: str) -> tuple[str, dict[tuple[str, str], Row]] | None:
     """The ranker with the lowest Regret@1 among those open to a new task (no prompt of its own),
     and the method's qualities by (ranker, metric); None where there is nothing to rank."""
-    if data.quality.empty:
-        return None
-    rows = records(data.quality[data.quality["method"] == method])
+    rows = records(ranking[ranking["method"] == method])
     table = {(row["ranker"], row["metric"]): row for row in rows}
     lost = {
         ranker: row["mean"]
@@ -235,35 +246,34 @@ def _rule_name(ranker: str) -> str:
     return names.get(ranker, f"the task nearest by {pretty(ranker)}")
 
 
-def glance(data: Frames) -> tuple[list[str], list[list[str]]]:
+def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
     """The opening table: headings, and a row for each method."""
-    heads = [data.heads_name, f"mean {data.score_name}", "pairs that gain / lose (q \u2264 0.05)"]
-    heads += [f"rho with {pretty(measure)}" for measure in data.measures if len(data.correlations)]
-    heads += ["best rule for a first choice", "its gain" if not data.foreign else "its regret"]
+    words = view.wording
+    heads = [words.heads_name, f"mean {words.score_name}"]
+    heads.append(f"pairs that gain / lose (q \u2264 {ALPHA})")
+    measures = view.measures if len(tables["correlations"]) else ()
+    heads += [f"rho with {pretty(measure)}" for measure in measures]
+    heads += ["best rule for a first choice", "its gain" if words.baseline else "its regret"]
     rows = []
-    for method in data.methods:
-        frame = data.gains[data.gains["method"] == method]
-        off = frame[frame["source"] != frame["target"]].dropna(subset=["gain"])
-        row = [method, f"{signed(data.scale * off['gain'].mean())} {data.unit}" if len(off) else ""]
-        tested = "significant" in off and "q" in off and off["q"].notna().any()
-        row.append(
-            " / ".join(
-                str(int((off["significant"] & (sign * off["gain"] > 0)).sum())) for sign in (1, -1)
-            )
-            if tested
-            else "not tested"
-        )
-        for measure in data.measures if len(data.correlations) else []:
-            row.append(_rho(data.correlations, method, measure))
-        rule = best_rule(data, method)
-        if rule is None:
-            row += ["none", ""]
-        else:
-            value = rule[1][(rule[0], "regret1" if data.foreign else "gain1")]
-            span = interval(data.scale * value["low"], data.scale * value["high"])
-            row += [_rule_name(rule[0]), f"{signed(data.scale * value['mean'])}{span} {data.unit}"]
-        rows.append(row)
+    for method in view.methods:
+        off = transfers(tables["gains"], method)
+        mean = f"{signed(words.scale * off['gain'].mean())} {words.unit}" if len(off) else ""
+        counts = _established(off)
+        row = [method, mean, " / ".join(map(str, counts)) if counts else "not tested"]
+        row += [_rho(tables["correlations"], method, measure) for measure in measures]
+        rows.append(row + _first_choice(view, tables["ranking"], method))
     return heads, rows
+
+
+def _first_choice(view: View, ranking: pd.DataFrame, method: str) -> list[str]:
+    rule = best_rule(ranking, method)
+    if rule is None:
+        return ["none", ""]
+    scale, unit = view.wording.scale, view.wording.unit
+    choice, table = rule
+    value = table[choice, "gain1" if view.wording.baseline else "regret1"]
+    span = interval(scale * value["low"], scale * value["high"])
+    return [_rule_name(choice), f"{signed(scale * value['mean'])}{span} {unit}"]
 
 
 def _rho(table: pd.DataFrame, method: str, measure: str) -> str:
@@ -280,63 +290,68 @@ def _rho(table: pd.DataFrame, method: str, measure: str) -> str:
     return f"{signed(row['value'], 2)} ({p_value(row['p_permutation'])})"
 
 
-def _choice(data: Frames, method: str) -> list[str]:
-    rule = best_rule(data, method)
+def _choice(view: View, ranking: pd.DataFrame, method: str) -> str:
+    rule = best_rule(ranking, method)
     if rule is None:
-        return [f"{method}: too few sources to judge how well they can be chosen."]
-    scale, unit = data.scale, data.unit
+        return f"{method}: too few sources to judge how well they can be chosen."
+    scale, unit = view.wording.scale, view.wording.unit
     choice, table = rule
     row = table[choice, "regret1"]
     chance = table[RANDOM, "regret1"]["mean"]
     span = interval(scale * row["low"], scale * row["high"])
     rules = len({ranker for ranker, _ in table} - CLOSED)
     text = f"{method}: the best of {rules} rules" if rules > 1 else f"{method}: the only rule"
-    text += f" for a first choice is {_rule_name(choice)}: it "
-    text += "misses the best source by "
+    text += f" for a first choice is {_rule_name(choice)}: it misses the best source by "
     text += f"{signed(scale * row['mean'])}{span} {unit} (a random "
     text += f"choice by {signed(scale * chance)})"
     if np.isfinite(row["difference_high"]) and not row["difference_high"] < 0:
         text += ", which is no evidence that it beats chance"
-    if not data.foreign:
+    if view.wording.baseline:
         brings = table[choice, "gain1"]
         span = interval(scale * brings["low"], scale * brings["high"])
-        text += f", and brings {signed(scale * brings['mean'])}{span} {unit} over scratch"
+        text += f", and brings {signed(scale * brings['mean'])}{span} {unit} over "
+        text += view.wording.baseline
         if not brings["mean"] > 0:
-            text += ": with no better rule, tune from scratch"
-    return [text + "."]
+            text += f": with no better rule, tune from {view.wording.baseline}"
+    return text + "."
 
 
-def _speed(data: Frames, method: str) -> list[str]:
-    if data.curves.empty or not (data.curves["method"] == method).any():
+def _speed(view: View, tables: Frames, method: str) -> list[str]:
+    curves = tables["curves"]
+    if curves.empty or not (curves["method"] == method).any():
         return []
-    frame = curve_frame(data.curves, method, nearest_sources(data, method), bootstrap=10)
-    table = reached(frame)
-    table = table[table["start"] != "scratch"].dropna(subset=["share"])
+    nearest = nearest_sources(tables["gains"], tables["similarity"], view.measures, method)
+    frame = curve_frame(curves, method, nearest, bootstrap=10)
     last = frame["step"].max() if len(frame) else 0
-    table = table[table["share"] < 1]
-    if table.empty or not last:
+    if not last > 0:
+        return []
+    table = reached(frame)
+    table = table[(table["start"] != SCRATCH) & (table["share"] < 1)]
+    if table.empty:
         return [f"{method}: transfer does not reach scratch's final score any earlier on average."]
     row = records(table.nsmallest(1, "step"))[0]
+    start = row["start"]
+    source = "the other tasks" if start == "all sources" else f"the source {start}"
     return [
-        f"{method}: starting from {_start(row['start'])}, tuning reaches scratch's final score after "
+        f"{method}: starting from {source}, tuning reaches scratch's final score after "
         f"about {row['step']:.0f} of {last:.0f} steps on average."
     ]
 
 
-def _start(name: str) -> str:
-    return "the other tasks" if name == "all sources" else f"the source {name}"
-
-
-def _groups(data: Frames, method: str) -> list[str]:
-    table = data.groups[(data.groups["method"] == method) & (data.groups["size"] > 1)]
+def _groups(view: View, groups: pd.DataFrame, method: str) -> str:
+    table = groups[groups["size"] > 1]
     if table.empty:
-        return [f"{method}: no group of tasks promises a gain from joint tuning."]
+        return f"{method}: no group of tasks promises a gain from joint tuning."
+    scale, unit = view.wording.scale, view.wording.unit
     names = []
     for _, group in table.groupby("group", sort=False):
         first = group.iloc[0]
-        text = f"{{{', '.join(group['task'])}}} ({signed(100 * first['group_gain'])} points"
+        about = []
+        if np.isfinite(first["group_gain"]):
+            about.append(f"{signed(scale * first['group_gain'])} {unit}")
         if np.isfinite(first["stability"]):
-            text += f", stability {first['stability']:.2f}"
-        names.append(text + ")")
+            about.append(f"stability {first['stability']:.2f}")
+        text = f"{{{', '.join(group['task'])}}}"
+        names.append(f"{text} ({', '.join(about)})" if about else text)
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return [f"{method}: groups for joint tuning are {', '.join(names[:4])}{more}."]
+    return f"{method}: groups for joint tuning are {', '.join(names[:4])}{more}."

@@ -14,7 +14,7 @@ import pandas as pd
 from mvlpt_core.contract.errors import InputError
 
 from ..association.tables import similarity_matrices
-from ..read.features import SourcePrompt, TaskFeatures, read_features, read_prompt
+from ..read.features import SourcePrompt, TaskFeatures, read_prompt, read_tasks
 from ..read.pairs import owner, task_order
 from ..stats import qap
 from ..vocabulary import MEASURES
@@ -28,31 +28,22 @@ SCORE_IMAGES = 1000
 
 
 def similarity_table(
-    feature_files: Sequence[str | Path],
+    test_files: Sequence[str | Path],
+    sample_files: Sequence[str | Path],
     prompt_files: Sequence[str | Path] = (),
     seed: int = 0,
 ) -> pd.DataFrame:
-    """All measures for all pairs of the tasks whose features are given, in the files' order.
+    """All measures for all pairs of the tasks whose features are given, in the order of the files
+    of test features.
 
     Prompt measures are means over the seeds that both tasks have; NaN if a source run diverged
     for all of them. Raises InputError for an unusable file or a task that occurs twice.
     """
-    tasks = [read_features(path) for path in feature_files]
+    tasks = read_tasks(test_files, sample_files)
     prompts = [read_prompt(path) for path in prompt_files]
     return pd.concat(
         [task_similarities(tasks, seed), prompt_similarities(prompts)], ignore_index=True
     )
-
-
-def similarity_to_new(
-    feature_files: Sequence[str | Path], new_file: str | Path, seed: int = 0
-) -> pd.DataFrame:
-    """Measures of each study task as a source for one new task (the target), tidy as above.
-
-    The kernel's bandwidth comes from the study's tasks alone, so values compare with the study's.
-    """
-    tasks = [read_features(path) for path in feature_files]
-    return task_similarities(tasks, seed, new=read_features(new_file))
 
 
 def task_similarities(

@@ -1,7 +1,16 @@
 """Corrections of p-values for the number of tests; NaN p-values are not tests and stay NaN."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
+
+ALPHA = 0.05  # the rate of false discoveries that is accepted
+
+
+def significant(q: Any) -> Any:
+    """Whether q (a number, an array or a column) is at most `ALPHA`; NaN is not."""
+    return q <= ALPHA
 
 
 def benjamini_hochberg(p: ArrayLike) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Figures: what is drawn, and files that are whole and reproducible."""
 
 import re
-from dataclasses import replace
 from functools import cache
 
 import matplotlib as mpl
@@ -10,13 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mvlpt_analysis import vocabulary
-from mvlpt_analysis.choice.groups import givers, group_table, transfer_graph
-from mvlpt_analysis.choice.ranking import rank_quality, summarise_quality
-from mvlpt_analysis.figures import gallery, heatmaps, panels, plots, style
+from mvlpt_analysis import catalogue, vocabulary
+from mvlpt_analysis.choice.groups import transfer_graph
+from mvlpt_analysis.figures import forest, gallery, graph, heatmaps, relations, scatter, style
 from mvlpt_analysis.gains.curves import curve_frame, reached
-from mvlpt_analysis.read.pairs import square
-from mvlpt_analysis.read.study import Frames, error_matrix, similarity_frame
+from mvlpt_analysis.read.study import similarity_frame
+from mvlpt_analysis.view import View
 from mvlpt_core.contract.errors import InputError
 from support import view_data as made
 
@@ -29,46 +27,26 @@ def agg():
 
 
 @cache
-def frames(n: int = 6, methods: tuple[str, ...] = ("text", "visual")) -> Frames:
-    transfers, alike, order = made.transfer(n, methods), made.similarity(n), made.tasks(n)
-    gains = made.gains(transfers)
-    parts: dict[str, list[pd.DataFrame]] = {"quality": [], "groups": [], "givers": []}
-    for method in methods:
-        one = gains[gains["method"] == method]
-        parts["quality"].append(summarise_quality(rank_quality(one, alike), 100))
-        parts["groups"].append(
-            group_table(order, square(one, "gain", order), error_matrix(one, order), draws=3)
-        )
-        parts["givers"].append(givers(one))
-        for made_tables in parts.values():
-            made_tables[-1].insert(0, "method", method)
-    rows = [
-        (method, "gain", measure, scope, "spearman", 0.3, 0.1, 0.5, 0.01)
-        for method in methods
-        for measure in ("visual_cosine", "label_cosine")
-        for scope in ("pooled", "per_target")
-    ]
-    names = ["method", "gain_kind", "measure", "scope", "statistic", "value", "low", "high", "q"]
-    relations = pd.DataFrame(
-        [(m, "gain", r, 0.01, 0.0, 0.02, 5) for m in methods for r in panels.RELATIONS],
-        columns=["method", "gain_kind", "relation", "gain", "low", "high", "n_pairs"],
-    )
-    return Frames(
-        gains,
-        tuple(order),
-        alike,
-        pd.DataFrame(rows, columns=names),
-        relations=relations,
-        curves=made.curves(transfers),
-        suite=made.groups(n),
-        **{name: pd.concat(tables) for name, tables in parts.items()},
-    )
+def frames(n: int = 6, methods: tuple[str, ...] = ("text", "visual")) -> dict[str, pd.DataFrame]:
+    transfers = made.transfer(n, methods)
+    tables = made.tables(n, methods, transfers=transfers)
+    # With known standard errors: one seed alone has none.
+    return {**tables, "gains": made.gains(transfers)}
+
+
+def view(n: int, methods: tuple[str, ...] = ("text", "visual")) -> View:
+    return View(made.tasks(n), methods, factors=made.factors(n))
+
+
+def plate(name: str, n: int, methods: tuple[str, ...], **tables: pd.DataFrame) -> style.Plate:
+    shown = catalogue.drawings(methods, has_factors=True)
+    (drawing,) = (d for d in shown if d.name == name)
+    return gallery.make_plate(drawing, {**frames(n, methods), **tables}, view(n, methods))
 
 
 def test_every_figure_is_saved_twice_with_names_as_text(tmp_path):
-    data = frames(5, ("text",))
-    drawn = gallery.draw_all(data, tmp_path)
-    assert set(drawn["name"]) == {
+    drawn = gallery.draw_figures(frames(5, ("text",)), view(5, ("text",)), tmp_path)
+    assert drawn["name"].tolist() == [
         "gains_text",
         "relations",
         "scatter_visual_cosine",
@@ -80,34 +58,51 @@ def test_every_figure_is_saved_twice_with_names_as_text(tmp_path):
         "ranking_quality",
         "clusters_text",
         "graph_text",
-    }
+    ]
+    files = {f"{name}.{suffix}" for name in drawn["name"] for suffix in ("png", "svg")}
+    assert {path.name for path in tmp_path.iterdir()} == files
     for name in drawn["name"]:
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert (tmp_path / f"{name}.svg").stat().st_size > 2000
     for name in ("gains_text", "clusters_text", "similarity_label_cosine", "graph_text"):
         text = (tmp_path / f"{name}.svg").read_text()
-        for task in data.order:
+        for task in made.tasks(5):
             assert re.search(rf">[^<]*{re.escape(task)}[^<]*</text>", text), (name, task)
     assert (drawn["caption"].str.count(r"\.$") == 1).all()
+    assert not drawn["caption"].str.contains("nothing to draw").any()
+    curves = drawn.set_index("name").loc["learning_curves", "caption"]
+    assert "on a fixed sample of the test images" in curves
 
 
 def test_small_multiples_share_one_scale():
-    data = frames(3)
-    (plate,) = gallery.small_multiples(data)
-    limits = {ax.collections[0].get_clim() for ax in plate.figure.axes[:2]}
+    figure = plate("gains_all_methods", 3, ("text", "visual")).figure
+    limits = {ax.collections[0].get_clim() for ax in figure.axes[:2]}
     assert len(limits) == 1
-    assert [ax.get_title() for ax in plate.figure.axes[:2]] == ["text", "visual"]
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["text", "visual"]
 
 
 def test_the_same_data_gives_the_same_bytes(tmp_path):
     for folder in ("a", "b"):
-        for plate in gallery.gain_heatmaps(frames(3, ("text",))):
-            with style.style():
-                style.save(plate.figure, tmp_path / folder / plate.name)
+        with style.style():
+            drawn = plate("gains_text", 3, ("text",))
+            style.save(drawn.figure, tmp_path / folder / "gains_text")
     for name in ("gains_text.png", "gains_text.svg"):
         first, second = (tmp_path / folder / name for folder in ("a", "b"))
         assert first.read_bytes() == second.read_bytes()
         assert b"<dc:date>" not in first.read_bytes()
+
+
+def test_workers_draw_the_same_figures(tmp_path):
+    wanted = [d for d in catalogue.drawings(("text",), has_factors=True) if d.kind != "graph"][:2]
+    drawn = [
+        gallery.draw_figures(
+            frames(3, ("text",)), view(3, ("text",)), tmp_path / str(n), wanted=wanted, workers=n
+        )
+        for n in (1, 2)
+    ]
+    pd.testing.assert_frame_equal(*drawn)
+    for path in (tmp_path / "1").iterdir():
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()
 
 
 def test_heatmap_frame_marks_cells():
@@ -140,27 +135,59 @@ def test_heatmap_colours_are_centred_at_0_and_texts_are_the_points():
 def test_unknown_categories_raise():
     data = frames(3)
     with pytest.raises(InputError, match="no gains of method 'other'"):
-        heatmaps.gain_frame(data.gains, "other", data.order)
+        heatmaps.gain_frame(data["gains"], "other", made.tasks(3))
     with pytest.raises(InputError, match="not in the order"):
-        heatmaps.gain_frame(data.gains, "text", data.order[:2])
+        heatmaps.gain_frame(data["gains"], "text", made.tasks(2))
     with pytest.raises(InputError, match="no similarity 'other'"):
-        similarity_frame(data.similarity, "other")
+        similarity_frame(data["similarity"], "other", "text")
 
 
 def test_scatter_line_and_band():
     data = frames(6)
-    frame = plots.scatter_frame(data.gains, data.similarity, "visual", "visual_cosine", data.suite)
+    frame = scatter.scatter_frame(
+        data["gains"], data["similarity"], "visual", "visual_cosine", view(6).factor_frame
+    )
     assert len(frame) == 30
     assert set(frame["relation"]) == {"family", "style", "neither"}
     assert frame["outstanding"].sum() == 5
-    slope, level = plots.line(frame["similarity"].to_numpy(), frame["points"].to_numpy())
+    slope, level = scatter.line(frame["similarity"].to_numpy(), frame["points"].to_numpy())
     expected = np.polyfit(frame["similarity"], frame["points"], 1)
     assert (slope, level) == pytest.approx(tuple(expected))
-    band = plots.band_frame(frame, bootstrap=100)
+    band = scatter.band_frame(frame, bootstrap=100)
     assert (band["low"] <= band["fit"]).mean() > 0.9
     flat = frame.assign(similarity=0.5)
-    assert plots.band_frame(flat).empty
-    assert plots.correlation_note(flat) == ""
+    assert scatter.band_frame(flat).empty
+    assert scatter.correlation_note(flat) == ""
+
+
+def test_the_first_factor_that_a_pair_shares_is_its_relation():
+    rows = [(s, t, 0.1) for s in "abc" for t in "abc"]
+    gains = pd.DataFrame(rows, columns=["source", "target", "gain"]).assign(method="m")
+    alike = gains.rename(columns={"gain": "value"}).assign(measure="x").drop(columns="method")
+    factors = pd.DataFrame(
+        {"task": list("abc"), "era": ["", "", "new"], "size": list("111"), "hue": list("221")}
+    )
+    frame = scatter.scatter_frame(gains, alike, "m", "x", factors)
+    assert set(frame["relation"]) == {"size"}  # an empty value is shared with no one
+    found = frame.assign(relation="").equals(scatter.scatter_frame(gains, alike, "m", "x"))
+    assert found
+    frame = scatter.scatter_frame(gains, alike, "m", "x", factors[["task", "era", "hue"]])
+    relation = frame.set_index(["source", "target"])["relation"]
+    assert relation["a", "b"] == "hue"
+    assert relation["a", "c"] == "neither"
+
+
+def test_relations_bear_the_names_of_the_factors():
+    assert relations.relation_labels(["era"]) == {
+        "self": "own prompt",
+        "era": "same era",
+        "neither": "none of these",
+    }
+    rows = [("m", "gain", r, 0.02, 0.01, 0.03, 5) for r in ("neither", "era", "self", "other")]
+    columns = ["method", "gain_kind", "relation", "gain", "low", "high", "n_pairs"]
+    frame = relations.relation_frame(pd.DataFrame(rows, columns=columns), ["era"])
+    assert frame["relation"].tolist() == ["self", "era", "neither"]
+    assert frame["points"].tolist() == [2, 2, 2]
 
 
 def test_curves_are_relative_to_scratch_and_say_when_it_is_reached():
@@ -168,6 +195,8 @@ def test_curves_are_relative_to_scratch_and_say_when_it_is_reached():
     rows += [("text", "s", "t", 1, step, score) for step, score in ((0, 0.4), (10, 0.8))]
     rows += [("text", "t", "t", 1, step, 0.9) for step in (0, 10)]
     curves = pd.DataFrame(rows, columns=["method", "source", "target", "seed", "step", "score"])
+    whole = curves.assign(split="test", score=0.5)  # the whole test split is another yardstick
+    curves = pd.concat([curves.assign(split="curve"), whole])
     frame = curve_frame(curves, "text", bootstrap=10).set_index(["start", "step"])
     assert frame.loc[("all sources", 0), "points"] == pytest.approx(-20)
     assert frame.loc[("all sources", 10), "points"] == pytest.approx(20)
@@ -179,7 +208,7 @@ def test_curves_are_relative_to_scratch_and_say_when_it_is_reached():
 def test_graph_shows_the_strongest_of_either_sign():
     pairs = made.gains(made.transfer(12, ("text",)))
     pairs["q"] = np.where(pairs["gain"].isna(), np.nan, 0.0)
-    frame = panels.graph_frame(transfer_graph(pairs), (3, 2))
+    frame = graph.graph_frame(transfer_graph(pairs), (3, 2))
     assert (frame["points"] > 0).tolist() == [False, False, True, True, True]
     off = pairs[pairs["source"] != pairs["target"]]["gain"]
     assert frame["points"].max() == pytest.approx(100 * off.max())
@@ -187,13 +216,59 @@ def test_graph_shows_the_strongest_of_either_sign():
 
 
 @pytest.mark.parametrize("n", [2, 3])
-def test_few_tasks_one_method_nothing_else(n, tmp_path):
-    data = frames(n, ("text",))
-    bare = Frames(data.gains, data.order)
-    assert set(gallery.draw_all(bare, tmp_path)["name"]) <= {"gains_text", "clusters_text"}
-    constant = replace(data, similarity=data.similarity.assign(value=0.5))
-    for maker in (gallery.scatters, gallery.similarity_maps, gallery.ranking, gallery.graphs):
-        with style.style():
-            for plate in maker(constant):
-                style.save(plate.figure, tmp_path / plate.name)
+def test_few_tasks_draw_every_figure(n, tmp_path):
+    constant = frames(n, ("text",))["similarity"].assign(value=0.5)
+    data = {**frames(n, ("text",)), "similarity": constant}
+    drawn = gallery.draw_figures(data, view(n, ("text",)), tmp_path)
+    assert drawn["name"].tolist() == catalogue.figures(("text",), has_factors=True)
+    captions = drawn.set_index("name")["caption"]
+    assert "4 tasks" in captions["correlations"]
+    assert ("2 tasks are both source and target" in captions["clusters_text"]) == (n == 2)
     assert (tmp_path / "scatter_visual_cosine.svg").exists()
+
+
+def test_a_method_that_diverged_throughout_is_drawn_as_the_reason(tmp_path):
+    methods = ("text", "visual")
+    lost = made.diverged(made.transfer(5, methods, 2), "text")
+    data = made.tables(5, methods, transfers=lost)
+    drawn = gallery.draw_figures(data, view(5), tmp_path).set_index("name")["caption"]
+    assert drawn.index.tolist() == catalogue.figures(methods, has_factors=True)
+    for name in ("gains_text", "clusters_text", "graph_text"):
+        assert drawn[name] == "There is nothing to draw, because every run of text diverged."
+        assert ">Nothing to draw: every run of text diverged.<" in (
+            tmp_path / f"{name}.svg"
+        ).read_text().replace("\n", "")
+    assert "nothing to draw" not in drawn["gains_visual"]
+
+
+def test_a_study_without_any_gain_draws_every_figure(tmp_path):
+    lost = made.diverged(made.transfer(4, ("text",)), "text")
+    empty = {"curves": made.curves(lost), "transfer": lost}
+    for transfers in (lost, lost.iloc[:0]):
+        data = {**made.tables(4, ("text",), transfers=transfers), **empty}
+        drawn = gallery.draw_figures(data, view(4, ("text",)), tmp_path).set_index("name")
+        assert drawn.index.tolist() == catalogue.figures(("text",), has_factors=True)
+        shown = drawn[~drawn["caption"].str.contains("nothing to draw")]
+        assert set(shown.index) == {"similarity_visual_cosine", "similarity_label_cosine"}
+
+
+def test_a_figure_names_the_table_that_it_lacks(tmp_path):
+    data = {name: frame for name, frame in frames(3, ("text",)).items() if name != "ranking"}
+    with pytest.raises(InputError, match="figure 'ranking_quality': table 'ranking' is missing"):
+        gallery.draw_figures(data, view(3, ("text",)), tmp_path)
+
+
+def test_filled_marks_are_the_significant_ones():
+    frame = pd.DataFrame(
+        [("text", m, 0.3, 0.1, 0.5, q) for m, q in (("a", 0.05), ("b", 0.051), ("c", np.nan))],
+        columns=["method", "measure", "value", "low", "high", "q"],
+    )
+    _, axes = style.new_figure(3, 3)
+    ax = forest.draw_forest(axes[0][0], frame, ["a", "b", "c"], ["text"])
+    fills = {
+        round(float(y)): mark.get_markerfacecolor() != "white"
+        for mark in ax.lines
+        for y in mark.get_ydata()
+        if mark.get_marker() == "o" and len(mark.get_xdata())
+    }
+    assert fills == {0: True, 1: False, 2: False}

@@ -1,25 +1,37 @@
-"""The stages of a study's analysis, and the report as a reader gets it."""
+"""The report as a reader gets it."""
 
 import base64
 import io
-import json
 import re
+from html import unescape
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import save_file
 
-from mvlpt_analysis import study
-from mvlpt_analysis.figures import gallery
-from mvlpt_analysis.gains.image_bootstrap import image_intervals
+from mvlpt_analysis import catalogue
+from mvlpt_analysis.figures.gallery import draw_figures
 from mvlpt_analysis.read import pairs
+from mvlpt_analysis.read.study import read_tables
 from mvlpt_analysis.report import answers
-from mvlpt_analysis.report.page import write_report
+from mvlpt_analysis.report.page import Part, write_report
+from mvlpt_analysis.report.protocol import study_protocol
+from mvlpt_analysis.view import View
 from mvlpt_core.contract.errors import InputError
-from speed import calibration
 from support import view_data as made
+
+CONFIG = {
+    "study": "made-up",
+    "suite": "suite.tsv",
+    "groups": None,
+    "backbone": {"name": "ViT-B-16", "pretrained": "openai", "precision": "auto"},
+    "methods": {"text": {"n_ctx": 4, "lr": 0.1}},
+    "runs": {"transfer": [{"group": ["tasks"], "start": ["tasks"]}]},
+    "tuning": {"optimizer": "sgd", "steps": 40, "batch_size": 32, "checkpoint": "last"},
+    "seeds": [1, 2, 3],
+    "shots": [8],
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -27,88 +39,32 @@ def agg():
     mpl.use("Agg")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    mpl.use("Agg")
-    path = made.write_study(tmp_path_factory.mktemp("study"), 5, ("text",))
-    study.analyse_statistics(path, permutations=200, bootstrap=100)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gallery, "MAKERS", (two_figures,))
-        gallery.draw_figures(path)
-    write_report(path)
-    return path
-
-
-def two_figures(data):
+def part(frames, view, folder, kinds=("gains", "ranking_quality")):
     """Two kinds of figures: all are in the tests of figures."""
-    yield from gallery.gain_heatmaps(data)
-    yield from gallery.ranking(data)
+    shown = catalogue.drawings(view.methods, view.measures, has_factors=True)
+    wanted = [drawing for drawing in shown if drawing.kind in kinds]
+    captions = draw_figures(frames, view, folder, wanted=wanted)
+    return Part(frames, captions, {d.name: folder / f"{d.name}.png" for d in wanted})
 
 
-def test_stages_write_what_they_promise(folder):
-    for name in (
-        "gains",
-        "correlations",
-        "partial",
-        "regression",
-        "ranking",
-        "ranking_by_target",
-        "groups",
-        "givers",
-        "relations",
-        "effects",
-        "asymmetry",
-        "diagonal",
-        "task_effects",
-        "measures",
-    ):
-        assert (folder / "tables" / f"{name}.csv").exists(), name
-    assert (folder / "correlations.parquet").exists()
-    assert (folder / "correlations.csv").exists()
-    assert set(pd.read_csv(folder / "tables" / "groups.csv")["method"]) == {"text"}
+@pytest.fixture(scope="module")
+def frames():
+    return made.tables(5, ("text",))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_one_seed_takes_its_intervals_from_stored_outcomes(tmp_path, workers):
-    rng = np.random.default_rng(0)
-    transfer, outcomes, labels = calibration.image_study(calibration.known_gains(4, rng), 120, rng)
-    frame = transfer.assign(gain=transfer["score"] - transfer["scratch"])
-    pairs.write_frame(frame, tmp_path / "transfer.parquet")
-    pairs.write_frame(outcomes, tmp_path / "outcomes.parquet")
-    (tmp_path / "features").mkdir()
-    empty = np.zeros((2, 3), np.float32)
-    for task, truth in labels.items():
-        tensors = {"train_features": empty, "class_features": empty, "text_features": empty}
-        tensors |= {"train_labels": np.arange(2), "test_labels": truth}
-        meta = json.dumps({"name": task, "classnames": ["a", "b"], "logit_scale": 1.0})
-        save_file(tensors, tmp_path / "features" / f"{task}.safetensors", {"task": meta})
-    study.analyse_statistics(tmp_path, permutations=9, bootstrap=200, seed=3, workers=workers)
-    found = pd.read_csv(tmp_path / "tables" / "gains.csv")
-    direct = image_intervals(outcomes, labels, replicates=200, seed=3)
-    both = found.merge(direct, on=["method", "source", "target"], suffixes=("", "_direct"))
-    assert len(both) == 16
-    assert set(both["interval"]) == {"images"}
-    for column in ("low", "high", "se", "p"):
-        assert both[column].to_numpy() == pytest.approx(both[f"{column}_direct"].to_numpy())
+@pytest.fixture(scope="module")
+def view():
+    return View(made.tasks(5), ("text",), factors=made.factors(5))
 
 
-def test_every_column_is_documented(folder, root):
-    text = (root / "results" / "README.md").read_text()
-    section = text[text.index("## tables/") : text.index("## prepared/")]
-    common = set(re.findall(r"`(\w+)`", section[: section.index("| file")])) - {"gain"}
-    rows = re.findall(r"^\| `(\w+)\.csv`: ([^|]*) \| (.*) \|$", section, re.M)
-    documented = {
-        name: {*re.findall(r"\w+", key), *re.findall(r"`(\w+)`", columns)}
-        for name, key, columns in rows
-    }
-    for path in sorted((folder / "tables").glob("*.csv")):
-        columns = set(pd.read_csv(path, nrows=0).columns)
-        if path.stem == "correlations":
-            part = text[text.index("## correlations") : text.index("## tables/")]
-            words = set(re.findall(r"\w+", part))
-        else:
-            words = documented[path.stem] | common
-        assert columns <= words, f"{path.name}: {columns - words} not in results/README.md"
+@pytest.fixture(scope="module")
+def folder(frames, view, tmp_path_factory):
+    mpl.use("Agg")
+    path = tmp_path_factory.mktemp("study")
+    written = {**frames, **read_tables(made.write(frames, path))}
+    shown = part(written, view, path / "shots8" / "figures")
+    write_report(path / "report.html", "made-up", {8: shown}, view, study_protocol(CONFIG))
+    return path
 
 
 def test_the_report_needs_nothing_else(folder):
@@ -116,93 +72,164 @@ def test_the_report_needs_nothing_else(folder):
     assert not re.search(r"""(src|href)=["']?(https?:|//)""", page)
     assert "@import" not in page
     assert "<script" not in page
-    captions = pd.read_csv(folder / "figures" / "captions.csv")
-    assert page.count("data:image/png;base64,") == len(captions)
-    order = [page.index(f'id="{part}"') for part in ("answers", "protocol", "figures", "tables")]
+    assert page.count("data:image/png;base64,") == 2
+    order = [page.index(f'id="{name}"') for name in ("answers", "protocol", "figures", "tables")]
     assert order == sorted(order)
+    links = re.findall(r'href="([^"#]+\.svg)"', page)
+    assert links == ["shots8/figures/gains_text.svg", "shots8/figures/ranking_quality.svg"]
+    assert all((folder / link).is_file() for link in links)
+    anchors = set(re.findall(r'href="#([^"]+)"', page))
+    assert anchors <= set(re.findall(r'id="([^"]+)"', page))
 
 
 def test_tables_in_the_report_are_the_files(folder):
     page = (folder / "report.html").read_text()
     found = dict(re.findall(r'download="(\w+).csv" href="data:text/csv;base64,([^"]+)"', page))
     assert {path.stem for path in (folder / "tables").glob("*.csv")} == set(found)
-    content = base64.b64decode(found["gains"])
-    assert content == (folder / "tables" / "gains.csv").read_bytes()
-    assert len(pd.read_csv(io.BytesIO(content))) == 25
+    for name, content in found.items():
+        assert base64.b64decode(content) == (folder / "tables" / f"{name}.csv").read_bytes(), name
+    assert len(pd.read_csv(io.BytesIO(base64.b64decode(found["gains"])))) == 25
 
 
-def test_protocol_and_answers_state_the_numbers(folder):
+def test_protocol_and_answers_state_the_numbers(folder, frames, view):
     page = (folder / "report.html").read_text()
     for text in ("ViT-B-16 openai", "optimizer sgd, steps 40", "1, 2, 3", "digest"):
         assert text in page
-    data = study.load_frames(folder)
-    sentences = answers.which_help(data)
-    gains = data.gains[(data.gains["method"] == "text") & ~data.gains["diagonal"]]
+    assert "transfer: tasks from tasks" in page
+    sentences = answers.which_help(view, frames)
+    gains = frames["gains"]
+    gains = gains[(gains["method"] == "text") & ~gains["diagonal"]]
     assert f"{100 * gains['gain'].mean():.1f}".replace("-", "\N{MINUS SIGN}") in sentences[0]
-    certain = " ".join(answers.how_certain(data))
+    certain = " ".join(answers.how_certain(view, {**frames, "agreement": pd.DataFrame()}))
     assert "3 seeds" in certain
     assert "3 runs diverged" in certain
 
 
-def test_no_evidence_is_said(folder):
-    data = study.load_frames(folder)
-    table = data.correlations.copy()
+def test_no_evidence_is_said(frames, view):
+    table = frames["correlations"].copy()
     table["p_permutation"], table["q"] = 0.4, 0.8
-    effects = data.effects.assign(p_permutation=0.5)
-    quiet = study.Frames(
-        data.gains, data.order, data.similarity, table, effects=effects, suite=data.suite
-    )
-    text = " ".join(answers.what_explains(quiet))
+    effects = frames["effects"].assign(p_permutation=0.5)
+    quiet = {**frames, "correlations": table, "effects": effects}
+    text = " ".join(answers.what_explains(view, quiet))
     assert "no evidence that gain goes with visual cosine similarity" in text
     assert "no evidence of an effect of the same family" in text
     assert "grows" not in text
 
 
-@pytest.fixture
-def one_figure(monkeypatch):
-    monkeypatch.setattr(gallery, "MAKERS", (gallery.gain_heatmaps,))
-
-
-def test_names_are_escaped(one_figure, tmp_path):
-    bare = made.write_study(tmp_path / "s", 3, ("text",), alike=False, planted=False)
-    config = (bare / "config.yaml").read_text()
-    (bare / "config.yaml").write_text(config.replace("study: made-up", "study: <b>&"))
-    study.analyse_statistics(bare, permutations=50, bootstrap=50)
-    gallery.draw_figures(bare)
-    page = write_report(bare).read_text()
+def test_names_are_escaped(frames, view, tmp_path):
+    shown = part(frames, view, tmp_path, ("gains",))
+    write_report(tmp_path / "report.html", "<b>&", {8: shown}, view, {"note": "<i>"})
+    page = (tmp_path / "report.html").read_text()
     assert "&lt;b&gt;&amp;" in page
     assert "<b>&</b>" not in page
+    assert "&lt;i&gt;" in page
+
+
+def prose(page: str) -> str:
+    """What is read on the page, without data."""
+    return unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", page)))
 
 
 @pytest.mark.parametrize(
-    ("n", "methods", "seeds", "alike", "planted"),
-    [(2, ("text",), 1, True, True), (3, ("visual",), 1, False, False)],
+    ("n", "methods", "seeds", "alike", "lost"),
+    [
+        (2, ("text",), 1, True, ()),
+        (1, ("text",), 2, True, ()),
+        (3, ("visual",), 1, False, ()),
+        (5, ("text", "visual"), 2, True, ("text",)),
+        (5, ("text", "visual"), 2, True, ("text", "visual")),
+        (5, ("text",), 0, True, ()),
+    ],
 )
-def test_small_and_bare_studies(one_figure, tmp_path, n, methods, seeds, alike, planted):
-    path = made.write_study(tmp_path / "s", n, methods, seeds, alike, planted)
-    (path / "config.yaml").unlink()
-    (path / "curves.parquet").unlink()
-    study.analyse_statistics(path, permutations=50, bootstrap=50)
-    gallery.draw_figures(path)
-    page = write_report(path).read_text()
+def test_small_bare_and_diverged_studies(tmp_path, n, methods, seeds, alike, lost):
+    transfers = made.transfer(n, methods, max(seeds, 1))
+    transfers = transfers if seeds else transfers.iloc[:0]
+    for method in lost:
+        transfers = made.diverged(transfers, method)
+    similarity = made.similarity(n) if alike else made.similarity(n).iloc[:0]
+    data = made.tables(n, methods, transfers=transfers, alike=similarity, planted=False)
+    data["curves"] = data["curves"].iloc[:0]
+    shown = View(made.tasks(n), methods)
+    write_report(
+        tmp_path / "report.html", "s", {8: part(data, shown, tmp_path, ("gains",))}, shown, {}
+    )
+    page = (tmp_path / "report.html").read_text()
     assert ("No similarities were measured" in page) == (not alike)
-    assert ("There are too few tasks" in page) == alike
-    assert (path / "correlations.parquet").exists()
+    assert ("There are too few tasks" in page) == (alike and (n < 4 or not seeds))
+    assert not re.search(r"\bnan\b", prose(page), re.I)
+    for method in lost:
+        assert f"Every run of {method} diverged, so nothing can be said of it." in page
+    if not seeds:
+        assert "Text has no pairs, so nothing can be said of it." in page
 
 
-def test_a_stage_too_early_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="run the statistics stage first"):
-        gallery.draw_figures(tmp_path)
-    with pytest.raises(InputError, match=r"transfer\.parquet: no such file"):
-        study.analyse_statistics(tmp_path)
-    with pytest.raises(InputError, match="no task's features"):
-        study.measure_similarity(tmp_path)
+def test_no_sentence_holds_nan(frames, view):
+    """Every number that may be missing is: no sentence tells of it as one."""
+    data = {**frames, "agreement": pd.DataFrame(columns=catalogue.TABLES["agreement"].columns)}
+    data["agreement"].loc[0] = ["x", "y", 4, 0.5, 0.4, np.nan, np.nan]
+    data["agreement"].loc[1] = ["x", "z", 1, np.nan, np.nan, np.nan, np.nan]
+    for name in ("gains", "correlations", "ranking", "effects", "diagonal", "groups"):
+        numbers = data[name].select_dtypes("number").columns
+        counts = ["group", "size", "n_seeds", "n_diverged"]
+        for column in numbers.difference(counts):
+            lost = {**data, name: data[name].assign(**{column: np.nan})}
+            for write in (answers.which_help, answers.how_certain, answers.what_explains):
+                assert "nan" not in " ".join(write(view, lost)), (name, column)
+            assert "nan" not in " ".join(answers.what_to_do(view, lost)), (name, column)
+            heads, rows = answers.glance(view, lost)
+            assert all(len(row) == len(heads) for row in rows)
+            assert "nan" not in " ".join(cell for row in rows for cell in row), (name, column)
 
 
-def test_configuration_that_is_no_mapping(tmp_path):
-    (tmp_path / "config.yaml").write_text("- a\n")
-    with pytest.raises(InputError, match="expected a mapping"):
-        study.read_config(tmp_path)
-    (tmp_path / "config.yaml").write_text("a: [\n")
-    with pytest.raises(InputError, match="not valid YAML"):
-        study.read_config(tmp_path)
+def test_several_shots_have_a_part_each(frames, view, tmp_path):
+    parts = {shots: part(frames, view, tmp_path / f"shots{shots}", ("gains",)) for shots in (1, 20)}
+    write_report(tmp_path / "report.html", "s", parts, view, {})
+    page = (tmp_path / "report.html").read_text()
+    ids = re.findall(r'id="([^"]+)"', page)
+    assert len(set(ids)) == len(ids)
+    for shots in (1, 20):
+        assert {f"answers-{shots}", f"figures-{shots}", f"tables-{shots}"} <= set(ids)
+        assert f"Answers, {shots} shots" in page
+        assert f'href="shots{shots}/gains_text.svg"' in page
+        assert f'download="gains-{shots}.csv"' in page
+    assert page.count('id="protocol"') == 1
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+
+
+def test_mixed_rows_are_flagged(frames, view, tmp_path):
+    transfer = frames["transfer"].assign(config_digest="aaa", code_digest="ccc")
+    write_to = tmp_path / "report.html"
+
+    def page(rows):
+        shown = part({**frames, "transfer": rows}, view, tmp_path, ("gains",))
+        write_report(write_to, "s", {8: shown}, view, {})
+        return write_to.read_text()
+
+    same = page(transfer)
+    assert "text: configuration aaa, code ccc" in same
+    assert 'class="warning"' not in same
+    mixed = page(transfer.assign(code_digest=["ccc", *["ddd"] * (len(transfer) - 1)]))
+    assert "text: rows of 2 states of the code (ccc, ddd) are mixed" in mixed
+    assert "configuration aaa, code ccc; configuration aaa, code ddd" in mixed
+    assert "rows come from" not in page(frames["transfer"])
+
+
+def test_what_is_missing_is_named(frames, view, tmp_path):
+    shown = part(frames, view, tmp_path, ("gains",))
+    less = {name: frame for name, frame in frames.items() if name != "givers"}
+    path = tmp_path / "report.html"
+    with pytest.raises(InputError, match="report: table 'givers' is missing"):
+        write_report(path, "s", {8: Part(less, shown.captions, shown.figures)}, view, {})
+    with pytest.raises(InputError, match="report: figure 'gains_text' is missing"):
+        write_report(path, "s", {8: Part(frames, shown.captions, {})}, view, {})
+    (tmp_path / "gains_text.png").unlink()
+    with pytest.raises(InputError, match=r"gains_text\.png: no such file"):
+        write_report(path, "s", {8: shown}, view, {})
+    assert not path.exists()
+
+
+def test_captions_come_back_from_their_file(frames, view, tmp_path):
+    shown = part(frames, view, tmp_path, ("gains",))
+    pairs.write_frame(shown.captions, tmp_path / "captions.csv")
+    back = pairs.read_frame(tmp_path / "captions.csv", text=catalogue.TEXT)
+    pd.testing.assert_frame_equal(back, shown.captions, check_dtype=False)

@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from mvlpt_analysis import catalogue, study
+from mvlpt_analysis.read import pairs
+
 FAMILIES = ("object_colour", "background", "frame", "count", "position")
 STYLES = ("plain", "rotated_hue", "inverted", "striped")
 METHODS = ("text", "visual", "unified")
@@ -20,12 +23,10 @@ def tasks(n: int) -> list[str]:
     return [f"{FAMILIES[i // 4]}-{STYLES[i % 4]}" for i in range(n)]
 
 
-def groups(n: int) -> pd.DataFrame:
-    names = tasks(n)
-    parts = [name.split("-") for name in names]
-    return pd.DataFrame(
-        {"task": names, "family": [p[0] for p in parts], "style": [p[1] for p in parts]}
-    )
+def factors(n: int) -> dict[str, list[str]]:
+    """The planted groupings: factor -> its value for each task."""
+    parts = [name.split("-") for name in tasks(n)]
+    return {"family": [part[0] for part in parts], "style": [part[1] for part in parts]}
 
 
 def true_gain(n: int, method: str) -> np.ndarray:
@@ -108,7 +109,8 @@ def similarity(n: int = 20) -> pd.DataFrame:
 
 
 def curves(transfers: pd.DataFrame, steps: tuple[int, ...] = (0, 5, 10, 20, 40)) -> pd.DataFrame:
-    """Test scores by step for every cell and for scratch, ending at the transfer table's scores."""
+    """Scores on a sample of the test images by step, for every cell and for scratch, ending at the
+    transfer table's scores."""
     ends = transfers.dropna(subset=["score"])
     scratch = ends.drop_duplicates(["method", "target", "seed"]).assign(source="scratch")
     frames = []
@@ -116,7 +118,7 @@ def curves(transfers: pd.DataFrame, steps: tuple[int, ...] = (0, 5, 10, 20, 40))
         for step in steps:
             share = 1 - np.exp(-4 * step / steps[-1])
             share /= 1 - np.exp(-4)
-            kept = frame[["method", "source", "target", "seed"]].assign(step=step)
+            kept = frame[["method", "source", "target", "seed"]].assign(step=step, split="curve")
             kept["score"] = frame[start] + share * (frame[end] - frame[start])
             frames.append(kept)
     return pd.concat(frames, ignore_index=True)
@@ -158,27 +160,46 @@ def gains(transfers: pd.DataFrame, se: float = 0.012) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_study(
-    folder: Path,
+def tables(
     n: int = 6,
     methods: tuple[str, ...] = METHODS,
     seeds: int = 3,
-    alike: bool = True,
+    transfers: pd.DataFrame | None = None,
+    alike: pd.DataFrame | None = None,
     planted: bool = True,
-) -> Path:
-    """A study's folder as the workflow leaves it before the analysis."""
-    folder.mkdir(parents=True, exist_ok=True)
-    transfers = transfer(n, methods, seeds)
-    transfers.to_parquet(folder / "transfer.parquet", index=False)
-    curves(transfers).to_parquet(folder / "curves.parquet", index=False)
-    if alike:
-        similarity(n).to_parquet(folder / "similarity.parquet", index=False)
-    suite = groups(n) if planted else groups(n)[["task"]]
-    suite.to_csv(folder / "suite.tsv", sep="\t", index=False)
-    (folder / "config.yaml").write_text(
-        "study: made-up\nshots: 8\nseeds: [1, 2, 3]\n"
-        "backbone: {name: ViT-B-16, pretrained: openai, precision: auto}\n"
-        "methods: {text: {n_ctx: 4, lr: 0.1}, visual: {n_ctx: 4, lr: 0.1}}\n"
-        "tuning: {optimizer: sgd, steps: 40, batch_size: 32, checkpoint: last}\n"
+) -> dict[str, pd.DataFrame]:
+    """What figures and report of a study are made of, as its stages make them with few draws."""
+    transfers = transfer(n, methods, seeds) if transfers is None else transfers
+    alike = similarity(n) if alike is None else alike
+    names = tasks(n)
+    made = study.statistics(
+        transfers,
+        pd.DataFrame(),
+        pd.DataFrame(),
+        alike,
+        names,
+        methods,
+        factors(n) if planted else {},
+        permutations=200,
+        bootstrap=100,
     )
-    return folder
+    made["groups"] = study.groups(made["gains"], transfers, names, methods)
+    return {**made, "similarity": alike, "curves": curves(transfers), "transfer": transfers}
+
+
+def write(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Path]:
+    """Write a study's tables; the file of each."""
+    files = {name: folder / "tables" / f"{name}.csv" for name in catalogue.STUDY_TABLES}
+    for name, path in files.items():
+        pairs.write_frame(frames[name], path)
+    return files
+
+
+def diverged(transfers: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The transfer table after every run of a method diverged."""
+    lost = transfers["method"] == method
+    columns = ["score", "gain", "relative_error_reduction"]
+    out = transfers.copy()
+    out.loc[lost, columns] = np.nan
+    out.loc[lost, "status"] = "diverged"
+    return out

@@ -16,10 +16,20 @@ def pairs(**columns):
 def test_csv_keeps_task_names_that_look_like_missing(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("source,target,score\nNA,null,0.5\nnull,NA,\n")
-    frame = reading.read_pairs(path)
+    frame = reading.check_pairs(reading.read_frame(path), name=str(path))
     assert frame["source"].tolist() == ["NA", "null"]
     assert frame["score"].iloc[0] == 0.5
     assert np.isnan(frame["score"].iloc[1])
+
+
+def test_names_are_read_letter_by_letter(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("source,target,score,seed\n1,007,0.5,1\nnan,1.0,0.25,2\n")
+    frame = reading.check_pairs(reading.read_frame(path), name=str(path))
+    assert frame["source"].tolist() == ["1", "nan"]
+    assert frame["target"].tolist() == ["007", "1.0"]
+    assert frame["score"].tolist() == [0.5, 0.25]
+    assert frame["seed"].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -48,7 +58,7 @@ def test_bad_tables_are_named_in_one_sentence(tmp_path, text, words):
     path = tmp_path / "pairs.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=words):
-        reading.read_pairs(path)
+        reading.check_pairs(reading.read_frame(path), name=str(path))
 
 
 def test_unreadable_files(tmp_path):

@@ -1,0 +1,202 @@
+"""Every table and every figure of an analysis, known before any of them is made.
+
+Imports nothing heavy, so that a workflow can declare all files while it is planned.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from .vocabulary import MAIN_MEASURES
+
+SCRATCH = "scratch"  # the `source` of runs that start from random, in curves and outcomes
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what it holds, and `module:CONSTANT`, the place below this package that names its
+    columns. The tables of `by_method` are made method by method, so that `method` comes first."""
+
+    name: str
+    about: str
+    home: str
+    by_method: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The header (imports the module that makes the table)."""
+        module, constant = self.home.split(":")
+        names = tuple(getattr(import_module(f".{module}", __package__), constant))
+        return ("method", *names) if self.by_method else names
+
+
+_ALL = (
+    Table("gains", "gain of every pair with intervals, p and q", "gains.table:GAIN_COLUMNS"),
+    Table(
+        "correlations",
+        "correlation of gain with each similarity, tests by permutation of tasks",
+        "association.tables:CORRELATION_COLUMNS",
+    ),
+    Table(
+        "partial",
+        "correlation with one similarity given the other",
+        "association.tables:PARTIAL_COLUMNS",
+    ),
+    Table(
+        "regression",
+        "multiple regression of gain on similarities, tests by permutation of tasks",
+        "association.tables:REGRESSION_COLUMNS",
+    ),
+    Table(
+        "ranking",
+        "quality of each way to choose sources, means over targets",
+        "choice.ranking:RANKING_COLUMNS",
+        by_method=True,
+    ),
+    Table(
+        "ranking_by_target",
+        "quality of each way to choose sources, target by target",
+        "choice.ranking:RANKING_BY_TARGET_COLUMNS",
+        by_method=True,
+    ),
+    Table(
+        "groups",
+        "groups for joint tuning with expected gain and stability",
+        "choice.groups:GROUP_COLUMNS",
+        by_method=True,
+    ),
+    Table("clusters", "sources in clusters that help the same targets", "foreign:CLUSTER_COLUMNS"),
+    Table(
+        "givers",
+        "what each task gives and takes, established pairs counted",
+        "choice.groups:GIVER_COLUMNS",
+        by_method=True,
+    ),
+    Table(
+        "task_effects",
+        "mean gain of each task as source and as target",
+        "gains.controls:TASK_EFFECT_COLUMNS",
+    ),
+    Table(
+        "relations",
+        "mean gain by relation of source and target",
+        "gains.relations:RELATION_COLUMNS",
+    ),
+    Table("effects", "what sharing a factor adds", "gains.relations:EFFECT_COLUMNS"),
+    Table(
+        "asymmetry",
+        "how far gains differ between the two directions of a pair",
+        "gains.controls:ASYMMETRY_COLUMNS",
+    ),
+    Table(
+        "diagonal",
+        "control: tuning on from a task's own prompt",
+        "gains.controls:DIAGONAL_COLUMNS",
+    ),
+    Table(
+        "measures",
+        "what each similarity is and which values it takes",
+        "association.measures:MEASURE_COLUMNS",
+    ),
+    Table(
+        "measure_correlations",
+        "how similarities correlate with one another",
+        "association.measures:MEASURE_CORRELATION_COLUMNS",
+    ),
+    Table(
+        "agreement",
+        "agreement of the given tables with one another",
+        "foreign:AGREEMENT_COLUMNS",
+    ),
+)
+TABLES = {table.name: table for table in _ALL}
+# Of every study: `groups` by a stage of its own, all others by the stage `statistics`.
+STUDY_TABLES = tuple(name for name in TABLES if name not in ("clusters", "agreement"))
+STATISTICS = tuple(name for name in STUDY_TABLES if name != "groups")
+# Columns that hold words; all others hold numbers, and those of `FLAGS` true or false.
+CAPTIONS = ("name", "title", "caption")
+TEXT = frozenset(
+    (
+        *("method", "source", "target", "task", "measure", "metric", "gain_kind", "scope"),
+        *("statistic", "given", "term", "relation", "effect", "role", "ranker", "a", "b", "kind"),
+        *("description", "interval", "reason", *CAPTIONS),
+    )
+)
+FLAGS = frozenset(("diagonal", "excludes_zero", "significant", "symmetric"))
+
+
+def foreign_tables(similarity: bool, several: bool) -> list[str]:
+    """The tables of others' tables: with a `similarity` to explain gains, or `several` compared."""
+    names = ["gains", "ranking", "ranking_by_target", "clusters"]
+    if similarity:
+        names += ["correlations", "partial", "regression", "measures", "measure_correlations"]
+    return [name for name in TABLES if name in names or (several and name == "agreement")]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure to draw: the name of its files, its kind (`figures.gallery.KINDS`), and the method
+    or measure that it shows, if it shows one."""
+
+    name: str
+    kind: str
+    subject: str = ""
+
+
+def drawings(
+    methods: Sequence[str],
+    measures: Sequence[str] = MAIN_MEASURES,
+    *,
+    has_factors: bool,
+    has_curves: bool = True,
+    has_groups: bool = True,
+) -> list[Drawing]:
+    """Every figure of an analysis in the order of the report.
+
+    `measures`: those with figures of their own; `has_factors`: whether the suite groups its tasks;
+    learning curves and groups belong to studies only. Names are safe and distinct.
+    """
+    shown: list[tuple[str, str]] = [("gains", method) for method in methods]
+    shown += [("gains_all_methods", "")] * (len(methods) > 1)
+    shown += [("relations", "")] * has_factors
+    shown += [("scatter", measure) for measure in measures]
+    shown += [("correlations", "")] * bool(measures)
+    shown += [("similarity", measure) for measure in measures]
+    shown += [("learning_curves", "")] * has_curves
+    shown += [("ranking_quality", "")]
+    shown += [("clusters", method) for method in methods]
+    shown += [("graph", method) for method in methods if has_groups]
+    taken = [kind for kind, subject in shown if not subject]
+    out = []
+    for kind, subject in shown:
+        name = _distinct(f"{kind}_{subject}", taken) if subject else kind
+        taken.append(name)
+        out.append(Drawing(name, kind, subject))
+    return out
+
+
+def figures(
+    methods: Sequence[str],
+    measures: Sequence[str] = MAIN_MEASURES,
+    *,
+    has_factors: bool,
+    has_curves: bool = True,
+    has_groups: bool = True,
+) -> list[str]:
+    """The names of `drawings`: files are `<name>.png` and `<name>.svg`."""
+    wanted = {"has_factors": has_factors, "has_curves": has_curves, "has_groups": has_groups}
+    return [drawing.name for drawing in drawings(methods, measures, **wanted)]
+
+
+def _distinct(name: str, taken: Iterable[str], longest: int = 80) -> str:
+    """A file name of letters, digits, _ and - that no other equals in any case."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:longest]
+    used = {other.casefold() for other in taken}
+    number, found = 1, safe
+    while found.casefold() in used:
+        number += 1
+        found = f"{safe}_{number}"
+    return found

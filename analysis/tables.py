@@ -1,0 +1,153 @@
+"""The tables of an analysis as independent calls, to be made side by side.
+
+A call returns (name, table). Tables of one name lie one below the other; one without rows has the
+header that the catalogue knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .association import measures
+from .association import tables as association
+from .catalogue import TABLES
+from .choice.groups import Objective, givers, group_table
+from .choice.ranking import rank_quality, summarise_quality
+from .gains.table import seed_gains
+from .parallel import side_by_side
+from .read import pairs
+from .read.study import error_matrix, of_method, without_rows
+from .stats.qap import SCOPES, STATISTICS
+from .vocabulary import MAIN_MEASURES, untrained
+
+Made = list[tuple[str, pd.DataFrame]]
+Call = partial[Made]
+
+
+def explanations(
+    gains: pd.DataFrame,
+    similarity: pd.DataFrame,
+    gain_kinds: tuple[str, ...],
+    *,
+    permutations: int,
+    bootstrap: int,
+    seed: int,
+) -> list[Call]:
+    """Calls that tell what goes with gain: measures, measure_correlations, correlations, partial,
+    regression. Tests need 4 tasks that are both source and target: below, only the measures are
+    described."""
+    if similarity.empty:
+        return []
+    calls = [call("measures", measures.measure_overview, similarity)]
+    if len(pairs.common_tasks(gains)) < 4:
+        return calls
+    data = association.matrices(gains, similarity, gain_kinds)
+    tests = {"permutations": permutations, "seed": seed}
+    # p-values are corrected within a scope and a statistic, so each pair is a table of its own.
+    for scope in SCOPES:
+        for statistic in STATISTICS:
+            one = {"scopes": (scope,), "statistics": (statistic,), "bootstrap": bootstrap}
+            calls.append(call("correlations", association.correlation_table, data, **one, **tests))
+    calls.append(call("measure_correlations", measures.measure_correlations, similarity))
+    if set(MAIN_MEASURES) <= set(similarity["measure"].unique()):
+        calls.append(call("partial", association.partial_table, data, **tests))
+        calls.append(call("regression", association.regression_table, data, **tests))
+    return calls
+
+
+def rankings(
+    gains: pd.DataFrame, similarity: pd.DataFrame, *, bootstrap: int, seed: int
+) -> list[Call]:
+    """Calls, one a method, that tell how well sources can be chosen: ranking (summary),
+    ranking_by_target, and givers where pairs were tested."""
+    methods = gains.groupby("method", sort=False)
+    return [partial(_ranked, str(m), part, similarity, bootstrap, seed) for m, part in methods]
+
+
+def _ranked(
+    method: str, gains: pd.DataFrame, similarity: pd.DataFrame, bootstrap: int, seed: int
+) -> Made:
+    alike = of_method(similarity, method) if len(similarity) else None
+    known = [] if alike is None else untrained(alike["measure"].unique())
+    by_target = rank_quality(gains, alike, model_measures=known)
+    made = [
+        ("ranking", summarise_quality(by_target, bootstrap, seed)),
+        ("ranking_by_target", by_target),
+    ]
+    if "q" in gains:
+        made.append(("givers", givers(gains)))
+    return _of(method, made)
+
+
+def groupings(
+    gains: pd.DataFrame,
+    transfer: pd.DataFrame,
+    tasks: Sequence[str],
+    *,
+    seed: int,
+    limit: int,
+    objective: Objective,
+) -> list[Call]:
+    """Calls, one a method, that tell which tasks to tune together, in groups of at most `limit`."""
+    known = pairs.common_tasks(gains, tasks)
+    if len(known) < 2:
+        return []
+    runs = seed_gains(transfer)
+    options = {"limit": limit, "objective": objective, "seed": seed}
+    return [
+        partial(_grouped, str(method), known, part, runs[runs["method"] == method], options)
+        for method, part in gains.groupby("method", sort=False)
+    ]
+
+
+def _grouped(
+    method: str,
+    tasks: list[str],
+    gains: pd.DataFrame,
+    runs: pd.DataFrame,
+    options: dict[str, Any],
+) -> Made:
+    gain = pairs.square(gains, "gain", tasks)
+    if not np.isfinite(pairs.off_diagonal(gain)).any():
+        return []
+    seeds = np.array([pairs.square(run, "gain", tasks) for _, run in runs.groupby("seed")])
+    table = group_table(tasks, gain, error_matrix(gains, tasks), seeds, **options)
+    return _of(method, [("groups", table)])
+
+
+def _of(method: str, made: Made) -> Made:
+    for _, table in made:
+        table.insert(0, "method", method)
+    return made
+
+
+def call(
+    name: str, table: Callable[..., pd.DataFrame], *inputs: Any, **options: Any
+) -> partial[Made]:
+    """The call that makes one table."""
+    return partial(_named, name, table, *inputs, **options)
+
+
+def _named(name: str, table: Callable[..., pd.DataFrame], *inputs: Any, **options: Any) -> Made:
+    return [(name, table(*inputs, **options))]
+
+
+def made(calls: Sequence[Call], names: Iterable[str], workers: int) -> dict[str, pd.DataFrame]:
+    """The tables `names` from `calls`, made by up to `workers` processes."""
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
+    for some in side_by_side(calls, workers):
+        for name, table in some:
+            parts[name].append(table)
+    return {name: _joined(name, tables) for name, tables in parts.items()}
+
+
+def _joined(name: str, tables: list[pd.DataFrame]) -> pd.DataFrame:
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        return without_rows(name)
+    return pd.concat(tables, ignore_index=True)[list(TABLES[name].columns)]
