@@ -84,6 +84,12 @@ class Layout:
         """The prompt that a run leaves."""
         return self._run(method, group, start, shots, seed) + ".safetensors"
 
+    @staticmethod
+    def group_and_start(path: str) -> tuple[str, str]:
+        """The group and the start of a run, from the path of its rows or its prompt."""
+        group, start = path.split("/")[-3:-1]
+        return group, start
+
     def gathered(self, name: str) -> str:
         """One of `GATHERED`: rows of all shots."""
         return f"{self.root}/{name}.parquet"

@@ -9,36 +9,40 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 LENGTH = 12  # hex digits kept: enough to tell versions of one project apart, short to read
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("mvlpt_core", "mvlpt_analysis")
 
 
-def code_digest(*modules: str, root: Path = ROOT) -> str:
-    """Digest of the source of `modules` (dotted names) and of all that they import below `root`.
+def code_digest(*modules: str, root: Path | None = None) -> str:
+    """Digest of the source of `modules` (dotted names) and of all that they import of this project.
+
+    `root` is the folder that packages are looked for in; by default this project's own, wherever
+    they are installed.
 
     Following the imports keeps the digest complete without a list to maintain: a plot that the
     tuning code does not import does not count, a helper that it does import counts. Names and
     contents count, times and places do not. Raises ValueError for a module that does not exist.
     """
-    files: set[Path] = set()
+    found: dict[str, Path] = {}
     waiting = list(modules)
     for module in modules:
         if _source(module, root) is None:
-            raise ValueError(f"no module {module!r} below {root}")
+            raise ValueError(f"no module {module!r} in {root or ', '.join(PACKAGES)}")
     while waiting:
         name = waiting.pop()
         path = _source(name, root)
-        if path is not None and path not in files:
-            files.add(path)
+        if path is not None and name not in found:
+            found[name] = path
             waiting.extend(_imports(path, name))
     digest = hashlib.sha256()
-    for path in sorted(files):
+    for name, path in sorted(found.items()):
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
+        digest.update(f"{name}\0{path.name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()[:LENGTH]
 
@@ -52,11 +56,23 @@ def config_digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
 
-def _source(module: str, root: Path) -> Path | None:
-    """The file of a module or package below `root`; None for what comes from elsewhere."""
-    base = root.joinpath(*module.split("."))
+def _source(module: str, root: Path | None) -> Path | None:
+    """The file of a module or package; None for what comes from elsewhere."""
+    top, *below = module.split(".")
+    folder = _package(top) if root is None else root / top
+    if folder is None:
+        return None
+    base = folder.joinpath(*below)
     candidates = (base.with_suffix(".py"), base / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
+
+
+@cache
+def _package(name: str) -> Path | None:
+    """Where one of this project's packages lies; nothing of it is executed."""
+    spec = find_spec(name) if name in PACKAGES else None
+    places = spec.submodule_search_locations if spec else None
+    return Path(next(iter(places))) if places else None
 
 
 def _imports(path: Path, module: str) -> Iterator[str]:

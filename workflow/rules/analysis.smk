@@ -74,7 +74,8 @@ rule statistics:
         factors=factor_columns(),
         # In one mapping: Snakemake compares values without their names.
         draws={
-            key: config["analysis"][key] for key in ("permutations", "bootstrap", "seed")
+            key: config["analysis"][key]
+            for key in ("permutations", "bootstrap", "seed")
         },
         code=CODE["statistics"],
     message:

@@ -53,7 +53,9 @@ config.update(STUDY.resolved())
 
 TASKS = list(SUITE)
 METHODS = STUDY.methods.by_name()
-FACTORS = list(dict.fromkeys(factor for row in SUITE.values() for factor in row.factors))
+FACTORS = list(
+    dict.fromkeys(factor for row in SUITE.values() for factor in row.factors)
+)
 PACKS = dict(enumerate(packs(PAIRS, GROUPS, STUDY.pack, STUDY.tasks_per_job), start=1))
 TASK_BLOCKS = dict(enumerate(blocks(TASKS, STUDY.tasks_per_job), start=1))
 # Groups whose own prompt is tuned: what a run may start from. Tasks among them are the scratch runs.
@@ -106,9 +108,7 @@ def factor_columns():
 
 def table_path(name, shots):
     """A table of the analysis; correlations stand a level higher, as parquet too."""
-    return (
-        AT.correlations(shots) if name == "correlations" else AT.table(shots, name)
-    )
+    return AT.correlations(shots) if name == "correlations" else AT.table(shots, name)
 
 
 def protocol():

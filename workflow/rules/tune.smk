@@ -59,9 +59,7 @@ for number, pack in PACKS.items():
             # The groups and starts of a pack are not among them: how runs are packed changes no result.
             method=lambda wildcards: config["methods"][wildcards.method],
             tuning=config["tuning"],
-            joint=(
-                config["joint"] if set(pack.groups) & set(GROUPS) else {}
-            ),
+            joint=(config["joint"] if set(pack.groups) & set(GROUPS) else {}),
             precision=STUDY.backbone.precision,
             provenance=tuning_provenance,
         message:

@@ -1,6 +1,5 @@
 """Draw the study's figures as PNG and SVG."""
 
-from pathlib import Path
 from typing import Any
 
 from adapter import logged
@@ -8,10 +7,24 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from mvlpt_analysis.figures.gallery import draw_figures
+    from pathlib import Path
 
-    draw_figures(
-        Path(snakemake.output.captions).parent.parent,
-        suite=Path(snakemake.input.suite),
+    from mvlpt_analysis.catalogue import STUDY_TABLES
+    from mvlpt_analysis.figures.gallery import draw_figures
+    from mvlpt_analysis.read.pairs import read_frame, write_frame
+    from mvlpt_analysis.read.study import of_shots, read_tables
+    from mvlpt_analysis.view import View
+
+    source = snakemake.input
+    frames = read_tables({name: source[name] for name in STUDY_TABLES})
+    frames["similarity"] = read_frame(source.similarity, empty=True)
+    curves = read_frame(source.curves, empty=True)
+    frames["curves"] = of_shots(curves, int(snakemake.wildcards.shots))
+    params = snakemake.params
+    captions = draw_figures(
+        frames,
+        View(params.tasks, params.methods, factors=params.factors),
+        Path(snakemake.output.captions).parent,
         workers=snakemake.threads,
     )
+    write_frame(captions, snakemake.output.captions)

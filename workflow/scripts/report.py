@@ -1,6 +1,5 @@
 """Write the study's report: one HTML file with its tables and figures."""
 
-from pathlib import Path
 from typing import Any
 
 from adapter import logged
@@ -8,6 +7,37 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from mvlpt_analysis.report.page import write_report
+    from pathlib import Path
 
-    write_report(Path(snakemake.output[0]).parent)
+    from mvlpt_analysis.catalogue import STUDY_TABLES, TEXT, figures
+    from mvlpt_analysis.read.pairs import read_frame
+    from mvlpt_analysis.read.study import of_shots, read_tables
+    from mvlpt_analysis.report.page import Part, write_report
+    from mvlpt_analysis.report.protocol import study_protocol
+    from mvlpt_analysis.view import View
+    from mvlpt_core.contract.layout import Layout
+
+    params = snakemake.params
+    at = Layout(str(Path(snakemake.output[0]).parent))
+    names = figures(params.methods, has_factors=bool(params.factors))
+    gathered = {
+        name: read_frame(snakemake.input[name], empty=True) for name in ("curves", "transfer")
+    }
+    parts = {}
+    for shots in params.shots:
+        paths = {name: at.table(shots, name) for name in STUDY_TABLES}
+        frames = read_tables(paths | {"correlations": at.correlations(shots)})
+        frames["similarity"] = read_frame(at.similarity(shots), empty=True)
+        for name, frame in gathered.items():
+            frames[name] = of_shots(frame, shots)
+        captions = read_frame(at.captions(shots), text=TEXT)
+        parts[shots] = Part(
+            frames, captions, {name: Path(at.figure(shots, name, "png")) for name in names}
+        )
+    write_report(
+        Path(snakemake.output[0]),
+        params.protocol["study"],
+        parts,
+        View(params.tasks, params.methods, factors=params.factors),
+        study_protocol(params.protocol),
+    )

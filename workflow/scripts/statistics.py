@@ -1,0 +1,31 @@
+"""Gains with their uncertainty, what goes with them, and which sources to choose."""
+
+from typing import Any
+
+from adapter import logged
+
+snakemake: Any  # what Snakemake hands to the script
+
+with logged(snakemake.log[0]):
+    from mvlpt_analysis.read.pairs import read_frame, write_frame
+    from mvlpt_analysis.read.study import of_shots
+    from mvlpt_analysis.study import statistics
+
+    transfer, outcomes = (
+        of_shots(read_frame(path, empty=True), int(snakemake.wildcards.shots))
+        for path in (snakemake.input.transfer, snakemake.input.outcomes)
+    )
+    tables = statistics(
+        transfer,
+        outcomes,
+        read_frame(snakemake.input.truth),
+        read_frame(snakemake.input.similarity, empty=True),
+        snakemake.params.tasks,
+        snakemake.params.methods,
+        snakemake.params.factors,
+        **snakemake.params.draws,
+        workers=snakemake.threads,
+    )
+    for name, table in tables.items():
+        write_frame(table, snakemake.output[name])
+    write_frame(tables["correlations"], snakemake.output.correlations_csv)

@@ -1,0 +1,54 @@
+"""Tune a pack of runs: some groups one after the other, each from its starts side by side."""
+
+from typing import Any
+
+from adapter import logged
+
+snakemake: Any  # what Snakemake hands to the script
+
+with logged(snakemake.log[0]):
+    from pathlib import Path
+
+    from mvlpt_core.contract.layout import RANDOM, Layout
+    from mvlpt_core.contract.settings import METHODS, Joint, Tuning
+    from mvlpt_core.jobs import tune_pack
+    from mvlpt_core.tuning.problem import TaskFiles
+
+    method, shots, seed = (snakemake.wildcards[key] for key in ("method", "shots", "seed"))
+    at = Layout(f"results/{snakemake.config['study']}")
+    scores = {at.group_and_start(path): Path(path) for path in snakemake.output.scores}
+    named = {Path(path).stem: Path(path) for path in snakemake.input.groups}
+    groups = {
+        group: named[group].read_text(encoding="utf-8").split() if group in named else [group]
+        for group, _ in scores
+    }
+    tune_pack(
+        snakemake.input.backbone,
+        groups=groups,
+        files={
+            task: TaskFiles(
+                test=Path(at.test(task)[0]),
+                sample=Path(at.sample(task, shots, seed)[0]),
+                test_features=Path(at.test_features(task)),
+                sample_features=Path(at.sample_features(task, shots, seed)),
+                class_texts=Path(at.class_texts(task)) if snakemake.input.class_texts else None,
+            )
+            for task in {task for members in groups.values() for task in members}
+        },
+        prompts={
+            (group, start): [Path(at.prompt(method, start, RANDOM, shots, seed))]
+            for group, start in scores
+            if start != RANDOM
+        },
+        scores=scores,
+        kept={at.group_and_start(path): Path(path) for path in snakemake.output.prompts},
+        settings=METHODS[method](**snakemake.params.method),
+        tuning=Tuning(**snakemake.params.tuning),
+        joint=Joint(**snakemake.params.joint),
+        shots=int(shots),
+        seed=int(seed),
+        device=snakemake.config["device"],
+        precision=snakemake.params.precision,
+        memory_gb=snakemake.config["memory_gb"],
+        provenance=snakemake.params.provenance,
+    )
