@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -12,7 +11,7 @@ SNAKEFILE = FOLDER / "Snakefile"
 def located(path: str | Path) -> str:
     """A path of a configuration: below the working directory, or else beside the workflow, where the
     shipped suites, configurations and the testbed lie."""
-    if os.path.exists(path):
+    if Path(path).exists():
         return str(path)
     for above in (FOLDER.parent, FOLDER):
         if (above / path).exists():
