@@ -1,0 +1,211 @@
+"""The command `mvlpt`: its sub-commands, with examples; what they do is imported when they are called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mvlpt_core import __version__
+from mvlpt_core.contract.errors import InputError
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sub-command; a user's mistake is one sentence on stderr and exit code 2."""
+    given = _parser().parse_args(arguments)
+    run: Run = given.run
+    try:
+        return run(given)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "mvlpt", description="Task transferability of vision-language prompt tuning."
+    )
+    parser.add_argument("--version", action="version", version=f"mvlpt {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, help: str, examples: str, run: Run) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=help,
+            description=help,
+            epilog="examples:\n" + examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run)
+        return made
+
+    study = command(
+        "study",
+        "run a study, or what is left of it; results are written to results/<study>/ below here",
+        "  mvlpt study config/testbed.yaml\n  mvlpt study mine.yaml --cores 8 --dry-run\n"
+        "  mvlpt study mine.yaml -- --keep-incomplete --forcerun statistics",
+        _study,
+    )
+    study.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+    study.add_argument("--cores", default="all", help="processor cores to use (all)")
+    study.add_argument("--dry-run", action="store_true", help="say what would be done")
+    study.add_argument("--unlock", action="store_true", help="release a killed study's lock")
+    study.add_argument("--profile", default="default", help="default, slurm, or a profile's folder")
+    study.add_argument("snakemake", nargs="*", help="after --: options for Snakemake itself")
+
+    recommend = command(
+        "recommend",
+        "rank a study's prompts as starts for a task that was not in it",
+        "  mvlpt recommend --study results/testbed --task /data/birds",
+        _recommend,
+    )
+    recommend.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
+    recommend.add_argument("--task", type=Path, required=True, help="the new task: a folder")
+    recommend.add_argument("--shots", type=int, help="which of the study's shots (the first)")
+    recommend.add_argument("--top", type=_whole, default=5, help="sources shown a method (5)")
+    recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
+    recommend.add_argument("--device", default="auto", help="where to encode the task")
+
+    analyse = command(
+        "analyse",
+        "figures and a report for any table of source, target, score; several are compared",
+        "  mvlpt analyse gains.csv --similarity sim.csv --out report/",
+        _analyse,
+    )
+    analyse.add_argument("tables", type=Path, nargs="+", help=".csv, .tsv or .parquet")
+    analyse.add_argument(
+        "--similarity",
+        type=Path,
+        help="source, target, measure, value; or source, target and a column a measure",
+    )
+    analyse.add_argument("--out", type=Path, help="folder to write (results/<first table's name>)")
+    analyse.add_argument(
+        "--gain", default="auto", help="what counts as the gain (auto: by columns)"
+    )
+    analyse.add_argument("--permutations", type=_whole, default=10_000, help="draws of each test")
+    analyse.add_argument("--bootstrap", type=_whole, default=2000, help="draws of each interval")
+    analyse.add_argument("--seed", type=_whole0, default=0, help="seed of all draws")
+    analyse.add_argument("--workers", type=_whole, help="processes (all cores)")
+
+    convert = command(
+        "convert",
+        "convert an open_clip model into the folder that studies read",
+        "  mvlpt convert ViT-B-16 --pretrained openai --out backbone/",
+        _convert,
+    )
+    convert.add_argument("name", help="open_clip's name, hf-hub:<owner/name> or local-dir:<folder>")
+    convert.add_argument("--pretrained", default="", help="open_clip's tag of the weights")
+    convert.add_argument("--out", type=Path, required=True, help="folder to write")
+
+    check = command(
+        "check-config",
+        "check a configuration, its suite and groups; print it with every default filled in",
+        "  mvlpt check-config mine.yaml",
+        _check_config,
+    )
+    check.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+
+    settings = command(
+        "settings",
+        "print every key of a configuration: what it means, its range, default, when to change it",
+        "  mvlpt settings\n  mvlpt settings --markdown > docs/settings.md",
+        _settings,
+    )
+    settings.add_argument("--markdown", action="store_true", help="as a Markdown table")
+
+    command(
+        "workflow-path",
+        "print where the Snakefile lies, for `module` in a Snakefile of your own",
+        "  mvlpt workflow-path",
+        _workflow_path,
+    )
+    return parser
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
+    return int(text)
+
+
+def _whole0(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 0")
+    return int(text)
+
+
+def _study(given: argparse.Namespace) -> int:
+    from mvlpt.study import run_study
+
+    options = [*given.snakemake, *["--dry-run"] * given.dry_run, *["--unlock"] * given.unlock]
+    return run_study(given.config, given.cores, given.profile, options)
+
+
+def _recommend(given: argparse.Namespace) -> int:
+    from mvlpt.recommend import recommend_folder
+
+    print(
+        recommend_folder(given.study, given.task, given.shots, given.top, given.out, given.device)
+    )
+    return 0
+
+
+def _analyse(given: argparse.Namespace) -> int:
+    import matplotlib as mpl
+
+    from mvlpt_analysis.foreign import GAINS, analyse_tables
+    from mvlpt_analysis.parallel import cores
+
+    mpl.use("Agg")
+    if given.gain not in ("auto", *GAINS):
+        raise InputError(f"--gain is '{given.gain}': expected one of auto, {', '.join(GAINS)}")
+    out = given.out or Path("results") / given.tables[0].stem
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file: expected a folder")
+    report = analyse_tables(
+        given.tables,
+        out,
+        given.similarity,
+        given.gain,
+        given.permutations,
+        given.bootstrap,
+        given.seed,
+        given.workers or cores(),
+    )
+    print(f"report: {report}")
+    return 0
+
+
+def _convert(given: argparse.Namespace) -> int:
+    from mvlpt_core.backbone.convert import convert_backbone
+
+    convert_backbone(given.name, given.pretrained, given.out)
+    print(f"backbone: {given.out}")
+    return 0
+
+
+def _check_config(given: argparse.Namespace) -> int:
+    import yaml
+
+    from mvlpt.study import read_configuration
+
+    study, _ = read_configuration(given.config)
+    print(yaml.safe_dump(study.resolved(), sort_keys=False, allow_unicode=True), end="")
+    return 0
+
+
+def _settings(given: argparse.Namespace) -> int:
+    from mvlpt.study import settings_table
+
+    print(settings_table(given.markdown))
+    return 0
+
+
+def _workflow_path(given: argparse.Namespace) -> int:
+    from mvlpt_workflow import SNAKEFILE
+
+    print(SNAKEFILE)
+    return 0
