@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, NoReturn
 
 from mvlpt_core import __version__
 from mvlpt_core.contract.errors import InputError
@@ -13,40 +15,76 @@ from mvlpt_core.contract.errors import InputError
 Run = Callable[[argparse.Namespace], int]
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence and exit code 2, as a user's other mistakes are."""
+
+    def __init__(self, prog: str, examples: str = "", **texts: Any) -> None:
+        """`texts`: usage, description; `examples`: shown below the help."""
+        super().__init__(
+            prog,
+            **texts,
+            epilog=f"examples:\n{examples}" if examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command; a user's mistake is one sentence on stderr and exit code 2."""
-    given = _parser().parse_args(arguments)
-    run: Run = given.run
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # What follows "--" is for Snakemake and none of the parser's business.
+    end = given.index("--") if "--" in given else len(given)
+    own, passed = given[:end], given[end + 1 :]
+    parser, names = _parser()
+    if not own:
+        parser.print_help(sys.stderr)
+        return 2
+    if own[0] not in names and not own[0].startswith("-"):
+        near = get_close_matches(own[0], names, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        parser.exit(2, f"error: unknown command '{own[0]}'{hint}: expected {_one_of(names)}\n")
+    settings = parser.parse_args(own)
+    if passed and settings.run is not _study:
+        parser.exit(2, f"error: '{own[0]}' takes nothing after --: expected it of study alone\n")
+    settings.snakemake = passed
+    run: Run = settings.run
     try:
-        return run(given)
+        return run(settings)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "mvlpt", description="Task transferability of vision-language prompt tuning."
+def _one_of(names: Sequence[str]) -> str:
+    return f"one of {', '.join(names)}"
+
+
+def _parser() -> tuple[_Parser, list[str]]:
+    """The parser, and the names of its sub-commands."""
+    parser = _Parser(
+        "mvlpt",
+        description="Task transferability of vision-language prompt tuning.",
+        examples="  mvlpt study config/testbed.yaml\n"
+        "  mvlpt recommend --study results/testbed --task /data/birds\n"
+        "  mvlpt study --help",
     )
     parser.add_argument("--version", action="version", version=f"mvlpt {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, help: str, examples: str, run: Run) -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name,
-            help=help,
-            description=help,
-            epilog="examples:\n" + examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        made = commands.add_parser(name, help=help, description=help, examples=examples)
         made.set_defaults(run=run)
         return made
 
     study = command(
         "study",
         "run a study, or what is left of it; results are written to results/<study>/ below here",
-        "  mvlpt study config/testbed.yaml\n  mvlpt study mine.yaml --cores 8 --dry-run\n"
-        "  mvlpt study mine.yaml -- --keep-incomplete --forcerun statistics",
+        "  mvlpt study testbed                               a shipped one\n"
+        "  mvlpt study mine.yaml --cores 8 --dry-run\n"
+        "  mvlpt study mine.yaml -- --forcerun statistics    after --, options for Snakemake itself",
         _study,
     )
     study.add_argument("config", help="the study's YAML file, or the name of a shipped one")
@@ -54,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--dry-run", action="store_true", help="say what would be done")
     study.add_argument("--unlock", action="store_true", help="release a killed study's lock")
     study.add_argument("--profile", default="default", help="default, slurm, or a profile's folder")
-    study.add_argument("snakemake", nargs="*", help="after --: options for Snakemake itself")
+    study.usage = "mvlpt study CONFIG [options] [-- SNAKEMAKE_OPTION ...]"
 
     recommend = command(
         "recommend",
@@ -67,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     recommend.add_argument("--shots", type=int, help="which of the study's shots (the first)")
     recommend.add_argument("--top", type=_whole, default=5, help="sources shown a method (5)")
     recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
-    recommend.add_argument("--device", default="auto", help="where to encode the task")
+    recommend.add_argument("--device", default="auto", help="where to encode the task (auto)")
 
     analyse = command(
         "analyse",
@@ -122,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         "  mvlpt workflow-path",
         _workflow_path,
     )
-    return parser
+    return parser, list(commands.choices)
 
 
 def _whole(text: str) -> int:
@@ -140,8 +178,8 @@ def _whole0(text: str) -> int:
 def _study(given: argparse.Namespace) -> int:
     from mvlpt.study import run_study
 
-    options = [*given.snakemake, *["--dry-run"] * given.dry_run, *["--unlock"] * given.unlock]
-    return run_study(given.config, given.cores, given.profile, options)
+    options = ["--dry-run"] * given.dry_run + ["--unlock"] * given.unlock + given.snakemake
+    run_study(given.config, given.cores, given.profile, options)
 
 
 def _recommend(given: argparse.Namespace) -> int:
@@ -161,7 +199,7 @@ def _analyse(given: argparse.Namespace) -> int:
 
     mpl.use("Agg")
     if given.gain not in ("auto", *GAINS):
-        raise InputError(f"--gain is '{given.gain}': expected one of auto, {', '.join(GAINS)}")
+        raise InputError(f"--gain is '{given.gain}': expected {_one_of(['auto', *GAINS])}")
     out = given.out or Path("results") / given.tables[0].stem
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file: expected a folder")
@@ -190,15 +228,18 @@ def _convert(given: argparse.Namespace) -> int:
 def _check_config(given: argparse.Namespace) -> int:
     import yaml
 
-    from mvlpt.study import read_configuration
+    from mvlpt_core.contract.files import read_yaml
+    from mvlpt_workflow.configuration import check_study, find_configuration
 
-    study, _ = read_configuration(given.config)
-    print(yaml.safe_dump(study.resolved(), sort_keys=False, allow_unicode=True), end="")
+    checked = check_study(read_yaml(find_configuration(given.config)), given.config)
+    print(f"# {checked.summary()}")
+    values = checked.study.resolved()
+    print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
     return 0
 
 
 def _settings(given: argparse.Namespace) -> int:
-    from mvlpt.study import settings_table
+    from mvlpt.settings import settings_table
 
     print(settings_table(given.markdown))
     return 0
