@@ -17,7 +17,7 @@ import yaml
 from mvlpt.cli import main
 from mvlpt.settings import settings_table
 from mvlpt_core.contract.provenance import code_digest
-from support.snake import job_counts, plan, run
+from support.snake import command, job_counts, run
 
 # Source folder -> its name where it is installed.
 PACKAGES = {
@@ -71,10 +71,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
-def told(command: list[str | Path], folder: Path) -> str:
+def told(words: list[str | Path], folder: Path) -> str:
     """What a command that succeeds writes to stdout, run in `folder`."""
     done = subprocess.run(
-        list(map(str, command)),
+        list(map(str, words)),
         cwd=folder,
         # As a user's shell: nothing of this test's environment.
         env={key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},
@@ -185,9 +185,9 @@ def outer(root: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("prefix", "folder"), [("", ""), ('prefix: "below"', "below/")])
 def test_the_workflow_is_a_module_of_another(outer: Path, prefix: str, folder: str) -> None:
     (outer / "Snakefile").write_text(OUTER.format(prefix=prefix, folder=folder))
-    command = [sys.executable, "-m", "snakemake", "--directory", str(outer), "--cores", "2"]
-    command += ["--nocolor", "--snakefile", str(outer / "Snakefile")]
-    counts = job_counts(run([*command, "--dry-run"]))
+    snakemake = [sys.executable, "-m", "snakemake", "--directory", str(outer), "--cores", "2"]
+    snakemake += ["--nocolor", "--snakefile", str(outer / "Snakefile")]
+    counts = job_counts(run([*snakemake, "--dry-run"]))
     assert counts == {
         "mine": 1,
         "mvlpt_backbone": 1,
@@ -199,7 +199,7 @@ def test_the_workflow_is_a_module_of_another(outer: Path, prefix: str, folder: s
         "total": 7,
     }
     if folder:  # where both the plan and the jobs' own paths could go wrong
-        run(command)
+        run(snakemake)
         rows = pd.read_parquet(outer / (outer / "mine.txt").read_text().strip())
         assert set(rows["study"]) == {"inner"}
         assert not (outer / "results").exists()
@@ -211,13 +211,14 @@ def test_the_catalog_finds_what_it_looks_for(root: Path, tmp_path: Path) -> None
     assert (root / "workflow/Snakefile").is_file()
     assert (root / "config/README.md").is_file()
     shutil.copytree(root / ".test/config", tmp_path / "config")
-    counts = plan(tmp_path, "--configfile", str(tmp_path / "config/config.yaml"))
+    arguments = ["--configfile", str(tmp_path / "config/config.yaml"), "--dry-run"]
+    counts = job_counts(run(command(tmp_path, *arguments)))
     assert (counts["prepare_test"], counts["report"]) == (3, 1)
 
 
 def test_the_default_of_the_checkout_is_the_testbed(root: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
-    counts = job_counts(run([*command, "--directory", str(tmp_path), "--cores", "1", "--dry-run"]))
+    arguments = ["--snakefile", str(root / "Snakefile"), "--dry-run"]
+    counts = job_counts(run(command(tmp_path, *arguments)))
     assert (counts["prepare_test"], counts["all"]) == (20, 1)
 
 
@@ -233,13 +234,13 @@ def test_the_command_imports_little_to_say_its_version() -> None:
     assert not heavy & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_shows_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        main([command, "--help"])
+        main([name, "--help"])
     assert end.value.code == 0
     shown = capsys.readouterr().out
-    assert f"mvlpt {command}" in shown.partition("examples:")[2]
+    assert f"mvlpt {name}" in shown.partition("examples:")[2]
 
 
 @pytest.mark.parametrize(
