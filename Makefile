@@ -4,7 +4,7 @@
 # make recommend TASK=/data/birds   which of the study's prompts to start a new task (a folder) from
 # make dry-run  what a study would do, without doing it
 # make unlock   after a study was killed hard (power cut, out of memory): release its lock, then make study
-# make clean    remove what checks wrote (not .venv, not studies: delete results/<study>/ by hand)
+# make clean    remove the checks' caches; a study is removed with rm -r results/<study>
 # make help     these lines
 # make lock     resolve the dependencies anew (keeps pins that still fit)
 #
@@ -19,8 +19,6 @@ ARGS ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 MVLPT = $(BIN)/mvlpt
-SNAKEMAKE = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/snakemake --cores $(CORES) \
-	--workflow-profile workflow/profiles/default
 FOLDER = results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))
 
 .PHONY: study test report recommend dry-run unlock help clean lock
@@ -30,7 +28,7 @@ study: $(READY)
 	$(MVLPT) study $(CONFIG) --cores $(CORES) -- $(ARGS)
 
 report: $(READY)
-	$(SNAKEMAKE) --configfile $(CONFIG) --report $(FOLDER)/workflow.html
+	$(MVLPT) study $(CONFIG) -- --report $(FOLDER)/workflow.html
 
 recommend: $(READY)
 	$(MVLPT) recommend --study $(FOLDER) --task $(TASK)
@@ -49,10 +47,10 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
-	$(SNAKEMAKE) --lint
+	$(BIN)/snakemake --lint --cores 1
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-# The environment is rebuilt only when a lock file changes. Where uv cannot reach a package index
+# The environment is rebuilt only when a lock file or pyproject.toml changes. Where uv cannot reach a package index
 # that pip is configured for (a mirror in pip.conf), pip installs the same hashes, only slower.
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: try make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

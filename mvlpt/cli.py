@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -52,10 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings.snakemake = passed
     run: Run = settings.run
     try:
-        return run(settings)
+        code = run(settings)
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` for one, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _one_of(names: Sequence[str]) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 SNAKEFILE = FOLDER / "Snakefile"
+# What rules say they need, as `snakemake --lint` asks them to; it belongs to a checkout alone.
+ENVIRONMENT = next(map(str, FOLDER.parent.glob("environment.yml")), None)
 
 
 def located(path: str | Path) -> str:

@@ -66,13 +66,13 @@ def test_depends_on_seed_and_task_alone() -> None:
 
 def test_same_sample_in_another_process() -> None:
     program = (
-        "import numpy as np; from mvlpt_core.fewshot import sample_few_shot as f;"
+        "import numpy as np; from mvlpt_core.tasks.fewshot import sample_few_shot as f;"
         "s = f(np.arange(77) % 7, 7, 3, 0.2, 5, task='x'); print(*s.train, *s.val)"
     )
     sample = sample_few_shot(np.arange(77) % 7, 7, 3, 0.2, 5, task="x")
     run = subprocess.run(
         [sys.executable, "-c", program],
-        env={"PYTHONHASHSEED": "7", "PYTHONPATH": ":".join(sys.path)},
+        env={"PYTHONHASHSEED": "7"},
         capture_output=True,
         text=True,
         check=True,

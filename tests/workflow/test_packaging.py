@@ -1,5 +1,6 @@
 """pyproject.toml, requirements.lock and environment.yml name the same packages."""
 
+import importlib.metadata
 import re
 import subprocess
 import tomllib
@@ -66,7 +67,7 @@ def test_conda_environment_has_the_packages_of_the_lock(root: Path, project: dic
     environment = yaml.safe_load((root / "environment.yml").read_text())
     *conda, pip = environment["dependencies"]
     lock = lock_blocks(root / "requirements.lock")
-    assert pip == {"pip": [pin.removesuffix(" \\") for pin in lock]}, "run make lock"
+    assert pip == {"pip": [*(pin.removesuffix(" \\") for pin in lock), "-e ."]}, "run make lock"
     python = next(Requirement(entry.replace("=", "==")) for entry in conda if "python" in entry)
     (pinned,) = python.specifier
     assert pinned.version in Requirement(f"python{project['requires-python']}").specifier
@@ -75,7 +76,8 @@ def test_conda_environment_has_the_packages_of_the_lock(root: Path, project: dic
 def test_version_is_the_same_everywhere(root: Path, project: dict) -> None:
     from mvlpt_core import __version__
 
-    assert project["version"] == __version__
+    assert project["dynamic"] == ["version"]
+    assert importlib.metadata.version("mvlpt-transfer") == __version__
 
 
 def test_ci_calls_make_test_and_make_knows_its_targets(root: Path) -> None:
@@ -91,4 +93,5 @@ def test_ci_calls_make_test_and_make_knows_its_targets(root: Path) -> None:
             check=True,
         ).stdout
         assert "--require-hashes" in plan
-        assert {"study": "snakemake", "test": "pytest", "report": "--report"}[target] in plan
+        assert "--no-build-isolation --no-deps --editable ." in plan
+        assert {"study": "mvlpt study", "test": "pytest", "report": "--report"}[target] in plan

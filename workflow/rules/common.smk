@@ -25,7 +25,7 @@ from mvlpt_core.contract.layout import GATHERED, RANDOM, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
 from mvlpt_core.contract.runs import blocks, packs
 from mvlpt_core.tasks.check import data_state
-from mvlpt_workflow import located
+from mvlpt_workflow import ENVIRONMENT, located
 from mvlpt_workflow.configuration import check_study, counted
 
 
@@ -54,9 +54,6 @@ PACKS = dict(enumerate(packs(PAIRS, GROUPS, STUDY.pack, STUDY.tasks_per_job), st
 TASK_BLOCKS = dict(enumerate(blocks(TASKS, STUDY.tasks_per_job), start=1))
 # Groups whose own prompt is tuned: what a run may start from. Tasks among them are the scratch runs.
 FRESH = [group for group, start in PAIRS if start == RANDOM]
-
-# Every rule runs in the one environment; used only with --software-deployment-method conda.
-ENVIRONMENT = "../../environment.yml"
 
 AT = Layout(f"results/{STUDY.study}")
 

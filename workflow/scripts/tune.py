@@ -15,7 +15,7 @@ with logged(snakemake.log[0]):
     from mvlpt_core.tuning.problem import TaskFiles
 
     method, shots, seed = (snakemake.wildcards[key] for key in ("method", "shots", "seed"))
-    at = Layout(f"results/{snakemake.config['study']}")
+    at = Layout(str(Path(snakemake.input.backbone).parent.parent))
     scores = {at.group_and_start(path): Path(path) for path in snakemake.output.scores}
     named = {Path(path).stem: Path(path) for path in snakemake.input.groups}
     groups = {
