@@ -52,10 +52,9 @@ def schedule(tuning: Tuning, lr: float, n_images: int, n_tasks: int = 1) -> Sche
         now = step // unit
         cosine = lr * (1 + math.cos(math.pi * now / end)) / 2
         rates.append(tuning.warmup_lr if now < warmup else cosine)
-    stops = {max(1, round(steps * i / tuning.evaluations)) for i in range(tuning.evaluations + 1)}
-    return Schedule(
-        tuple(rates), (0, *sorted(stops | {steps})), min(tuning.batch_size, n_images), per_epoch
-    )
+    parts = range(1, tuning.evaluations + 1)
+    stops = {max(1, round(steps * i / tuning.evaluations)) for i in parts}
+    return Schedule(tuple(rates), (0, *sorted(stops)), min(tuning.batch_size, n_images), per_epoch)
 
 
 def batch_order(n_images: int, plan: Schedule, seed: int, size: int | None = None) -> Tensor:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, precision_recall_curve, roc_auc_score
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.metrics import check_metric, predictions, score, score_predictions
+from mvlpt_core.contract.metrics import check_metric, predictions, score, weighted_scores
 
 
 def draw(
@@ -45,9 +45,8 @@ def test_accuracy_and_mean_per_class(runs: tuple[int, ...]) -> None:
 
 def test_mean_per_class_by_hand_and_sklearn() -> None:
     labels, predicted = np.array([0, 0, 0, 1, 2, 2]), np.array([[0, 0, 1, 1, 2, 0]])
-    assert score_predictions("mean_per_class", predicted, labels) == pytest.approx(
-        (2 / 3 + 1 + 1 / 2) / 3
-    )
+    found = weighted_scores("mean_per_class", predicted, labels, np.ones((1, 6)))
+    assert found[0] == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
     assert balanced_accuracy_score(labels, predicted[0]) == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
 
 
@@ -58,7 +57,8 @@ def test_predictions_give_the_same_scores() -> None:
     assert predicted.dtype == np.uint16
     for metric in ("accuracy", "mean_per_class"):
         np.testing.assert_array_equal(
-            score_predictions(metric, predicted, labels), score(metric, logits, labels)
+            weighted_scores(metric, predicted, labels, np.ones((1, 11)))[0],
+            score(metric, logits, labels),
         )
     assert predictions(np.zeros((2, 300)))[0] == 0  # the first of equal logits
     with pytest.raises(InputError, match="65537 classes"):
@@ -160,5 +160,5 @@ def test_undefined_scores() -> None:
         score("accuracy", np.zeros((0, 2)), np.zeros(0, int))
     with pytest.raises(InputError, match="do not fit logits"):
         score("accuracy", np.zeros((3, 2)), np.zeros(2, int))
-    with pytest.raises(InputError, match="cannot be computed from predicted classes"):
-        score_predictions("roc_auc", [0, 1], [0, 1])
+    with pytest.raises(InputError, match="metric 'recall' is unknown"):
+        weighted_scores("recall", np.zeros((1, 2)), np.zeros(2, int), np.ones((1, 2)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,18 +15,15 @@ from torch import Tensor, nn
 
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone
-from mvlpt_core.contract.errors import InputError
-from mvlpt_core.prompts.modules import Prompt, UnifiedPrompt, Vectors, make_prompt, parse_settings
+from mvlpt_core.contract.seeds import number
+from mvlpt_core.contract.settings import METHODS, Joint, Method, Tuning
+from mvlpt_core.prompts import starts
+from mvlpt_core.prompts.modules import Prompt, Towers, UnifiedPrompt, Vectors, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
-from mvlpt_core.tuning.loop import (
-    Evaluation,
-    Tuned,
-    Tuning,
-    batch_order,
-    derive_seed,
-    parse_tuning,
-    tune,
-)
+from mvlpt_core.tuning.loop import Tuned, tune
+from mvlpt_core.tuning.progress import Progress
+from mvlpt_core.tuning.schedule import batch_order, joint_order, schedule
+from mvlpt_core.tuning.scoring import Evaluation
 from speed.plain import plain_image, plain_text
 from support.engine_reference import (
     CONTEXT,
@@ -41,9 +39,10 @@ from support.engine_reference import (
 
 IMAGES, CLASSES = 11, len(NAMES)
 LABELS = torch.arange(IMAGES) % CLASSES
+RATE = {"sgd": 0.5, "adamw": 0.02}
 BUDGET = {
-    "sgd": Tuning(lr=0.5, steps=6, batch_size=4, optimizer="sgd", warmup_lr=0.01),
-    "adamw": Tuning(lr=0.02, steps=6, batch_size=4, optimizer="adamw"),
+    "sgd": Tuning(steps=6, batch_size=4, optimizer="sgd", warmup_lr=0.01),
+    "adamw": Tuning(steps=6, batch_size=4, optimizer="adamw"),
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "text": {"n_ctx": 4},
@@ -52,8 +51,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def classifier_for(method: str, backbone: Backbone, settings: Any) -> Classifier:
-    if method == "visual":
+def settings_of(method: str, **options: Any) -> Method:
+    return METHODS[method](**{**SETTINGS[method], **options})
+
+
+def prompts(settings: Method, seeds: list[int], backbone: Backbone) -> Prompt:
+    """One fresh prompt a seed."""
+    prompt = make_prompt(settings, Towers.of(backbone), len(seeds))
+    for r, seed in enumerate(seeds):
+        starts.random(seed)(prompt, r)
+    return prompt
+
+
+def classifier_for(backbone: Backbone, settings: Method) -> Classifier:
+    if not settings.text_ctx:
         with torch.no_grad():
             fixed = backbone.text(text_layout(NAMES, sos=SOS, eos=EOS, context_length=CONTEXT))[0]
         return Classifier(backbone, text_features=fixed)
@@ -62,9 +73,8 @@ def classifier_for(method: str, backbone: Backbone, settings: Any) -> Classifier
         sos=SOS,
         eos=EOS,
         suffix=[DOT],
-        n_ctx=settings.n_ctx if method == "text" else settings.n_ctx_text,
-        position=settings.position,
-        class_specific=getattr(settings, "class_specific", False),
+        n_ctx=settings.text_ctx,
+        position=settings.position,  # type: ignore[union-attr]
         context_length=CONTEXT,
     )
     return Classifier(backbone, layout)
@@ -78,17 +88,21 @@ def no_scores(vectors: Vectors, step: int) -> list[Evaluation]:
     return []
 
 
+def order_of(budget: Tuning, seed: int) -> Tensor:
+    return batch_order(IMAGES, schedule(budget, 1.0, IMAGES), seed)
+
+
 def run(
     method: str, backbone: Backbone, prompt: Prompt, order: Tensor, budget: Tuning, pool: Pool
 ) -> Tuned:
     return tune(
-        classifier_for(method, backbone, prompt.settings),
+        classifier_for(backbone, prompt.settings),
         prompt,
         pool,
         order,
+        schedule(budget, RATE[budget.optimizer], IMAGES),
         budget,
         no_scores,
-        n_images=IMAGES,
         dropout_seeds=range(prompt.runs),
     )
 
@@ -177,7 +191,9 @@ def plain_loop(
         features = plain_image(model, pixels(images[index], backbone), visual)
         logits = backbone.logit_scale * features @ classes.T  # exp(scale) was rounded to fp32
         for group in optimizer.param_groups:
-            now = plain_lr(budget.lr, budget.warmup, budget.warmup_lr, step, budget.steps or 0)
+            now = plain_lr(
+                RATE[budget.optimizer], budget.warmup, budget.warmup_lr, step, budget.steps or 0
+            )
             group["lr"] = now
         optimizer.zero_grad()
         F.cross_entropy(logits, LABELS[index]).backward()
@@ -192,7 +208,7 @@ def plain_loop(
     ("method", "options"),
     [
         ("text", {}),
-        ("text", {"class_specific": True, "position": "end"}),
+        ("text", {"position": "end"}),
         ("visual", {}),
         ("visual", {"depth": "shallow"}),
         ("unified", {}),
@@ -204,9 +220,8 @@ def test_each_run_gets_the_numbers_it_would_have_got_alone(
 ) -> None:
     model, backbone = small_clip()
     images, budget = random_images(IMAGES), BUDGET[optimizer]
-    settings = parse_settings(method, {**SETTINGS[method], **options})
-    prompt = make_prompt(settings, [3, 1, 2], backbone, CLASSES)
-    orders = [batch_order(IMAGES, budget, seed if own_order else 0) for seed in range(3)]
+    prompt = prompts(settings_of(method, **options), [3, 1, 2], backbone)
+    orders = [order_of(budget, seed if own_order else 0) for seed in range(3)]
     expected = [
         plain_loop(model, backbone, method, prompt, r, orders[r], budget, images) for r in range(3)
     ]
@@ -225,11 +240,11 @@ def test_a_diverged_run_leaves_its_neighbours_alone() -> None:
     _, backbone = small_clip()
     images, budget = random_images(IMAGES), BUDGET["adamw"]
     for method in SETTINGS:
-        settings = parse_settings(method, SETTINGS[method])
-        pool, order = pool_for(method, backbone, images, LABELS), batch_order(IMAGES, budget, 0)
-        alone = make_prompt(settings, [5], backbone, CLASSES)
+        settings = settings_of(method)
+        pool, order = pool_for(method, backbone, images, LABELS), order_of(budget, 0)
+        alone = prompts(settings, [5], backbone)
         run(method, backbone, alone, order, budget, pool)
-        pack = make_prompt(settings, [4, 5, 6], backbone, CLASSES)
+        pack = prompts(settings, [4, 5, 6], backbone)
         with torch.no_grad():
             for parameter in pack.parameters():
                 parameter[0] = math.nan
@@ -262,22 +277,22 @@ def test_a_run_may_draw_its_batches_from_tasks_with_different_classes() -> None:
 def test_dropout_is_drawn_for_each_run_alone() -> None:
     _, backbone = small_clip()
     images, budget = random_images(IMAGES), BUDGET["adamw"]
-    settings = parse_settings("visual", {"n_ctx": 3, "dropout": 0.5})
-    pool, order = pool_for("visual", backbone, images, LABELS), batch_order(IMAGES, budget, 0)
-    together = make_prompt(settings, [0, 1], backbone, CLASSES)
+    settings = settings_of("visual", dropout=0.5)
+    pool, order = pool_for("visual", backbone, images, LABELS), order_of(budget, 0)
+    together = prompts(settings, [0, 1], backbone)
     run("visual", backbone, together, order, budget, pool)
-    alone = make_prompt(settings, [0], backbone, CLASSES)
+    alone = prompts(settings, [0], backbone)
     run("visual", backbone, alone, order, budget, pool)
-    without = make_prompt(parse_settings("visual", {"n_ctx": 3}), [0], backbone, CLASSES)
+    without = prompts(settings_of("visual"), [0], backbone)
     run("visual", backbone, without, order, budget, pool)
     torch.testing.assert_close(together.visual[0], alone.visual[0], rtol=1e-8, atol=1e-9)
     assert (alone.visual - without.visual).abs().max() > 1e-3
 
 
 def test_best_val_keeps_the_first_best_prompt_and_last_the_final_one() -> None:
+    """With several tasks the mean of their validation scores decides."""
     _, backbone = small_clip()
     images = random_images(IMAGES)
-    settings = parse_settings("text", SETTINGS["text"])
     scores = {2: [0.1, 0.9], 4: [0.5, 0.2], 6: [0.5, 0.3]}
     seen: dict[int, Tensor] = {}
 
@@ -286,21 +301,29 @@ def test_best_val_keeps_the_first_best_prompt_and_last_the_final_one() -> None:
         seen[step] = vectors.text.clone()
         if step == 0:
             return []
-        return [Evaluation(step, "val", scores[step], [0.0, 0.0], [None, None], 3)]
+        shifted = [[score + shift for score in scores[step]] for shift in (-0.1, 0.1)]
+        return [
+            Evaluation(step, "val", target, [0, 1], own, [0.0, 0.0], [None, None], 3)
+            for target, own in zip("ab", shifted, strict=True)
+        ]
 
     for rule, expected in (("best_val", [4, 2]), ("last", [6, 6])):
         budget = Tuning(
-            lr=0.02, steps=6, batch_size=4, optimizer="adamw", evaluations=3, checkpoint=rule
+            steps=6,
+            batch_size=4,
+            optimizer="adamw",
+            evaluations=3,
+            checkpoint=rule,  # type: ignore[arg-type]
         )
-        prompt = make_prompt(settings, [0, 1], backbone, CLASSES)
+        prompt = prompts(settings_of("text"), [0, 1], backbone)
         tuned = tune(
-            classifier_for("text", backbone, settings),
+            classifier_for(backbone, prompt.settings),
             prompt,
             pool_for("text", backbone, images, LABELS),
-            batch_order(IMAGES, budget, 0),
+            order_of(budget, 0),
+            schedule(budget, 0.02, IMAGES),
             budget,
             validate,
-            n_images=IMAGES,
             dropout_seeds=[0, 1],
         )
         assert tuned.selected == expected
@@ -309,70 +332,85 @@ def test_best_val_keeps_the_first_best_prompt_and_last_the_final_one() -> None:
 
 
 def test_learning_rate_follows_warm_up_and_cosine_by_epoch() -> None:
-    budget = Tuning(lr=0.002, epochs=4, batch_size=5)
-    assert budget.batches(11) == 2
-    assert budget.total_steps(11) == 8
-    rates = [budget.lr_at(step, 11) for step in range(8)]
+    plan = schedule(Tuning(epochs=4, batch_size=5), 0.002, 11)
+    assert (plan.per_epoch, plan.steps, plan.batch) == (2, 8, 5)
     cosine = [0.002 * (1 + math.cos(math.pi * e / 4)) / 2 for e in range(4)]
-    assert rates == [1e-5, 1e-5, cosine[1], cosine[1], cosine[2], cosine[2], cosine[3], cosine[3]]
-    assert Tuning(lr=1.0, steps=4, warmup=0).lr_at(2, 11) == pytest.approx(0.5)
+    assert list(plan.rates) == [1e-5, 1e-5, *(r for e in (1, 2, 3) for r in [cosine[e]] * 2)]
+    assert schedule(Tuning(steps=4, warmup=0), 1.0, 11).rates[2] == pytest.approx(0.5)
+
+
+def test_several_tasks_get_the_budget_of_each_alone() -> None:
+    alone = schedule(Tuning(steps=10, warmup=2, batch_size=4), 1.0, 20)
+    three = schedule(Tuning(steps=10, warmup=2, batch_size=4), 1.0, 60, n_tasks=3)
+    assert three.steps == 3 * alone.steps
+    assert sum(rate == 1e-5 for rate in three.rates) == 6
+    # Epochs pass over the union: as many images of each task as alone.
+    assert schedule(Tuning(epochs=2, batch_size=4), 1.0, 60, n_tasks=3).steps == 30
 
 
 def test_batches_are_shuffles_one_after_the_other() -> None:
-    budget = Tuning(lr=1.0, epochs=3, batch_size=5)
-    order = batch_order(11, budget, seed=7)
+    plan = schedule(Tuning(epochs=3, batch_size=5), 1.0, 11)
+    order = batch_order(11, plan, seed=7)
     assert order.shape == (6, 5)
     for epoch in order.view(3, 10):
         assert len(set(epoch.tolist())) == 10
-    assert torch.equal(order, batch_order(11, budget, seed=7))
-    assert not torch.equal(order, batch_order(11, budget, seed=8))
-    assert batch_order(3, budget, seed=7).shape == (3, 3)  # a small pool is one batch
+    assert torch.equal(order, batch_order(11, plan, seed=7))
+    assert not torch.equal(order, batch_order(11, plan, seed=8))
+    small = schedule(Tuning(epochs=3, batch_size=5), 1.0, 3)
+    assert batch_order(3, small, seed=7).shape == (3, 3)  # a small pool is one batch
+
+
+@pytest.mark.parametrize("sizes", [[12, 12], [5, 30], [3, 9, 20]])
+def test_a_joint_order_draws_from_the_union_or_from_each_task_alike(sizes: list[int]) -> None:
+    plan = schedule(Tuning(steps=12, batch_size=5), 1.0, sum(sizes), len(sizes))
+    first = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
+    orders = {
+        way: joint_order(sizes, plan, Joint(sampling=way), "both", 1)  # type: ignore[arg-type]
+        for way in ("proportional", "balanced")
+    }
+    counts = {
+        way: [int(((o >= a) & (o < b)).sum()) for a, b in pairwise(first)]
+        for way, o in orders.items()
+    }
+    total = plan.steps * plan.batch
+    for way, order in orders.items():
+        assert order.shape == (plan.steps, plan.batch)
+        assert sum(counts[way]) == total
+    assert max(counts["balanced"]) - min(counts["balanced"]) <= 1
+    for size, count in zip(sizes, counts["proportional"], strict=True):
+        assert abs(count - total * size / sum(sizes)) <= max(sizes)
+    # Each task's images come as shuffles: none again before those that fill its share were used.
+    share = -(-plan.batch // len(sizes))
+    for (a, b), size in zip(pairwise(first), sizes, strict=True):
+        flat = orders["balanced"].flatten()
+        used = size // share * share
+        own = flat[(flat >= a) & (flat < b)][:used].tolist()
+        assert len(set(own)) == len(own) == min(used, counts["balanced"][first.index(a)])
+    alone = joint_order([11], plan, Joint(), "a", 3)
+    assert torch.equal(alone, batch_order(11, plan, number("order", "a", 3)))
 
 
 def test_evaluations_are_spread_and_end_at_the_end() -> None:
-    assert Tuning(lr=1.0, steps=40, evaluations=4).evaluation_steps(9) == [10, 20, 30, 40]
-    assert Tuning(lr=1.0, steps=2, evaluations=5).evaluation_steps(9) == [1, 2]
+    assert schedule(Tuning(steps=40, evaluations=4), 1.0, 9).evaluations == (0, 10, 20, 30, 40)
+    assert schedule(Tuning(steps=2, evaluations=5), 1.0, 9).evaluations == (0, 1, 2)
 
 
 def test_seeds_are_the_same_everywhere() -> None:
-    assert derive_seed("init", "text", "mnist", 1) == 4165713860432254941
-    assert derive_seed("a", "bc") != derive_seed("ab", "c")
+    assert number("init", "text", "mnist", 1) == 4165713860432254941
+    assert number("a", "bc") != number("ab", "c")
 
 
-@pytest.mark.parametrize(
-    ("tuning", "message"),
-    [
-        ({}, "either 'epochs' or 'steps'"),
-        ({"epochs": 1, "steps": 1}, "either 'epochs' or 'steps'"),
-        ({"steps": 0}, r"tuning\.steps is 0; expected a whole number"),
-        (
-            {"steps": 1, "optimizer": "lion"},
-            r"tuning\.optimizer is 'lion'; expected one of sgd, adamw",
-        ),
-        ({"steps": 1, "checkpoint": "best"}, r"tuning\.checkpoint is 'best'"),
-        ({"steps": 1, "momentum": math.nan}, r"tuning\.momentum is nan"),
-        ({"steps": 1, "step": 2}, "unknown key 'step'"),
-    ],
-)
-def test_bad_budgets_are_one_sentence(tuning: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        parse_tuning(tuning, 0.1)
-
-
-@pytest.mark.parametrize(
-    ("method", "settings", "message"),
-    [
-        ("texts", {}, "method 'texts' is unknown; expected one of text, visual, unified"),
-        ("text", {"n_ctx": 0}, r"methods\.text\.n_ctx is 0"),
-        ("text", {"depth": "deep"}, r"methods\.text has the unknown key 'depth'"),
-        ("visual", {"depth": "deeper"}, r"methods\.visual\.depth is 'deeper'"),
-        ("visual", {"dropout": 1.0}, r"methods\.visual\.dropout is 1\.0"),
-        ("unified", {"position": "left"}, r"methods\.unified\.position is 'left'"),
-    ],
-)
-def test_bad_prompt_settings_are_one_sentence(method: str, settings: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        parse_settings(method, settings)
+def test_progress_says_step_loss_rate_and_time_left(caplog: pytest.LogCaptureFixture) -> None:
+    now = iter([0.0, 0.5, 1.0, 7.0, 10.0])
+    with caplog.at_level("INFO"):
+        say = Progress("text, mnist from dtd", 4, 3, clock=lambda: next(now))
+        for step in range(1, 5):
+            say(step, torch.tensor([1.0, 2.0, math.nan]))
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3  # the first step, one after more than 5 s, the last
+    assert lines[1] == (
+        "text, mnist from dtd: step 3 of 4, mean loss 1.5000, 1.3 runs x steps/s, 2 s left"
+    )
 
 
 def test_tuning_does_not_import_torch_compiler() -> None:
