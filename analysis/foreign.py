@@ -273,14 +273,14 @@ def read_similarity(path: Path) -> pd.DataFrame:
 
 def cluster_table(gains: pd.DataFrame) -> pd.DataFrame:
     """method, cluster, task: sources by `choice.groups.profile_clusters`."""
-    parts = []
+    parts = [pd.DataFrame(columns=list(CLUSTER_COLUMNS))]
     for method, frame in gains.groupby("method", sort=False):
         wide = pairs.pivot(frame, "gain")
         own = np.array(wide.index)[:, None] == np.array(wide.columns)[None, :]
         labels = profile_clusters(wide.to_numpy(float), own) + 1
         table = pd.DataFrame({"method": method, "cluster": labels, "task": wide.index})
         parts.append(table.sort_values("cluster", kind="stable"))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.DataFrame:

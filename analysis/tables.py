@@ -110,8 +110,6 @@ def _grouped(
     options: dict[str, Any],
 ) -> Made:
     gain = pairs.square(gains, "gain", tasks)
-    if not np.isfinite(pairs.off_diagonal(gain)).any():
-        return []
     seeds = np.array([pairs.square(run, "gain", tasks) for _, run in runs.groupby("seed")])
     table = group_table(tasks, gain, error_matrix(gains, tasks), seeds, **options)
     return _of(method, [("groups", table)])

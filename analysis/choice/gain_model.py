@@ -90,6 +90,8 @@ class GainModel:
         """Expected gain [S] from `features` [K, S]; NaN for sources that are no `candidates` [S].
 
         A similarity that is missing counts as the target's mean."""
+        if not candidates.any():
+            return np.full(len(candidates), np.nan)
         z = _centred(features, candidates[None]) / self.scale[:, None]
         effect = self.effect - self.effect[candidates].mean()
         return np.where(candidates, self.level + self.beta @ z + effect, np.nan)

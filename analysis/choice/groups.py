@@ -31,6 +31,7 @@ GIVER_COLUMNS = (
     *("task", "mean_given", "mean_received"),
     *("helps", "hurts", "helped_by", "hurt_by", "hub"),
 )
+EDGE_COLUMNS = ("source", "target", "weight")
 MAX_CANDIDATES = 200_000  # candidate groups up to which the optimum is computed exactly
 
 
@@ -334,9 +335,9 @@ def group_table(
 
 
 def transfer_graph(pairs: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
-    """The transfers that are established: source, target, weight (the gain) of each off-diagonal
-    pair whose q (p corrected for the number of pairs) is significant. `pairs`: source, target,
-    `value`, q."""
+    """The transfers that are established (`EDGE_COLUMNS`, weight is the gain): the off-diagonal pairs
+    whose q (p corrected for the number of pairs) is significant. `pairs`: source, target, `value`,
+    q."""
     kept = pairs[(pairs["source"] != pairs["target"]) & significant(pairs["q"])]
     edges = kept[["source", "target", value]].rename(columns={value: "weight"})
     return edges.astype({"weight": float}).reset_index(drop=True)

@@ -184,7 +184,9 @@ def summarise_quality(
     random for NDCG, hits and tau; negative = better for regret). Intervals are NaN below three
     targets. Raises InputError for a table without the random ranker.
     """
-    if len(per_target) and RANDOM not in set(per_target["ranker"]):
+    if per_target.empty:
+        return pd.DataFrame(columns=list(RANKING_COLUMNS))
+    if RANDOM not in set(per_target["ranker"]):
         raise InputError(f"ranking: no rows of the ranker '{RANDOM}': expected it for comparison")
     targets = list(per_target["target"].unique())
     counts = unit_counts(len(targets), bootstrap, seed)

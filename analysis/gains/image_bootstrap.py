@@ -49,7 +49,8 @@ def image_intervals(
 
     `outcomes` and `truth` are the frames of `read.gather`: cells and their scratch runs, and the
     test labels of each target. The interval is the percentile interval, widened by the t quantile
-    and sqrt(M / (M - 1)) ("expanded percentile", Hesterberg 2015, The American Statistician 69, section 4.4): the plain one is too narrow.
+    and sqrt(M / (M - 1)) ("expanded percentile", Hesterberg 2015, The American Statistician 69,
+    section 4.4): the plain one is too narrow.
     p tests gain 0 by the bootstrap's standard error with the variance taken at gain 0 (for
     accuracy this is McNemar's test). Cells without a stored scratch run are left out.
     Raises InputError for a target without test labels or outcomes of another length.

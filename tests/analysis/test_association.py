@@ -135,6 +135,37 @@ def test_bootstrap_weights_cells_by_how_often_both_tasks_are_drawn():
     )
 
 
+@pytest.mark.parametrize("scope", ["per_target", "per_source"])
+@pytest.mark.parametrize("statistic", ["pearson", "kendall"])
+def test_bootstrap_of_groups_weights_cells_and_groups(scope, statistic):
+    x, y = matrix(8, n=6), matrix(9, n=6, step=0.4, gaps=((0, 3),))
+    counts = np.array([[2, 0, 1, 1, 1, 1], [1, 3, 1, 0, 1, 0]])
+    axis = 1 if scope == "per_target" else 0
+    expected = []
+    for drawn in counts:
+        values, weights = [], []
+        for k in range(6):
+            group = [(s, t) for s in range(6) for t in range(6) if s != t and (s, t)[axis] == k]
+            cells = [c for c in group for _ in range(drawn[c[1 - axis]]) if not np.isnan(y[c])]
+            a, b = [x[c] for c in cells], [y[c] for c in cells]
+            if len(set(a)) > 1 and len(set(b)) > 1:
+                values.append(REFERENCE[statistic](a, b).statistic)
+                weights.append(drawn[k])
+        expected.append(np.average(values, weights=weights))
+    found = correlation.resampled(x, y, counts.astype(float), scope, statistic)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_only_wanted_pairs_are_tested():
+    x, y = np.stack([matrix(1), matrix(2)]), np.stack([matrix(3), matrix(4)])
+    permuted = resample.permutations(7, 30, 0)
+    wanted = np.array([[True, False], [True, True]])
+    for statistic in correlation.STATISTICS:
+        every = correlation.p_values(x, y, permuted, "pooled", statistic)
+        some = correlation.p_values(x, y, permuted, "pooled", statistic, wanted)
+        np.testing.assert_array_equal(some, np.where(wanted, every, np.nan))
+
+
 def test_partial_and_beta_equal_least_squares():
     y, x, z = matrix(10, gaps=((0, 2),)), matrix(11), matrix(12)
     x = x + z

@@ -8,7 +8,7 @@ from scipy import stats
 from mvlpt_analysis.gains import controls
 from mvlpt_analysis.gains.image_bootstrap import image_intervals
 from mvlpt_analysis.gains.table import GAIN_COLUMNS, gain_table, single_seed_cells
-from mvlpt_analysis.stats.multiplicity import benjamini_hochberg
+from mvlpt_analysis.stats.multiplicity import ALPHA, benjamini_hochberg, significant
 from mvlpt_analysis.stats.variance import mean_interval
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.outcomes import encode_truth
@@ -94,6 +94,15 @@ def test_corrections_by_hand_and_with_gaps():
     np.testing.assert_allclose(benjamini_hochberg([np.nan]), [np.nan])
     many = rng.random(57)
     np.testing.assert_allclose(benjamini_hochberg(many), stats.false_discovery_control(many))
+
+
+def test_significance_is_one_comparison():
+    assert ALPHA == 0.05
+    q = np.array([0.049, 0.05, 0.0501, np.nan])
+    assert significant(q).tolist() == [True, True, False, False]
+    table = gain_table(calibration.seed_study(np.full((5, 5), 0.02), 3, np.random.default_rng(1)))
+    assert table["significant"].any()
+    assert table["significant"].tolist() == (table["q"] <= 0.05).tolist()
 
 
 def outcomes(runs, kind="prediction_u16", metric="accuracy"):
