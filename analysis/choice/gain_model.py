@@ -108,8 +108,9 @@ def _centred(features: np.ndarray, known: np.ndarray) -> np.ndarray:
 def fit(grid: Grid) -> GainModel:
     """Fit on all targets of `grid` that have two candidates or more.
 
-    Cost: len(PENALTIES) * T linear systems of size K + S. Without any usable target the model
-    predicts 0 throughout.
+    Cost: len(PENALTIES) * T linear systems of size K + S: a target is left out by subtracting its
+    Gram matrix from the sum, which spares a refit for each target and penalty. Without any usable
+    target the model predicts 0 throughout.
     """
     K, S = len(grid.measures), len(grid.sources)
     known = np.isfinite(grid.gain).T  # [T, S]
