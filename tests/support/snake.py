@@ -43,7 +43,10 @@ def plan(folder: Path, *arguments: str) -> dict[str, int]:
 
     Planned in a fork of this process, where Snakemake and the packages are imported already.
     """
+    import pandas  # noqa: F401 (of Snakemake's; imported here once and not in every fork)
     from snakemake.cli import main
+
+    import mvlpt_workflow.configuration  # noqa: F401
 
     with tempfile.TemporaryFile() as said:
         child = os.fork()
