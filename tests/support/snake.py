@@ -7,7 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 import mvlpt_workflow
+
+# Whole studies and a plan for every key take a quarter of an hour on two cores.
+long = pytest.mark.skipif(
+    not os.environ.get("MVLPT_LONG_TESTS"), reason="MVLPT_LONG_TESTS is not set: whole studies"
+)
 
 
 def command(folder: Path, *arguments: str) -> list[str]:
@@ -55,6 +62,8 @@ def plan(folder: Path, *arguments: str) -> dict[str, int]:
             try:
                 os.dup2(said.fileno(), 1)
                 os.dup2(said.fileno(), 2)
+                # pytest has put its own streams in their place.
+                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
                 main([*command(folder, *arguments)[3:], "--dry-run"])
                 code = 0
             except SystemExit as end:

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from mvlpt_core.contract import settings
-from support.snake import command, plan, run
+from support.snake import command, long, plan, run
+
+pytestmark = long
 
 # What follows from what, in stages (rules without the numbers of their blocks and packs).
 ANALYSIS = {"statistics", "groups", "figures", "report"}
