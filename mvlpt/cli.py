@@ -43,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not own:
         parser.print_help(sys.stderr)
         return 2
-    if own[0] not in names and not own[0].startswith("-"):
-        near = get_close_matches(own[0], names, 1)
+    first = [*names, "--help", "--version"]
+    if own[0] not in [*first, "-h"]:
+        near = get_close_matches(own[0], first, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        parser.exit(2, f"error: unknown command '{own[0]}'{hint}: expected {_one_of(names)}\n")
+        parser.exit(2, f"error: unknown command '{own[0]}'{hint}: expected {_one_of(first)}\n")
     settings = parser.parse_args(own)
     if passed and settings.run is not _study:
         parser.exit(2, f"error: '{own[0]}' takes nothing after --: expected it of study alone\n")
@@ -226,8 +227,9 @@ def _analyse(given: argparse.Namespace) -> int:
 
 def _convert(given: argparse.Namespace) -> int:
     from mvlpt_core.backbone.convert import convert_backbone
+    from mvlpt_workflow import located_backbone
 
-    convert_backbone(given.name, given.pretrained, given.out)
+    convert_backbone(given.name, given.pretrained, given.out, located_backbone(given.name))
     print(f"backbone: {given.out}")
     return 0
 

@@ -26,16 +26,19 @@ _WEIGHTS = "backbone.safetensors"
 _CONFIG = "backbone.json"
 
 
-def convert_backbone(name: str, pretrained: str, out_dir: Path) -> None:
+def convert_backbone(name: str, pretrained: str, out_dir: Path, found: str | None = None) -> None:
     """Load `name` with open_clip and write the converted folder.
 
     `name` follows open_clip: `ViT-B-16` with a `pretrained` tag, `hf-hub:org/model`, or
-    `local-dir:folder`. Raises `InputError` when the model cannot be loaded or is not a ViT CLIP.
+    `local-dir:folder`. `found` is what open_clip is given instead: where a folder lies differs from
+    one installation to another, and what is written must not. Raises `InputError` when the model
+    cannot be loaded or is not a ViT CLIP.
     """
-    model, preprocess = load_open_clip(name, pretrained)
+    found = found or name
+    model, preprocess = load_open_clip(found, pretrained)
     label = f"{name}/{pretrained}" if pretrained else name
     weights, config = convert_model(model, label)
-    _check_tokenizer(name, label, weights["text.embedding"].shape[0])
+    _check_tokenizer(found, label, weights["text.embedding"].shape[0])
     config["preprocess"] = _preprocess(preprocess)
     config["open_clip"] = {"name": name, "pretrained": pretrained}
     write_backbone(weights, config, out_dir)

@@ -1,5 +1,6 @@
 """What is installed: a wheel with every product file, whose command and workflow run from anywhere."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import yaml
 from mvlpt.cli import main
 from mvlpt.settings import settings_table
 from mvlpt_core.contract.provenance import code_digest
+from mvlpt_workflow import located
 from support.snake import command, job_counts, run
 
 # Source folder -> its name where it is installed.
@@ -122,7 +124,8 @@ def test_the_installed_command_runs_jobs_from_an_empty_folder(
     wanted = "results/test/zero_shot/object_golden.parquet"
     study = [installed / "mvlpt", "study", "config/config.yaml", "--cores", "2"]
     told([*study, "--", wanted], tmp_path)
-    assert len(pd.read_parquet(tmp_path / wanted)) == 1
+    (backbone,) = pd.read_parquet(tmp_path / wanted)["backbone"]
+    assert backbone == "local-dir:mvlpt_core/testbed/backbone"  # wherever it was found
     assert Path(told([installed / "mvlpt", "workflow-path"], tmp_path).strip()).is_relative_to(
         installed.parent
     )
@@ -247,6 +250,7 @@ def test_every_command_shows_examples(name: str, capsys: pytest.CaptureFixture[s
     ("arguments", "words"),
     [
         (["stud", "x.yaml"], ["unknown command 'stud'", "did you mean study?", *COMMANDS]),
+        (["--verson"], ["unknown command '--verson'", "did you mean --version?", *COMMANDS]),
         (["study"], ["config", "mvlpt study --help"]),
         (["study", "testbed", "--core", "1"], ["--core"]),
         (["study", "nowhere.yaml"], ["nowhere.yaml: no such file", "paper_vitb16", "testbed"]),
@@ -282,6 +286,21 @@ def test_a_mistake_is_one_sentence(
     for word in words:
         assert word in sentence
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
+
+
+def test_a_shipped_backbone_is_converted_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = yaml.safe_load(Path(located("config/testbed.yaml")).read_text())["backbone"]["name"]
+    assert main(["convert", name, "--out", "backbone"]) == 0
+    assert capsys.readouterr().out == "backbone: backbone\n"
+    assert {path.name for path in (tmp_path / "backbone").iterdir()} == {
+        "backbone.json",
+        "backbone.safetensors",
+    }
+    described = json.loads((tmp_path / "backbone/backbone.json").read_text())
+    assert (described["name"], described["open_clip"]["name"]) == (name, name)
 
 
 def test_a_configuration_is_checked_and_completed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -51,6 +52,31 @@ def test_the_lock_satisfies_every_dependency_of_the_project(project: dict, pins:
         version = pins.get(canonicalize_name(requirement.name))
         assert version, f"{requirement.name} is not in requirements.lock: run make lock"
         assert version in requirement.specifier, f"{requirement} but the lock has {version}"
+
+
+def test_everything_imported_is_a_dependency(root: Path, project: dict) -> None:
+    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    declared.add("pydantic-core")  # pydantic asks for exactly one version of it
+    owners = importlib.metadata.packages_distributions()
+    own = {"mvlpt", "mvlpt_core", "mvlpt_analysis", "mvlpt_workflow", "adapter"}
+    files = [
+        path
+        for folder in ("mvlpt", "mvlpt_core", "analysis", "workflow")
+        for path in (root / folder).rglob("*")
+        if path.suffix in (".py", ".smk") or path.name == "Snakefile"
+    ]
+    found = {
+        name
+        for path in files
+        for name in re.findall(
+            r"^ *(?:from|import) ([A-Za-z]\w*)[\w.]*(?: import |$| as )",
+            path.read_text(),
+            re.MULTILINE,
+        )
+    }
+    assert {"torch", "yaml", "snakemake", "numpy"} <= found
+    for name in found - own - sys.stdlib_module_names:
+        assert {canonicalize_name(owner) for owner in owners[name]} & declared, name
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-uv.lock"])

@@ -25,7 +25,7 @@ from mvlpt_core.contract.layout import GATHERED, RANDOM, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
 from mvlpt_core.contract.runs import blocks, packs
 from mvlpt_core.tasks.check import data_state
-from mvlpt_workflow import ENVIRONMENT, located
+from mvlpt_workflow import ENVIRONMENT, located_backbone
 from mvlpt_workflow.configuration import check_study, counted
 
 
@@ -202,18 +202,12 @@ def tuning_provenance(wildcards):
     )
 
 
-def backbone_name():
-    """open_clip's name of the backbone, a local folder's located."""
-    scheme, colon, folder = STUDY.backbone.name.partition(":")
-    return scheme + colon + (located(folder) if scheme == "local-dir" else folder)
-
-
 def backbone_files():
     """The files of a local backbone; models that open_clip fetches have none.
 
     What is missing is left out: the job that reads the folder says best what it expected there.
     """
-    scheme, _, folder = backbone_name().partition(":")
+    scheme, _, folder = located_backbone(STUDY.backbone.name).partition(":")
     names = ["open_clip_config.json", "open_clip_model.safetensors"]
     files = [f"{folder}/{name}" for name in names]
     return list(filter(os.path.exists, files)) if scheme == "local-dir" else []

@@ -28,7 +28,7 @@ rule backbone:
         mem_mb=STUDY.mem_mb,
         runtime=60,
     params:
-        name=backbone_name(),
+        name=STUDY.backbone.name,
         pretrained=STUDY.backbone.pretrained or "",
         code=CODE["backbone"],
     message:
