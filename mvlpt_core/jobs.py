@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mvlpt_core import __version__
 from mvlpt_core.backbone.device import cached_backbone
 from mvlpt_core.backbone.towers import Backbone
-from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.outcomes import kind
 from mvlpt_core.contract.rows import finite, write_rows
 from mvlpt_core.contract.seeds import number
@@ -22,6 +24,8 @@ from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
 from mvlpt_core.tuning.progress import Progress
 from mvlpt_core.tuning.schedule import joint_order, schedule
 from mvlpt_core.tuning.scoring import Evaluation
+
+_log = logging.getLogger(__name__)
 
 Key = tuple[str, str]  # group, start
 
@@ -61,7 +65,7 @@ def tune_pack(
         problem = open_problem(
             group,
             tasks,
-            dict(files),
+            files,
             clip,
             settings=settings,
             tuning=tuning,
@@ -74,8 +78,16 @@ def tune_pack(
                 where = _start(clip, prompt.method, group, seed, prompts.get((group, start), ()))
                 where(prompt, run)
             what = f"{prompt.method}, {group} from {', '.join(portion)}"
-            tuned = _tune(problem, prompt, tuning, settings.lr, joint, seed, what)
+            tuned = _tune(problem, prompt, tuning, joint, seed, what)
             for run, start in enumerate(portion):
+                if not tuned.alive[run]:
+                    _log.warning(
+                        "%s, %s from %s: diverged, its loss is not finite after step %d",
+                        prompt.method,
+                        group,
+                        start,
+                        tuned.lasted[run],
+                    )
                 cell = {
                     "method": prompt.method,
                     "group": group,
@@ -111,23 +123,15 @@ def _tune(
     problem: Problem,
     prompt: Prompt,
     tuning: Tuning,
-    lr: float,
     joint: Joint,
     seed: int,
     what: str,
 ) -> Tuned:
     """Tune the runs of `prompt`; the selected prompts are scored on the whole test split too."""
     sizes = problem.sizes
-    if not min(sizes):
-        raise InputError(f"group '{problem.group}' has a task without training images")
-    plan = schedule(tuning, lr, sum(sizes), len(sizes))
+    plan = schedule(tuning, prompt.settings.lr, sum(sizes), len(sizes))
     validate = tuning.checkpoint == "best_val"
     everyone = list(range(prompt.runs))
-    if validate and not all(len(task.val) for task in problem.tasks):
-        raise InputError(
-            f"group '{problem.group}' has a task without validation images, but tuning.checkpoint is "
-            "'best_val': expected more shots, or checkpoint 'last'"
-        )
     tuned = tune(
         problem.classifier,
         prompt,
@@ -139,17 +143,15 @@ def _tune(
         dropout_seeds=[number("dropout", problem.group, seed)] * prompt.runs,
         say=Progress(what, plan.steps, prompt.runs),
     )
-    late = [run for run in everyone if tuned.alive[run] and tuned.selected[run] < plan.steps]
-    if late:
-        chosen = make_prompt(prompt.settings, prompt.towers, len(late))
-        for place, run in enumerate(late):
+    early = [run for run in everyone if tuned.alive[run] and tuned.selected[run] < plan.steps]
+    for step in sorted({tuned.selected[run] for run in early}):
+        runs = [run for run in early if tuned.selected[run] == step]
+        chosen = make_prompt(prompt.settings, prompt.towers, len(runs))
+        for place, run in enumerate(runs):
             chosen.fill(place, tuned.states[run], "the selected prompt")
-        vectors = chosen()
-        for step in sorted({tuned.selected[run] for run in late}):
-            places = [place for place, run in enumerate(late) if tuned.selected[run] == step]
-            runs = [late[place] for place in places]
-            for task in problem.tasks:
-                tuned.evaluations.append(task.scored(vectors.take(places), step, "test", runs))
+        with torch.no_grad():
+            vectors = chosen()
+        tuned.evaluations += [task.scored(vectors, step, "test", runs) for task in problem.tasks]
     return tuned
 
 

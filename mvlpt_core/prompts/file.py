@@ -38,6 +38,8 @@ def load_prompt(
             f"{where} was tuned on backbone '{header['backbone']}' with other weights: expected the "
             "backbone at hand, for a prompt only fits the one that it was tuned on"
         )
+    if not isinstance(header["settings"], dict):
+        raise InputError(f"{where} has the settings {header['settings']!r}: expected a mapping")
     for key, value in settings.items():
         found = header["settings"].get(key)
         if found != value:
