@@ -52,6 +52,8 @@ def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -
     target = resolve_device(device)
     try:
         config = json.loads(about.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("not a mapping")
         return build_backbone(
             load_file(weights), config, target, resolve_precision(precision, target)
         )

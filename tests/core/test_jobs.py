@@ -1,4 +1,4 @@
-"""The jobs of a study on a tiny random backbone: files in, files out."""
+"""The tuning job on a tiny random backbone: files in, files out."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+import torch.nn.functional as F
+from safetensors.torch import save_file
 
-from mvlpt_core import encode, jobs
+from mvlpt_core import jobs
 from mvlpt_core.backbone.convert import convert_backbone, load_open_clip
-from mvlpt_core.backbone.towers import load_backbone
+from mvlpt_core.backbone.device import cached_backbone, load_backbone
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.metrics import score_predictions
-from mvlpt_core.contract.rows import SCHEMA
+from mvlpt_core.contract.metrics import weighted_scores
+from mvlpt_core.contract.rows import read_rows
+from mvlpt_core.contract.settings import METHODS, Joint, Tuning
 from mvlpt_core.contract.suite import TaskRow
-from mvlpt_core.features import extract
-from mvlpt_core.jobs import Job, open_job, tune_cells, tune_sources
-from mvlpt_core.tasks.prepare import load_prepared, prepare_task
+from mvlpt_core.contract.tensors import read_tensors, write_tensors
+from mvlpt_core.features import encode_class_texts, encode_sample, encode_test
+from mvlpt_core.jobs import tune_pack
+from mvlpt_core.prompts import starts
+from mvlpt_core.prompts.modules import Towers, make_prompt
+from mvlpt_core.tasks.prepare import load_test, prepare_sample, prepare_test, read_preprocess
 from mvlpt_core.testbed import TASKS
+from mvlpt_core.tuning.classifier import losses
+from mvlpt_core.tuning.problem import TaskFiles, open_problem
 from support.engine_reference import random_clip
-from support.task_files import write_birds
 
 VISION = {"layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
 TEXT = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
-SEEDS = (1, 2)
 NAMES = tuple(TASKS)[:3]
-TUNING = {"steps": 4, "batch_size": 8, "optimizer": "adamw", "evaluations": 2}
-METHODS: dict[str, dict[str, Any]] = {
+MATES = tuple(TASKS)[:2]  # of one family: they share their class names
+TUNING = {"steps": 4, "batch_size": 8, "optimizer": "adamw", "evaluations": 2, "curve_images": 10}
+SETTINGS: dict[str, dict[str, Any]] = {
     "text": {"n_ctx": 2, "lr": 0.01},
-    "visual": {"n_ctx": 2, "lr": 0.01},
+    "visual": {"n_ctx": 2, "lr": 0.01, "class_text": "templates"},
     "unified": {"n_ctx_text": 2, "n_ctx_visual": 2, "width": 16, "lr": 0.01},
 }
 PROVENANCE = {"study": "tiny", "config_digest": "c0", "code_digest": "d0"}
@@ -56,189 +59,313 @@ def write_open_clip(folder: Path, *, weights: str = "open_clip_model.safetensors
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Backbone, prepared tasks, features and source prompts of three tasks."""
+    """Backbone, prepared tasks, features and each task's own prompts."""
     root = tmp_path_factory.mktemp("study")
     convert_backbone(write_open_clip(root / "clip"), "", root / "backbone")
-    preprocess = json.loads((root / "backbone/backbone.json").read_text())["preprocess"]
+    preprocess = read_preprocess(root / "backbone/backbone.json")
     for name in NAMES:
         row = TaskRow(name, "testbed", name, "accuracy", TASKS[name].templates)
-        prepare_task(
-            row, None, preprocess, 4, SEEDS, 0.25, 40, root / f"prepared/{name}.safetensors"
+        files = files_of(root, name)
+        prepare_test(row, None, preprocess, max_test=40, out=files.test)
+        sample = {"shots": 4, "seed": 1, "val_share": 0.25, "short_classes": "error"}
+        prepare_sample(row, None, preprocess, out=files.sample, **sample)
+        encode_test(
+            root / "backbone/backbone.json",
+            [files.test],
+            [files.test_features],
+            [root / f"zero_shot/{name}.parquet"],
+            device="cpu",
+            provenance=PROVENANCE,
         )
-    extract(
-        root / "backbone",
-        [root / f"prepared/{n}.safetensors" for n in NAMES],
-        [root / f"features/{n}.safetensors" for n in NAMES],
-        [root / f"zero_shot/{n}.parquet" for n in NAMES],
-        device="cpu",
-        provenance=PROVENANCE,
-    )
-    for method in METHODS:
-        for name in NAMES:
-            tune_source(root, method, name, SEEDS)
+        encode_sample(
+            root / "backbone/backbone.json", [files.sample], [files.sample_features], device="cpu"
+        )
+    for method in SETTINGS:
+        pack(root, method, {name: [name] for name in NAMES}, ["random"], "own", keep=True)
     return root
 
 
-def job_for(
-    root: Path, method: str, name: str, features: Path | None = None, **options: Any
-) -> Job:
-    settings = {
-        "method_settings": METHODS[method],
-        "tuning": TUNING,
-        "device": "cpu",
-        "provenance": PROVENANCE,
-        **options,
-    }
-    return open_job(
-        root / "backbone",
-        root / f"prepared/{name}.safetensors",
-        features or root / f"features/{name}.safetensors",
-        method=method,
-        **settings,
+def files_of(root: Path, name: str) -> TaskFiles:
+    return TaskFiles(
+        root / f"prepared/{name}/test.safetensors",
+        root / f"prepared/{name}/sample.safetensors",
+        root / f"features/{name}/test.safetensors",
+        root / f"features/{name}/sample.safetensors",
     )
 
 
-def tune_source(
-    root: Path, method: str, name: str, seeds: tuple[int, ...], to: str = "sources"
-) -> None:
-    base = root / to / method / name
-    outputs = {s: (base / f"seed{s}.parquet", base / f"seed{s}.safetensors") for s in seeds}
-    tune_sources(job_for(root, method, name), outputs)
+def own_prompt(root: Path, method: str, name: str) -> Path:
+    return root / f"own/{method}/{name}/random.safetensors"
 
 
-def tune_pack(
-    root: Path, method: str, target: str, pack: tuple[str, ...], to: str, **options: Any
+def pack(
+    root: Path,
+    method: str,
+    groups: dict[str, list[str]],
+    wanted: list[str],
+    to: str,
+    keep: bool = False,
+    prompts: dict[tuple[str, str], list[Path]] | None = None,
+    tuning: dict[str, Any] | None = None,
+    joint: Joint | None = None,
+    settings: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Path:
-    keys = [(source, seed) for source in pack for seed in SEEDS]
-    out = root / to / method / target
-    tune_cells(
-        job_for(root, method, target, **options),
-        prompts={(s, k): root / f"sources/{method}/{s}/seed{k}.safetensors" for s, k in keys},
-        outputs={(s, k): out / s / f"seed{k}.parquet" for s, k in keys},
+    """Tune the groups from the starts wanted; the folder of the rows."""
+    keys = [(group, start) for group in groups for start in wanted]
+    out = root / to / method
+    loaded = {(g, s): [own_prompt(root, method, s)] for g, s in keys if s != "random"}
+    tune_pack(
+        root / "backbone/backbone.json",
+        groups=groups,
+        files={name: files_of(root, name) for name in NAMES},
+        prompts=loaded if prompts is None else prompts,
+        scores={(g, s): out / g / f"{s}.parquet" for g, s in keys},
+        kept={(g, s): out / g / f"{s}.safetensors" for g, s in keys if keep},
+        settings=METHODS[method](**(settings or SETTINGS[method])),
+        tuning=Tuning(**{**TUNING, **(tuning or {})}),
+        joint=joint or Joint(),
+        shots=4,
+        seed=1,
+        device="cpu",
+        memory_gb=options.pop("memory_gb", 3.0),
+        provenance=PROVENANCE,
+        **options,
     )
     return out
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    table = pq.read_table(path)
-    assert table.schema.equals(SCHEMA)
-    return table.to_pylist()
+    found: list[dict[str, Any]] = read_rows([path]).to_pylist()
+    return found
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_cell_does_not_depend_on_its_pack(study: Path, method: str) -> None:
-    target = NAMES[1]
-    together = tune_pack(study, method, target, NAMES, "together")
-    halved = tune_pack(study, method, target, NAMES, "halved", memory_gb=1e-9)  # one run at a time
-    for source in NAMES:
-        alone = tune_pack(study, method, target, (source,), "alone")
-        for seed in SEEDS:
-            a, b, c = (rows(f / source / f"seed{seed}.parquet") for f in (together, alone, halved))
-            assert [(r["source"], r["target"], r["seed"]) for r in a] == [
-                (source, target, seed)
-            ] * 3
-            for key in ("score", "loss", "step", "selected", "status"):
-                expected = [r[key] for r in b]
-                if key in ("score", "loss"):
-                    assert [r[key] for r in a] == pytest.approx(expected, abs=1e-4)
-                    assert [r[key] for r in c] == pytest.approx(expected, abs=1e-4)
-                else:
-                    assert [r[key] for r in a] == expected
+@pytest.mark.parametrize("method", SETTINGS)
+def test_a_run_does_not_depend_on_its_pack(study: Path, method: str) -> None:
+    target = {NAMES[1]: [NAMES[1]]}
+    together = pack(study, method, target, list(NAMES), "together")
+    halved = pack(study, method, target, list(NAMES), "halved", memory_gb=1e-9)  # one at a time
+    for start in NAMES:
+        alone = pack(study, method, target, [start], "alone")
+        a, b, c = (rows(f / NAMES[1] / f"{start}.parquet") for f in (together, alone, halved))
+        assert {(r["group"], r["start"], r["target"], r["seed"]) for r in a} == {
+            (NAMES[1], start, NAMES[1], 1)
+        }
+        for key in ("score", "loss", "step", "split", "selected", "status"):
+            expected = [r[key] for r in b]
+            if key in ("score", "loss"):
+                assert [r[key] for r in a] == pytest.approx(expected, abs=1e-4)
+                assert [r[key] for r in c] == pytest.approx(expected, abs=1e-4)
+            else:
+                assert [r[key] for r in a] == expected
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SETTINGS)
 def test_the_same_inputs_give_the_same_bytes(study: Path, method: str) -> None:
-    name = NAMES[0]
-    tune_source(study, method, name, SEEDS, to="again")
-    for seed in SEEDS:
-        for ending in ("parquet", "safetensors"):
-            first = study / f"sources/{method}/{name}/seed{seed}.{ending}"
-            again = study / f"again/{method}/{name}/seed{seed}.{ending}"
-            assert first.read_bytes() == again.read_bytes()
+    again = pack(study, method, {NAMES[0]: [NAMES[0]]}, ["random"], "again", keep=True)
+    for ending in ("parquet", "safetensors"):
+        first = study / f"own/{method}/{NAMES[0]}/random.{ending}"
+        assert first.read_bytes() == (again / f"{NAMES[0]}/random.{ending}").read_bytes()
 
 
-def test_step_0_of_the_diagonal_is_the_end_of_scratch(study: Path) -> None:
-    """The source prompt used as it is on its own task scores what its tuning ended with."""
-    for method in METHODS:
-        out = tune_pack(study, method, NAMES[0], (NAMES[0],), "diagonal")
-        end = [
-            r for r in rows(study / f"sources/{method}/{NAMES[0]}/seed1.parquet") if r["selected"]
-        ]
-        start = rows(out / NAMES[0] / "seed1.parquet")[0]
-        assert start["step"] == 0
-        assert len(end) == 1
-        assert start["score"] == end[0]["score"]
-        assert start["loss"] == pytest.approx(end[0]["loss"], abs=1e-5)
-        assert start["outcomes"] == end[0]["outcomes"]
+@pytest.mark.parametrize("method", SETTINGS)
+def test_step_0_of_the_diagonal_is_the_end_of_scratch(study: Path, method: str) -> None:
+    """A prompt used as it is on its own task scores what its tuning ended with."""
+    out = pack(study, method, {NAMES[0]: [NAMES[0]]}, [NAMES[0]], "diagonal")
+    own = rows(study / f"own/{method}/{NAMES[0]}/random.parquet")
+    (end,) = [r for r in own if r["selected"]]
+    start = next(r for r in rows(out / f"{NAMES[0]}/{NAMES[0]}.parquet") if r["split"] == "test")
+    assert start["step"] == 0
+    assert start["score"] == end["score"]
+    assert start["loss"] == pytest.approx(end["loss"], abs=1e-5)
+    assert start["outcomes"] == end["outcomes"]
 
 
-def test_rows_tell_what_was_run(study: Path) -> None:
-    found = rows(study / f"sources/text/{NAMES[0]}/seed2.parquet")
-    assert [r["step"] for r in found] == [0, 2, 4]
-    assert [r["selected"] for r in found] == [False, False, True]
-    last = found[-1]
+def test_the_test_split_is_scored_where_a_number_is_reported(study: Path) -> None:
+    """Step 0 and the end on all test images, every evaluation on the fixed sample."""
+    found = rows(study / f"own/text/{NAMES[0]}/random.parquet")
+    steps = {
+        split: [r["step"] for r in found if r["split"] == split] for split in ("test", "curve")
+    }
+    assert steps == {"test": [0, 4], "curve": [0, 2, 4]}
+    assert [r["n"] for r in found if r["split"] == "curve"] == [10] * 3
+    assert {r["outcomes"] is None for r in found if r["split"] == "curve"} == {True}
+    (last,) = [r for r in found if r["selected"]]
     assert {k: last[k] for k in PROVENANCE} == PROVENANCE
-    assert (last["method"], last["source"], last["target"]) == ("text", "scratch", NAMES[0])
-    assert (last["shots"], last["seed"], last["status"], last["n"]) == (4, 2, "ok", 40)
+    assert (last["method"], last["group"], last["start"]) == ("text", NAMES[0], "random")
+    assert (last["shots"], last["seed"], last["status"], last["n"]) == (4, 1, "ok", 40)
     predicted = np.frombuffer(last["outcomes"], dtype="<u2")
-    labels = load_prepared(study / f"prepared/{NAMES[0]}.safetensors").test_labels
-    assert last["score"] == score_predictions("accuracy", predicted, labels)
-    assert last["outcome_kind"] == "prediction_u16"
-
-
-def test_zero_shot_is_the_score_of_the_frozen_logits(study: Path) -> None:
-    (row,) = rows(study / f"zero_shot/{NAMES[0]}.parquet")
-    tensors = load_file(study / f"features/{NAMES[0]}.safetensors")
-    expected = (
-        (tensors["zero_shot_logits"].argmax(1) == tensors["test_labels"]).double().mean().item()
+    labels = load_test(files_of(study, NAMES[0]).test).labels
+    assert last["score"] == weighted_scores("accuracy", predicted[None], labels, np.ones((1, 40)))
+    bare = pack(
+        study, "text", {NAMES[0]: [NAMES[0]]}, ["random"], "bare", tuning={"curve_images": 0}
     )
-    assert row["score"] == expected
-    assert row["method"] == "zero_shot"
-    assert row["step"] == 0
-    norms = tensors["train_features"].norm(dim=1)
-    torch.testing.assert_close(norms, torch.ones_like(norms))
-    assert torch.equal(tensors["visual_text_features"], tensors["text_features"])
+    assert {r["split"] for r in rows(bare / f"{NAMES[0]}/random.parquet")} == {"test"}
+
+
+def test_the_chosen_checkpoint_is_scored_on_all_test_images(study: Path) -> None:
+    tuning = {"checkpoint": "best_val", "steps": 12, "evaluations": 6}
+    out = pack(
+        study, "visual", {NAMES[0]: [NAMES[0]]}, list(NAMES), "best_val", True, tuning=tuning
+    )
+    for start in NAMES:
+        found = rows(out / f"{NAMES[0]}/{start}.parquet")
+        val = {r["step"]: r["score"] for r in found if r["split"] == "val"}
+        assert list(val) == [2, 4, 6, 8, 10, 12]
+        best = max(val, key=lambda s: (val[s], -s))
+        (chosen,) = [r for r in found if r["selected"]]
+        assert (chosen["step"], chosen["split"], chosen["n"]) == (best, "test", 40)
+        assert {r["step"] for r in found if r["split"] == "test"} == {0, best, 12}
+        # The row is the score of the prompt that was kept.
+        again = pack(
+            study,
+            "visual",
+            {NAMES[0]: [NAMES[0]]},
+            ["x"],
+            "kept",
+            prompts={(NAMES[0], "x"): [out / f"{NAMES[0]}/{start}.safetensors"]},
+        )
+        first = rows(again / f"{NAMES[0]}/x.parquet")[0]
+        assert chosen["score"] in (
+            first["score"],
+            rows(again / f"{NAMES[0]}/x.parquet")[1]["score"],
+        )
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_a_group_is_tuned_jointly_and_starts_its_members(study: Path, method: str) -> None:
+    """A group of two from random, both members and a third task from its prompt."""
+    out = pack(study, method, {"pair": list(NAMES[1:])}, ["random"], "pair", keep=True)
+    found = rows(out / "pair/random.parquet")
+    for task in NAMES[1:]:
+        own = [r for r in found if r["target"] == task]
+        assert sum(r["selected"] for r in own) == 1
+        # Each task's own budget: two tasks take twice the steps.
+        assert [r["step"] for r in own if r["split"] == "test"] == [0, 8]
+    prompt = out / "pair/random.safetensors"
+    everyone = {name: [name] for name in NAMES}
+    from_pair = pack(
+        study, method, everyone, ["pair"], "from", prompts={(n, "pair"): [prompt] for n in NAMES}
+    )
+    for task in NAMES[1:]:
+        start = next(r for r in rows(from_pair / f"{task}/pair.parquet") if r["split"] == "test")
+        end = next(r for r in found if r["target"] == task and r["selected"])
+        assert start["score"] == end["score"]
+    assert rows(from_pair / f"{NAMES[0]}/pair.parquet")[-1]["status"] == "ok"
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_label_spaces_of_tasks_that_share_their_classes_differ_by_log_2(
+    study: Path, method: str
+) -> None:
+    """Two tasks with the same class names: every class stands twice in the union with equal logits, so
+    that the loss is the per-task loss plus log 2, with the same gradient."""
+    clip = cached_backbone(study / "backbone", "cpu", "fp32")
+    values = {}
+    for space in ("union", "per_task"):
+        settings = METHODS[method](**SETTINGS[method])
+        problem = open_problem(
+            "mates",
+            MATES,
+            {name: files_of(study, name) for name in MATES},
+            clip,
+            settings=settings,
+            tuning=Tuning(**TUNING),
+            joint=Joint(label_space=space),  # type: ignore[arg-type]
+            memory_gb=3.0,
+        )
+        prompt = make_prompt(settings, Towers.of(clip), 1)
+        starts.random(3)(prompt, 0)
+        vectors = prompt()
+        logits = problem.classifier.logits(
+            problem.classifier.text(vectors),
+            problem.classifier.image(vectors, problem.pool.inputs),
+        )
+        loss = losses(logits, problem.pool).sum()
+        loss.backward()
+        logits = logits.detach()
+        gradient = torch.cat([p.grad.flatten() for p in prompt.parameters() if p.grad is not None])
+        values[space] = (float(loss.detach()), gradient)
+        n, classes = len(problem.pool), logits.shape[-1] // 2
+        targets = problem.pool.targets
+        if space == "per_task":  # a naive loop: each task's images over its own classes
+            own = [
+                F.cross_entropy(logits[0, i, c : c + classes][None], targets[i][None] - c)
+                for i in range(n)
+                for c in [int(targets[i]) // classes * classes]
+            ]
+            assert float(loss.detach()) == pytest.approx(float(torch.stack(own).mean()), abs=1e-5)
+        else:
+            naive = F.cross_entropy(logits[0], targets)
+            assert float(loss.detach()) == pytest.approx(float(naive), abs=1e-5)
+    assert values["union"][0] == pytest.approx(values["per_task"][0] + np.log(2), abs=1e-4)
+    torch.testing.assert_close(values["union"][1], values["per_task"][1], rtol=1e-3, atol=1e-5)
+
+
+def test_a_start_may_be_the_mean_of_several_prompts(study: Path) -> None:
+    clip = cached_backbone(study / "backbone", "cpu", "fp32")
+    paths = [own_prompt(study, "text", name) for name in NAMES[:2]]
+    prompt = make_prompt(METHODS["text"](**SETTINGS["text"]), Towers.of(clip), 2)
+    starts.saved(paths[0], clip.digest)(prompt, 0)
+    starts.mean(paths, clip.digest)(prompt, 1)
+    states = [read_tensors(path, "prompt")[1]["text"] for path in paths]
+    np.testing.assert_array_equal(prompt.state_of(0)["text"], states[0])
+    np.testing.assert_allclose(prompt.state_of(1)["text"], (states[0] + states[1]) / 2, atol=1e-7)
+    with pytest.raises(InputError, match="at least one prompt file"):
+        starts.mean([], clip.digest)
+
+
+def test_a_random_start_does_not_depend_on_its_neighbours(study: Path) -> None:
+    clip = cached_backbone(study / "backbone", "cpu", "fp32")
+    for method, settings in SETTINGS.items():
+        alone = make_prompt(METHODS[method](**settings), Towers.of(clip), 1)
+        starts.random(7)(alone, 0)
+        beside = make_prompt(METHODS[method](**settings), Towers.of(clip), 2)
+        starts.random(1)(beside, 0)
+        starts.random(7)(beside, 1)
+        for name, value in alone.state_of(0).items():
+            assert torch.equal(beside.state_of(1)[name], value)
+
+
+def test_zero_shot_is_the_score_of_the_frozen_features(study: Path) -> None:
+    (row,) = rows(study / f"zero_shot/{NAMES[0]}.parquet")
+    header, tensors = read_tensors(files_of(study, NAMES[0]).test_features, "task")
+    logits = header["logit_scale"] * tensors["test_features"] @ tensors["text_features"].T
+    labels = load_test(files_of(study, NAMES[0]).test).labels
+    assert row["score"] == (logits.argmax(1) == labels).mean()
+    assert np.frombuffer(row["truth"], "<u2").tolist() == labels.tolist()
+    run = [row[key] for key in ("method", "group", "start", "shots", "seed")]
+    assert run == [None] * 5
+    norms = np.linalg.norm(tensors["test_features"], axis=1)
+    np.testing.assert_allclose(norms, 1, atol=1e-6)
 
 
 def test_the_visual_method_may_have_a_text_of_its_own(study: Path, tmp_path: Path) -> None:
-    own, name_alone = tmp_path / "own.safetensors", tmp_path / "bare.safetensors"
-    task = study / f"prepared/{NAMES[0]}.safetensors"
-
-    def encode(out: Path, **options: Any) -> dict[str, torch.Tensor]:
-        scores = [tmp_path / "scores.parquet"]
-        extract(
-            study / "backbone",
-            [task],
-            [out],
-            scores,
-            device="cpu",
-            provenance=PROVENANCE,
-            **options,
-        )
-        return load_file(out)
-
-    tensors = encode(own, class_text="a {c} thing")
-    assert not torch.equal(tensors["visual_text_features"], tensors["text_features"])
-    bare = encode(name_alone, class_text="{c}")
-    torch.testing.assert_close(bare["visual_text_features"], bare["class_features"])
+    out = tmp_path / "texts.safetensors"
+    where = (study / "backbone/backbone.json", [files_of(study, NAMES[0]).test], [out])
+    encode_class_texts(*where, "{c}", device="cpu")
+    bare = read_tensors(files_of(study, NAMES[0]).test_features, "task")[1]["class_features"]
+    np.testing.assert_allclose(read_tensors(out, "task")[1]["text_features"], bare, atol=1e-6)
     with pytest.raises(InputError, match=r"methods\.visual\.class_text is 'a thing'"):
-        encode(own, class_text="a thing")
+        encode_class_texts(*where, "a thing", device="cpu")
 
 
-def test_a_diverged_cell_is_an_outcome_and_its_neighbours_finish(study: Path) -> None:
-    spoiled = study / "sources/visual/spoiled/seed1.safetensors"
-    spoiled.parent.mkdir(parents=True)
-    good = study / f"sources/visual/{NAMES[0]}/seed1.safetensors"
-    with safe_open(good, framework="pt") as file:
-        header, tensors = file.metadata(), {"visual": file.get_tensor("visual") * float("nan")}
-    save_file(tensors, spoiled, metadata=header)
-    out = study / "diverged"
-    tune_cells(
-        job_for(study, "visual", NAMES[1]),
-        prompts={("spoiled", 1): spoiled, (NAMES[0], 1): good},
-        outputs={(s, 1): out / f"{s}.parquet" for s in ("spoiled", NAMES[0])},
+def test_a_diverged_run_is_an_outcome_and_its_neighbours_finish(study: Path) -> None:
+    header, tensors = read_tensors(own_prompt(study, "visual", NAMES[0]), "prompt")
+    spoiled = study / "spoiled.safetensors"
+    write_tensors(spoiled, "prompt", header, {"visual": tensors["visual"] * np.nan})
+    out = pack(
+        study,
+        "visual",
+        {NAMES[1]: [NAMES[1]]},
+        ["spoiled", NAMES[0]],
+        "diverged",
+        prompts={
+            (NAMES[1], "spoiled"): [spoiled],
+            (NAMES[1], NAMES[0]): [own_prompt(study, "visual", NAMES[0])],
+        },
     )
-    bad, fine = rows(out / "spoiled.parquet"), rows(out / f"{NAMES[0]}.parquet")
+    bad, fine = (rows(out / NAMES[1] / f"{s}.parquet") for s in ("spoiled", NAMES[0]))
     assert {r["status"] for r in bad} == {"diverged"}
     assert not any(r["selected"] for r in bad)
     assert {r["score"] for r in bad} == {None}
@@ -247,76 +374,56 @@ def test_a_diverged_cell_is_an_outcome_and_its_neighbours_finish(study: Path) ->
     assert sum(r["selected"] for r in fine) == 1
 
 
-def test_best_val_scores_validation_images_of_each_seed(study: Path) -> None:
-    base = study / "best_val"
-    outputs = {s: (base / f"{s}.parquet", base / f"{s}.safetensors") for s in SEEDS}
-    tuning = {**TUNING, "checkpoint": "best_val"}
-    tune_sources(job_for(study, "visual", NAMES[0], tuning=tuning), outputs)
-    for seed in SEEDS:
-        found = rows(outputs[seed][0])
-        val = {r["step"]: r["score"] for r in found if r["split"] == "val"}
-        chosen = [r["step"] for r in found if r["selected"]]
-        assert chosen == [max(val, key=lambda s: (val[s], -s))]
-
-
-def _first_prompt(study: Path, method: str) -> Path:
-    return study / f"sources/{method}/{NAMES[0]}/seed1.safetensors"
-
-
-def _cell_from(study: Path, prompt: Path, **options: Any) -> None:
-    tune_cells(
-        job_for(study, "text", NAMES[1], **options),
-        prompts={("s", 1): prompt},
-        outputs={("s", 1): study / "never.parquet"},
-    )
-
-
 def test_prompts_that_do_not_fit_are_one_sentence(study: Path, tmp_path: Path) -> None:
-    text = _first_prompt(study, "text")
-    with safe_open(text, framework="pt") as file:
-        header, state = file.metadata(), file.get_tensor("text")
-    reshaped, foreign, bare, torn = (tmp_path / f"{n}.safetensors" for n in "abcd")
-    save_file({"text": state[:, :8].contiguous()}, reshaped, metadata=header)
-    other = {"prompt": json.dumps({**json.loads(header["prompt"]), "backbone_digest": "other"})}
-    save_file({"text": state}, foreign, metadata=other)
-    save_file({"text": state}, bare)
+    text = own_prompt(study, "text", NAMES[0])
+    header, tensors = read_tensors(text, "prompt")
+    reshaped, foreign, odd, torn = (tmp_path / f"{n}.safetensors" for n in "abcd")
+    write_tensors(reshaped, "prompt", header, {"text": tensors["text"][:, :8]})
+    write_tensors(foreign, "prompt", {**header, "backbone_digest": "other"}, tensors)
+    save_file({"text": torch.zeros(2, 16)}, odd, metadata={"prompt": "[1]"})
     torn.write_bytes(text.read_bytes()[:-5])
     cases = [
-        (tmp_path / "none.safetensors", "is not there"),
-        (_first_prompt(study, "visual"), "holds a visual prompt; expected text"),
-        (reshaped, r"'text' with shape \[2, 8\]; expected \[2, 16\]"),
+        (tmp_path / "none.safetensors", "no such file"),
+        (own_prompt(study, "visual", NAMES[0]), "holds a visual prompt: expected text"),
+        (reshaped, r"'text' with shape \[2, 8\]: expected \[2, 16\]"),
         (foreign, "tuned on backbone .* with other weights"),
-        (bare, "has no 'prompt' header"),
-        (torn, "cannot be read as safetensors"),
+        (odd, "has no header 'prompt'"),
+        (torn, "not a prompt file"),
     ]
+
+    def start_from(path: Path, **options: Any) -> None:
+        target = {NAMES[1]: [NAMES[1]]}
+        prompts = {(NAMES[1], "s"): [path]}
+        pack(study, "text", target, ["s"], "never", prompts=prompts, **options)
+
     for path, message in cases:
         with pytest.raises(InputError, match=message) as caught:
-            _cell_from(study, path)
+            start_from(path)
         assert str(path) in str(caught.value)
-    three = {"n_ctx": 3, "lr": 0.01}
-    with pytest.raises(InputError, match=r"was tuned with text\.n_ctx = 2; expected 3"):
-        _cell_from(study, text, method_settings=three)
-    assert not (study / "never.parquet").exists()
+    with pytest.raises(InputError, match=r"was tuned with text\.n_ctx = 2: expected 3"):
+        start_from(text, settings={"n_ctx": 3, "lr": 0.01})
+    assert not (study / "never").exists()
 
 
-def test_features_of_another_backbone_are_refused(study: Path, tmp_path: Path) -> None:
-    file = study / f"features/{NAMES[1]}.safetensors"
-    with safe_open(file, framework="pt") as opened:
-        meta = json.loads(opened.metadata()["task"])
-    other = tmp_path / "other.safetensors"
-    save_file(
-        load_file(file), other, metadata={"task": json.dumps({**meta, "backbone_digest": "x"})}
-    )
-    with pytest.raises(InputError, match="made with another backbone"):
-        _cell_from(study, _first_prompt(study, "text"), features=other)
-    other.write_bytes(b"no")
-    with pytest.raises(InputError, match="is not a features file"):
-        _cell_from(study, _first_prompt(study, "text"), features=other)
+def test_features_of_another_backbone_or_task_are_refused(study: Path, tmp_path: Path) -> None:
+    files = files_of(study, NAMES[1])
+    header, tensors = read_tensors(files.test_features, "task")
+    kept = files.test_features.read_bytes()
+    try:
+        for changes, message in (
+            ({"backbone_digest": "x"}, "made with another backbone"),
+            ({"name": NAMES[0]}, f"features of task '{NAMES[0]}': expected '{NAMES[1]}'"),
+        ):
+            write_tensors(files.test_features, "task", {**header, **changes}, tensors)
+            with pytest.raises(InputError, match=message):
+                pack(study, "text", {NAMES[1]: [NAMES[1]]}, ["random"], "never")
+    finally:
+        files.test_features.write_bytes(kept)
 
 
 def test_portions_are_near_equal() -> None:
-    assert [len(p) for p in jobs._portions(range(20), 19)] == [10, 10]
-    assert [len(p) for p in jobs._portions(range(7), 3)] == [2, 2, 3]
+    assert [len(p) for p in jobs._portions(list("x" * 20), 19)] == [10, 10]
+    assert [len(p) for p in jobs._portions(list("x" * 7), 3)] == [2, 2, 3]
     assert list(jobs._portions([], 3)) == []
 
 
@@ -347,26 +454,20 @@ def test_an_unreachable_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
         load_open_clip("ViT-B-16", "openai")
 
 
-def test_a_folder_of_images_is_encoded_like_a_task_of_the_study(
-    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "list"])
+@pytest.mark.parametrize("name", ["backbone.json", "backbone.safetensors"])
+def test_a_converted_folder_that_is_not_whole_is_one_sentence(
+    study: Path, tmp_path: Path, name: str, damage: str
 ) -> None:
-    settings = {"shots": 2, "seeds": [1], "val_share": 0.0, "max_test": None}
-    (study / "config.yaml").write_text(
-        yaml.safe_dump({**settings, "backbone": {"precision": "fp32"}})
-    )
-    birds = write_birds(tmp_path / "Birds 1", 2)
-    out = tmp_path / "birds.safetensors"
-    command = ["--study", str(study), "--out", str(out), "--device", "cpu", "--task"]
-    assert encode.main([*command, str(birds)]) == 0
-    tensors = load_file(out)
-    assert tensors["train_features"].shape == (4, 16)
-    with safe_open(out, framework="pt") as file:
-        meta = json.loads(file.metadata()["task"])
-    assert (meta["name"], meta["classnames"]) == ("birds_1", ["blue bird", "red bird"])
-    assert encode.main([*command, str(tmp_path / "none")]) == 2
-    assert capsys.readouterr().err == f"error: task folder '{tmp_path}/none' is not there\n"
-
-
-def test_a_converted_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected a converted backbone"):
+    for file in ("backbone.json", "backbone.safetensors"):
+        (tmp_path / file).write_bytes((study / "backbone" / file).read_bytes())
+    path = tmp_path / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes(
+            {"empty": b"", "cut": content[: len(content) // 2], "list": b"[1]"}[damage]
+        )
+    with pytest.raises(InputError, match=rf"{name}: not a whole converted backbone") as caught:
         load_backbone(tmp_path, "cpu", "fp32")
+    assert "\n" not in str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.suite import TaskRow, read_suite
+from mvlpt_core.contract.suite import TaskRow, read_groups, read_suite
 
 SUITES = Path(__file__).parents[2] / "config" / "suites"
 HEADER = "task\tkind\tlocation\tmetric\n"
@@ -26,8 +26,11 @@ def test_rows_keep_order_and_optional_columns(tmp_path: Path) -> None:
         "a\troc_auc\tfolder\ta\t\t\t\n",
     )
     assert read_suite(path) == [
-        TaskRow("b", "wds", "deep/b", "accuracy", ("a {c}.", "the {c}"), "pets", "plain"),
-        TaskRow("a", "folder", "a", "roc_auc"),
+        TaskRow(
+            *("b", "wds", "deep/b", "accuracy", ("a {c}.", "the {c}")),
+            factors={"family": "pets", "style": "plain"},
+        ),
+        TaskRow("a", "folder", "a", "roc_auc", factors={"family": "", "style": ""}),
     ]
 
 
@@ -35,13 +38,17 @@ def test_rows_keep_order_and_optional_columns(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", r"suite.tsv is empty"),
-        (HEADER, r"suite.tsv has no tasks"),
-        (HEADER[:-1] + "\tcolour\n", r"unknown column 'colour'.*task, kind"),
+        (HEADER, r"suite.tsv has no rows"),
+        (HEADER[:-1] + "\tself\n", r"unknown column 'self'.*task, kind.*or a factor"),
         (HEADER[:-1] + "\ttask\n", r"column 'task' occurs twice"),
         ("task\tkind\tlocation\nx\twds\tx\n", r"column 'metric' is missing"),
-        (HEADER + "x\twds\tx\n", r"line 2: 3 tab-separated fields, expected 4"),
+        (HEADER + "x\twds\tx\n", r"line 2: 3 tab-separated fields: expected 4"),
         (HEADER + "x wds x accuracy\n", r"line 2: 1 tab-separated fields"),
         (HEADER + "X\twds\tx\taccuracy\n", r"line 2: task name 'X' must be made of a-z"),
+        (
+            HEADER + "scratch\twds\tx\taccuracy\n",
+            r"line 2: task name 'scratch' means something else",
+        ),
         (HEADER + "x\tzip\tx\taccuracy\n", r"line 2: kind 'zip' .*testbed, wds, folder"),
         (HEADER + "x\twds\tx\tf1\n", r"line 2: metric 'f1' .*accuracy, mean_per_class"),
         (HEADER + "x\twds\t\taccuracy\n", r"line 2: location '' of task x"),
@@ -65,7 +72,7 @@ def test_bad_suite_names_file_line_and_value(tmp_path: Path, text: str, message:
 
 
 def test_unreadable_suite(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.tsv cannot be read"):
+    with pytest.raises(InputError, match=r"none\.tsv: no such file"):
         read_suite(tmp_path / "none.tsv")
     (tmp_path / "latin.tsv").write_bytes(HEADER.encode() + b"\xff\n")
     with pytest.raises(InputError, match=r"latin\.tsv cannot be read as a UTF-8"):
@@ -97,3 +104,28 @@ def test_shipped_suites() -> None:
     targets = [row.task for row in elevater.values() if row.location not in sources]
     assert len(targets) == 12
     assert not set(targets) & set(coop)
+
+
+def test_names_are_text_letter_by_letter(tmp_path: Path) -> None:
+    lines = "".join(f"{name}\twds\tx\taccuracy\n" for name in ("1", "01", "007", "nan", "na"))
+    names = [row.task for row in read_suite(suite(tmp_path, HEADER + lines))]
+    assert names == ["1", "01", "007", "nan", "na"]
+
+
+def test_groups_are_named_sets_of_the_suites_tasks(tmp_path: Path) -> None:
+    path = suite(tmp_path, "group\ttask\nboth\ta\nrest\tc\nboth\tb\n")
+    assert read_groups(path, ["a", "b", "c"]) == {"both": ("a", "b"), "rest": ("c",)}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a\tb", "line 2: group 'a' has a task's name"),
+        ("random\tb", "line 2: group name 'random' means something else"),
+        ("x\tz", "line 2: 'z' is no task of the suite"),
+        ("x\tb\nx\tb", "line 3: task 'b' is in group 'x' twice"),
+    ],
+)
+def test_bad_groups_name_file_line_and_value(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_groups(suite(tmp_path, f"group\ttask\n{line}\n"), ["a", "b"])

@@ -1,7 +1,6 @@
-"""The workflow itself: a tiny study for real, its resumption, and the plan of the default study."""
+"""The workflow itself: a tiny study for real, its resumption, groups, and the plan of the default study."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,208 +11,190 @@ import pandas as pd
 import pytest
 import yaml
 
+from mvlpt_core.contract.layout import Layout
+from mvlpt_core.contract.rows import read_rows
+from support.snake import command, job_counts, plan, run
 from support.task_files import write_birds
 
-CELL_COLUMNS = {
-    "study",
-    "method",
-    "source",
-    "target",
-    "seed",
-    "shots",
-    "step",
-    "split",
-    "metric",
-    "score",
-    "loss",
-    "n",
-    "status",
-    "selected",
-    "backbone",
-    "config_digest",
-    "code_digest",
-    "version",
-}
 TASKS = ["object_golden", "object_rosy", "background_golden", "background_rosy"]
-TRANSFER = ["--", "results/tiny/transfer.parquet"]  # a target: options before it end here
-CELL = "results/tiny/cells/text/object_rosy/background_rosy/seed1.parquet"
+AT = Layout("results/tiny")
+RUN = AT.run("text", "object_rosy", "background_rosy", 4, 1)
 
 
-def snakemake(root: Path, folder: Path, *arguments: str) -> list[str]:
-    """The command line of Snakemake on the checkout, with results below `folder`."""
-    return [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(root / "Snakefile"),
-        "--directory",
-        str(folder),
-        "--cores",
-        "2",
-        "--nocolor",
-        "--workflow-profile",
-        str(root / "workflow/profiles/default"),
-        *arguments,
-    ]
-
-
-def run(command: list[str]) -> str:
-    """Run to the end; what Snakemake said. A failure shows it."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def job_counts(plan: str) -> dict[str, int]:
-    """{rule: number of jobs} of the first job table in Snakemake's words; empty without one."""
-    table = re.search(r"^job +count\n[- ]+\n((?:\S+ +\d+\n)+)", plan, re.MULTILINE)
-    return {name: int(n) for name, n in map(str.split, table[1].splitlines())} if table else {}
+def configured(root: Path, name: str = "tiny") -> list[str]:
+    return ["--configfile", str(root / f"tests/workflow/config/{name}.yaml")]
 
 
 @pytest.fixture(scope="module")
 def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny study that was killed hard in the middle of its cells and then continued."""
+    """A tiny study that was killed hard in the middle of its runs and then continued."""
     folder = tmp_path_factory.mktemp("tiny")
-    command = snakemake(root, folder, "--configfile", str(root / "tests/config/tiny.yaml"))
+    study = command(folder, *configured(root))
     killed = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        study, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    cells = folder / "results/tiny/cells"
-    while killed.poll() is None and not any(cells.rglob("*.parquet")):
+    runs = folder / "results/tiny/runs"
+    while killed.poll() is None and not any(runs.rglob("*.parquet")):
         time.sleep(0.05)
     assert killed.poll() is None, "the study ended before it could be killed"
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    assert 0 < len(list(cells.rglob("*.parquet"))) < 64
-    assert not (folder / "results/tiny/transfer.parquet").exists()
-    run([*command, "--unlock"])
-    run(command)
+    assert 0 < len(list(runs.rglob("*.parquet"))) < 80
+    assert not (folder / AT.gathered("transfer")).exists()
+    run([*study, "--unlock"])
+    said = run(study)
+    assert "80 of 80 runs done" in said
     return folder
 
 
 def test_a_killed_study_ends_with_every_declared_output(tiny: Path) -> None:
-    results = tiny / "results/tiny"
-    cells = {
-        results / f"cells/{method}/{target}/{source}/seed{seed}.parquet"
+    runs = {
+        tiny / AT.run(method, group, start, 4, seed)
         for method in ("text", "visual")
-        for target in TASKS
-        for source in TASKS
+        for group in TASKS
+        for start in ["random", *TASKS]
         for seed in (1, 2)
     }
-    assert set((results / "cells").rglob("*.parquet")) == cells
+    assert set((tiny / "results/tiny/runs").rglob("*.parquet")) == runs
     for name in (
-        "config.yaml",
-        "transfer.parquet",
-        "similarity.parquet",
-        "correlations.parquet",
-        "correlations.csv",
-        "report.html",
-        "figures/gains_text.png",
-        "figures/gains_visual.svg",
-        "figures/scatter_visual_cosine.png",
-        "figures/similarity_label_cosine.svg",
+        AT.config,
+        AT.report,
+        AT.gathered("transfer"),
+        AT.gathered("scores"),
+        AT.similarity(4),
+        AT.correlations(4, "csv"),
+        AT.table(4, "groups"),
+        AT.figure(4, "gains_text", "png"),
+        AT.figure(4, "relations", "svg"),
+        AT.captions(4),
     ):
-        assert (results / name).stat().st_size > 0, name
-    assert yaml.safe_load((results / "config.yaml").read_text())["tuning"]["momentum"] == 0.9
+        assert (tiny / name).stat().st_size > 0, name
+    config = yaml.safe_load((tiny / AT.config).read_text())
+    assert config["tuning"]["momentum"] == 0.9
+    log = (tiny / "results/tiny/logs/tune/text/shots4/pack2_seed1.log").read_text()
+    assert "object_golden from object_golden" in log
+    assert "step 4 of 4, mean loss" in log
 
 
 def test_a_killed_study_ends_as_one_that_was_left_alone(
     root: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    config = str(root / "tests/config/tiny.yaml")
-    run(snakemake(root, tmp_path, "--configfile", config, "--", "results/tiny/tables/gains.csv"))
-    names = [
-        path.relative_to(tmp_path) for path in tmp_path.glob("results/tiny/cells/**/*.parquet")
-    ]
-    names += [Path("results/tiny") / f"{name}.parquet" for name in ("transfer", "similarity")]
-    assert len(names) == 66
-    for name in names:
+    run(command(tmp_path, *configured(root), "--", AT.table(4, "gains")))
+    runs = [path.relative_to(tmp_path) for path in tmp_path.glob("results/tiny/runs/**/*.parquet")]
+    assert len(runs) == 80
+    for name in runs:
+        assert read_rows([tiny / name]).equals(read_rows([tmp_path / name])), name
+    for name in (AT.gathered("transfer"), AT.gathered("outcomes"), AT.similarity(4)):
         pd.testing.assert_frame_equal(
             pd.read_parquet(tiny / name), pd.read_parquet(tmp_path / name)
         )
-    tables = "results/tiny/tables/gains.csv"
-    assert (tiny / tables).read_bytes() == (tmp_path / tables).read_bytes()
+    gains = AT.table(4, "gains")
+    assert (tiny / gains).read_bytes() == (tmp_path / gains).read_bytes()
 
 
-def test_a_cell_file_has_the_rows_and_columns_of_the_contract(tiny: Path) -> None:
-    cell = pd.read_parquet(tiny / CELL)
-    assert set(cell.columns) >= CELL_COLUMNS
-    assert sorted(cell.loc[cell["split"] == "test", "step"]) == [0, 2, 4]
-    assert cell.loc[cell["selected"], "step"].tolist() == [4]
-    assert (cell[["study", "source", "target"]] == ["tiny", "background_rosy", "object_rosy"]).all(
-        axis=None
-    )
+def test_a_runs_file_has_the_rows_of_the_contract(tiny: Path) -> None:
+    found = read_rows([tiny / RUN]).to_pandas()
+    assert sorted(found.loc[found["split"] == "test", "step"]) == [0, 4]
+    assert sorted(found.loc[found["split"] == "curve", "step"]) == [0, 2, 4]
+    assert found.loc[found["selected"], "step"].tolist() == [4]
+    named = found[["study", "start", "group", "target"]]
+    assert (named == ["tiny", "background_rosy", "object_rosy", "object_rosy"]).all(axis=None)
 
 
-def test_transfer_table_has_a_row_for_every_cell(tiny: Path) -> None:
-    transfer = pd.read_parquet(tiny / "results/tiny/transfer.parquet")
+def test_transfer_table_has_a_row_for_every_pair(tiny: Path) -> None:
+    transfer = pd.read_parquet(tiny / AT.gathered("transfer"))
     assert len(transfer) == 64
     assert not transfer.duplicated(["method", "source", "target", "seed"]).any()
     assert (transfer["status"] == "ok").all()
-    gain = transfer["score"] - transfer["scratch"]
-    pd.testing.assert_series_equal(transfer["gain"], gain, check_names=False)
+    assert transfer[["scratch", "zero_shot", "score"]].notna().all(axis=None)
+    assert transfer["code_digest"].nunique() == 1
+    assert transfer.groupby("method")["config_digest"].nunique().eq(1).all()
 
 
-def test_a_folder_of_images_gets_a_recommendation(root: Path, tiny: Path, tmp_path: Path) -> None:
-    birds = write_birds(tmp_path / "birds", 4)
-    command = [sys.executable, "-m", "analysis", "recommend", "--study", str(tiny / "results/tiny")]
-    done = subprocess.run(
-        [*command, "--task", str(birds)],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_folder_of_images_gets_a_recommendation(tiny: Path, tmp_path: Path) -> None:
+    birds = write_birds(tmp_path / "B\u00e4r (1)", 4)
+    study = str(tiny / "results/tiny")
+    recommend = [sys.executable, "-m", "mvlpt", "recommend", "--study", study, "--task", str(birds)]
+    done = subprocess.run(recommend, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for method in ("text", "visual"):
         assert f"{method} (gains in points over scratch)" in done.stdout
-    assert "sources/text/" in done.stdout
-    assert (tiny / "results/tiny/new_tasks/birds.safetensors").exists()
+    assert "runs/text/shots4/" in done.stdout
+    lost = tiny / AT.test_features("object_rosy")
+    content = lost.read_bytes()
+    lost.unlink()
+    done = subprocess.run(recommend, cwd=tmp_path, capture_output=True, text=True, check=False)
+    lost.write_bytes(content)
+    assert done.returncode == 2
+    assert "object_rosy/test.safetensors: no such file" in done.stderr
 
 
-def test_a_finished_study_has_nothing_to_do_and_a_lost_cell_reruns_its_job_alone(
+def test_a_finished_study_has_nothing_to_do_and_repacking_reruns_nothing(
     root: Path, tiny: Path
 ) -> None:
-    command = snakemake(root, tiny, "--configfile", str(root / "tests/config/tiny.yaml"))
-    assert "Nothing to be done" in run([*command, "--dry-run"])
-    before = pd.read_parquet(tiny / CELL)
-    (tiny / CELL).unlink()
-    assert job_counts(run([*command, "--dry-run"]))["cells_1_2"] == 1
-    assert job_counts(run([*command, "--", "cells"])) == {"cells_1_2": 1, "cells": 1, "total": 2}
-    pd.testing.assert_frame_equal(pd.read_parquet(tiny / CELL), before)
-    # Snakemake compares contents: the same cell again leaves the tables as they are.
-    assert "Nothing to be done" in run([*command, "--dry-run"])
-
-
-def test_settings_rerun_what_depends_on_them_and_packing_reruns_nothing(
-    root: Path, tiny: Path
-) -> None:
-    config = yaml.safe_load((root / "tests/config/tiny.yaml").read_text())
+    assert plan(tiny, *configured(root)) == {}
+    config = yaml.safe_load((root / "tests/workflow/config/tiny.yaml").read_text())
     config |= {"pack": 1, "tasks_per_job": 2, "device": "auto", "mem_mb": 2000}
     (tiny / "repacked.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    config["methods"]["text"]["lr"] = 0.2
-    (tiny / "other_rate.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    plans = [
-        job_counts(
-            run(snakemake(root, tiny, "--configfile", str(tiny / name), "--dry-run", *TRANSFER))
-        )
-        for name in ("repacked.yaml", "other_rate.yaml")
-    ]
-    assert plans[0] == {}
-    # The text method alone: its sources, and its cells in 2 blocks of targets x 4 packs.
-    cells = {f"cells_{block}_{pack}": 1 for block in (1, 2) for pack in (1, 2, 3, 4)}
-    assert plans[1] == {"sources_1": 1, "sources_2": 1, **cells, "gather": 1, "total": 11}
+    assert plan(tiny, "--configfile", str(tiny / "repacked.yaml")) == {"config": 1}
 
 
-def test_the_default_study_plans_its_1200_cells_in_12_jobs(root: Path, tmp_path: Path) -> None:
-    plan = run(snakemake(root, tmp_path, "--dry-run"))
-    assert (
-        "Study testbed: 1,200 cells, 3 methods x 20 sources x 20 targets x 1 seed, in 12 jobs"
-        in plan
+def test_a_failed_study_has_no_report_that_looks_valid(root: Path, tiny: Path) -> None:
+    path = tiny / RUN
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    os.utime(path)
+    done = subprocess.run(
+        command(tiny, *configured(root)), capture_output=True, text=True, check=False
     )
-    counts = job_counts(plan)
-    assert sum(n for name, n in counts.items() if name.startswith("cells_")) == 12
-    assert sum(n for name, n in counts.items() if name.startswith("sources_")) == 12
-    assert (counts["prepare"], counts["backbone"], counts["gather"]) == (20, 1, 1)
+    assert done.returncode != 0
+    assert "seed1.parquet: not a parquet file of score rows" in done.stdout + done.stderr
+    assert not (tiny / AT.report).exists()
+    again = plan(tiny, *configured(root))
+    assert {"gather", "report"} <= set(again)
+    path.unlink()
+    run(command(tiny, *configured(root)))
+    assert (tiny / AT.report).exists()
+    assert plan(tiny, *configured(root)) == {}
+
+
+def test_one_configuration_tunes_a_group_and_starts_members_and_others_from_it(
+    root: Path, tmp_path: Path
+) -> None:
+    """A group of two tasks from random, both members and a third task from it, at two values of shots."""
+    at = Layout("results/groups")
+    run(command(tmp_path, *configured(root, "groups")))
+    scores = pd.read_parquet(tmp_path / at.gathered("scores"))
+    found = scores[(scores["method"] == "text") & (scores["shots"] == 4)]
+    assert set(zip(found["group"], found["start"], found["target"], strict=True)) == {
+        *(("gold", "random", task) for task in ("object_golden", "background_golden")),
+        *((task, "random", task) for task in TASKS[:3]),
+        *((task, "gold", task) for task in TASKS[:3]),
+    }
+    assert (scores["status"] == "ok").all()
+    assert sorted(scores["shots"].unique()) == [2, 4]
+    # Used as it is, the group's prompt scores on a member what its own run ended with.
+    joint = found[(found["group"] == "gold") & (found["target"] == "object_golden")].iloc[0]
+    start = found[(found["group"] == "object_golden") & (found["start"] == "gold")].iloc[0]
+    assert start["step0"] == joint["score"]
+    report = (tmp_path / at.report).read_text()
+    assert "nan" not in report.split("<table", 1)[0].split("</style>")[-1]
+    groups = tmp_path / "groups.tsv"
+    groups.write_text("group\ttask\ngold\tobject_golden\ngold\tobject_rosy\n")
+    config = yaml.safe_load((root / "tests/workflow/config/groups.yaml").read_text())
+    config["groups"] = str(groups)
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    stages = {
+        name.rpartition("_")[0] or name
+        for name in plan(tmp_path, "--configfile", str(tmp_path / "other.yaml"))
+    }
+    assert {"config", "group", "tune", "gather", "statistics", "report"} <= stages
+    assert not {"prepare", "features_test", "features_sample", "backbone"} & stages
+
+
+def test_the_default_study_plans_its_1260_runs_in_24_jobs(tmp_path: Path) -> None:
+    said = run(command(tmp_path, "--dry-run"))
+    assert "Study testbed: 1,260 runs (420 pairs of group and start x 3 methods" in said
+    counts = job_counts(said)
+    assert sum(n for name, n in counts.items() if name.startswith("tune_")) == 24
+    assert (counts["prepare_test"], counts["backbone"], counts["gather"]) == (20, 1, 1)

@@ -1,0 +1,133 @@
+"""Settings: defaults, documentation, and the sentence for every kind of mistake."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import read_yaml
+from mvlpt_core.contract.settings import read_study, table
+from mvlpt_core.contract.suite import read_suite
+
+MINIMAL: dict[str, Any] = {
+    "study": "mine",
+    "suite": "config/suites/testbed.tsv",
+    "backbone": {"name": "ViT-B-16", "pretrained": "openai"},
+    "methods": {"visual": {}, "text": {}},
+    "tuning": {"epochs": 2},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """MINIMAL with the value at a dotted path; `...` removes the key."""
+    config = copy.deepcopy(MINIMAL)
+    *parents, key = path.split(".")
+    place = config
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    if value is ...:
+        del place[key]
+    else:
+        place[key] = value
+    return config
+
+
+def test_defaults_are_filled_in_and_the_configuration_is_left_alone() -> None:
+    config = copy.deepcopy(MINIMAL)
+    study = read_study(config, "mine.yaml").resolved()
+    assert config == MINIMAL
+    assert list(study["methods"]) == ["visual", "text"]  # the order is the user's
+    assert study["methods"]["visual"]["class_text"] == "a photo of a {c}."
+    assert study["tuning"] | {"epochs": 2, "batch_size": 32} == study["tuning"]
+    assert "steps" not in study["tuning"]
+    assert (study["seeds"], study["pack"], study["analysis"]["permutations"]) == ([1], 20, 10000)
+    assert (study["shots"], study["runs"]["transfer"][0]["group"]) == ([20], ["tasks"])
+    assert read_study(study, "mine.yaml").resolved() == study
+    assert read_study({**MINIMAL, "shots": 4}, "mine.yaml").shots == [4]
+
+
+@pytest.mark.parametrize(
+    ("name", "suite"),
+    [("testbed", "testbed"), ("realtasks", "realtasks"), ("paper_vitb16", "elevater")],
+)
+def test_shipped_configurations_are_legal(root: Path, name: str, suite: str) -> None:
+    study = read_study(read_yaml(root / f"config/{name}.yaml"), name)
+    assert (study.study, study.suite) == (name, f"config/suites/{suite}.tsv")
+    assert len(read_suite(root / study.suite)) == 20
+    assert list(study.methods.by_name()) == ["text", "visual", "unified"]
+
+
+def test_every_key_is_documented() -> None:
+    rows = {row["key"]: row for row in table()}
+    assert all(row["meaning"] and row["expected"] for row in rows.values())
+    assert rows["tuning.batch_size"]["default"] == "32"
+    assert rows["study"]["default"] == "required"
+    assert {"runs.<name>.start", "methods.unified.width", "analysis.group_limit"} <= set(rows)
+
+
+def test_methods_answer_for_themselves() -> None:
+    study = read_study({**MINIMAL, "methods": {"text": {}, "visual": {}, "unified": {}}}, "x")
+    tokens = {k: (m.text_ctx, m.visual_ctx) for k, m in study.methods.by_name().items()}
+    assert tokens == {"text": (16, 0), "visual": (0, 16), "unified": (4, 4)}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("sead", 1, ["unknown key 'sead'", "seeds"]),
+        ("tuning.step", 5, ["unknown key 'tuning.step'", "steps", "epochs"]),
+        ("methods.coop", {}, ["unknown key 'methods.coop'", "text, visual, unified"]),
+        ("methods.text.dropout", 0.1, ["unknown key 'methods.text.dropout'", "n_ctx", "position"]),
+        ("suite", ..., ["key 'suite' is missing"]),
+        ("backbone.name", ..., ["key 'backbone.name' is missing"]),
+        ("methods", {}, ["key 'methods' is {}", "text, visual and unified"]),
+        ("methods.text", None, ["key 'methods.text' is empty", "a mapping"]),
+        ("pack", 0, ["key 'pack' is 0", "at least 1"]),
+        ("pack", "all", ["key 'pack' is 'all'", "whole number"]),
+        ("seeds", [], ["key 'seeds' is []", "list of different"]),
+        ("seeds", [1, 1], ["key 'seeds' is [1, 1]", "different"]),
+        ("seeds", [1, -2], ["key 'seeds.1' is -2", "at least 0"]),
+        ("seeds", 3, ["key 'seeds' is 3", "list"]),
+        ("shots", True, ["key 'shots' is true", "whole number"]),
+        ("val_share", 0.9, ["key 'val_share' is 0.9", "0 to 0.5"]),
+        ("device", "gpu", ["key 'device' is 'gpu'", "auto, cpu, cuda"]),
+        ("study", "a/b", ["key 'study' is 'a/b'", "folder name"]),
+        ("backbone.precision", "fp8", ["key 'backbone.precision' is 'fp8'", "auto, fp32, bf16"]),
+        ("methods.text.position", "start", ["'methods.text.position'", "middle, front, end"]),
+        ("methods.text.lr", "2e-3", ["'methods.text.lr' is '2e-3'", "decimal point"]),
+        ("methods.text.class_specific", True, ["unknown key 'methods.text.class_specific'"]),
+        ("shots", 4.0, ["key 'shots' is 4.0", "whole number"]),
+        ("shots", [4, 4], ["key 'shots' is [4, 4]", "different"]),
+        ("methods.text.n_ctx", 2.0, ["'methods.text.n_ctx' is 2.0", "whole number"]),
+        ("val_share", float("nan"), ["key 'val_share' is nan", "0 to 0.5"]),
+        ("methods.text.lr", float("inf"), ["'methods.text.lr' is inf", "above 0"]),
+        ("study", "a\n", ["key 'study' is 'a\\n'"]),
+        ("runs", {"x": [{"group": "a"}]}, ["key 'runs.x.0.start' is missing"]),
+        ("runs", {}, ["key 'runs' is {}", "mapping of names"]),
+        ("analysis.group_limit", 1, ["at least 2"]),
+        ("methods.visual.class_text", "a photo", ["'methods.visual.class_text'", "{c}"]),
+        ("tuning.optimizer", "adam", ["'tuning.optimizer' is 'adam'", "sgd, adamw"]),
+        ("tuning.checkpoint", "best", ["'tuning.checkpoint'", "last, best_val"]),
+        ("tuning.steps", 5, ["exactly one of the keys 'epochs' and 'steps'"]),
+        ("tuning.epochs", ..., ["exactly one of the keys 'epochs' and 'steps'"]),
+    ],
+)
+def test_a_bad_value_is_one_sentence_with_file_key_and_what_was_expected(
+    path: str, value: Any, words: list[str]
+) -> None:
+    with pytest.raises(InputError) as error:
+        read_study(changed(path, value), "mine.yaml")
+    message = str(error.value)
+    assert message.startswith("mine.yaml: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_misspelt_key_is_told_rather_than_the_key_it_leaves_missing() -> None:
+    config = changed("suite", ...)
+    config["siute"] = MINIMAL["suite"]
+    with pytest.raises(InputError, match="unknown key 'siute'"):
+        read_study(config, "mine.yaml")
