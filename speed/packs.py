@@ -1,8 +1,8 @@
-"""Cells per second at testbed size: one pack of 20 sources against 20 packs of one.
+"""Runs per second at testbed size: one pack of 20 starts against 20 packs of one.
 
     python -m speed.packs [--threads 1] [--repeats 3]
 
-Tunes one testbed target with the settings of config/testbed.yaml. `warm` compares the tuning alone, in
+Tunes one testbed task with the settings of config/testbed.yaml. `warm` compares the tuning alone, in
 one process; `whole` compares processes from start to end, as a workflow runs them (a pack of one is
 timed a few times and counted 20 times). Both sides alternate. Prints a Markdown table.
 """
@@ -10,7 +10,6 @@ timed a few times and counted 20 times). Both sides alternate. Prints a Markdown
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -20,64 +19,80 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from mvlpt_core.backbone.convert import convert_backbone
+from mvlpt_core.contract.files import read_yaml
+from mvlpt_core.contract.layout import RANDOM, Layout
+from mvlpt_core.contract.settings import Study, read_study
 from mvlpt_core.contract.suite import read_suite
-from mvlpt_core.features import extract
-from mvlpt_core.jobs import Job, open_job, tune_cells, tune_sources
-from mvlpt_core.tasks.prepare import prepare_task
+from mvlpt_core.features import encode_sample, encode_test
+from mvlpt_core.jobs import tune_pack
+from mvlpt_core.tasks.prepare import prepare_sample, prepare_test, read_preprocess
+from mvlpt_core.tuning.problem import TaskFiles
 
 PACK = 20
+SEED = 1
 PROVENANCE = {"study": "benchmark", "config_digest": "", "code_digest": ""}
 
 
-def build_study(root: Path, config: dict[str, Any]) -> None:
-    """Backbone, one prepared task and its features; its own prompt stands in for all sources."""
-    row = read_suite(config["suite"])[0]
-    convert_backbone(config["backbone"]["name"], "", root / "backbone")
-    preprocess = json.loads((root / "backbone/backbone.json").read_text())["preprocess"]
-    prepare_task(
-        row, None, preprocess, config["shots"], [1], config["val_share"], None, root / "task"
+def files_of(at: Layout, task: str, shots: int) -> TaskFiles:
+    return TaskFiles(
+        Path(at.test(task)[0]),
+        Path(at.sample(task, shots, SEED)[0]),
+        Path(at.test_features(task)),
+        Path(at.sample_features(task, shots, SEED)),
     )
-    extract(
-        root / "backbone",
-        [root / "task"],
-        [root / "features"],
-        [root / "zero_shot.parquet"],
+
+
+def build_study(at: Layout, study: Study) -> None:
+    """Backbone, one prepared task and its features; its own prompt stands in for all starts."""
+    row = read_suite(study.suite)[0]
+    files = files_of(at, row.task, study.shots[0])
+    convert_backbone(study.backbone.name, "", Path(at.backbone).parent)
+    preprocess = read_preprocess(at.backbone)
+    prepare_test(row, None, preprocess, max_test=study.max_test, out=files.test)
+    prepare_sample(
+        row,
+        None,
+        preprocess,
+        shots=study.shots[0],
+        seed=SEED,
+        val_share=study.val_share,
+        short_classes=study.short_classes,
+        out=files.sample,
+    )
+    encode_test(at.backbone, [files.test], [files.test_features], device="cpu")
+    encode_sample(at.backbone, [files.sample], [files.sample_features], device="cpu")
+    for method in study.methods.by_name():
+        tune(at, study, method, [RANDOM])
+
+
+def tune(at: Layout, study: Study, method: str, starts: list[str]) -> None:
+    """One task's runs in one pack; the random one leaves the prompt that the others begin with."""
+    task, shots = read_suite(study.suite)[0].task, study.shots[0]
+    own = Path(at.prompt(method, task, RANDOM, shots, SEED))
+    keys = [(task, start) for start in starts]
+    tune_pack(
+        at.backbone,
+        groups={task: [task]},
+        files={task: files_of(at, task, shots)},
+        prompts={key: [own] for key in keys if key[1] != RANDOM},
+        scores={key: Path(at.run(method, *key, shots, SEED)) for key in keys},
+        kept={key: own for key in keys if key[1] == RANDOM},
+        settings=study.methods.by_name()[method],
+        tuning=study.tuning,
+        joint=study.joint,
+        shots=shots,
+        seed=SEED,
         device="cpu",
+        memory_gb=study.memory_gb,
         provenance=PROVENANCE,
     )
-    for method in config["methods"]:
-        outputs = {1: (root / f"{method}.parquet", root / f"{method}.safetensors")}
-        tune_sources(job_of(root, config, method), outputs)
 
 
-def job_of(root: Path, config: dict[str, Any], method: str) -> Job:
-    return open_job(
-        root / "backbone",
-        root / "task",
-        root / "features",
-        method=method,
-        method_settings=config["methods"][method],
-        tuning=config["tuning"],
-        device="cpu",
-        provenance=PROVENANCE,
-    )
-
-
-def tune_pack(root: Path, config: dict[str, Any], method: str, size: int) -> None:
-    keys = [(f"source{i}", 1) for i in range(size)]
-    tune_cells(
-        job_of(root, config, method),
-        prompts=dict.fromkeys(keys, root / f"{method}.safetensors"),
-        outputs={key: root / f"out/{key[0]}.parquet" for key in keys},
-    )
-
-
-def tune_in_a_process(root: Path, config_file: Path, method: str, size: int, threads: int) -> None:
-    command = [sys.executable, "-m", "speed.packs", "--config", str(config_file)]
-    command += ["--threads", str(threads), "--job", str(root), method, str(size)]
+def tune_in_a_process(root: str, config: Path, method: str, size: int, threads: int) -> None:
+    command = [sys.executable, "-m", "speed.packs", "--config", str(config)]
+    command += ["--threads", str(threads), "--job", root, method, str(size)]
     subprocess.run(command, check=True)
 
 
@@ -97,33 +112,29 @@ def main() -> None:
     )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    config = yaml.safe_load(args.config.read_text())
+    study = read_study(read_yaml(args.config), str(args.config))
+    packs = {size: [f"source{i}" for i in range(size)] for size in (PACK, 1)}
     if args.job:
         root, method, size = args.job
-        tune_pack(Path(root), config, method, int(size))
+        tune(Layout(root), study, method, packs[int(size)])
         return
-    print(
-        f"torch {torch.__version__}, {args.threads} thread(s), {config['tuning']['steps']} steps a cell"
-    )
-    print("| method | compared | pack of 20: cells/s | packs of 1: cells/s | ratio |")
+    print(f"torch {torch.__version__}, {args.threads} thread(s), {study.tuning.steps} steps a run")
+    print("| method | compared | pack of 20: runs/s | packs of 1: runs/s | ratio |")
     print("| --- | --- | --- | --- | --- |")
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        build_study(root, config)
-        for method in config["methods"]:
-            times: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as root:
+        build_study(Layout(root), study)
+        for method in study.methods.by_name():
+            times: dict[tuple[str, int], list[float]] = {}
             for _ in range(args.repeats):
-                for size in (PACK, 1):
-                    warm = seconds(tune_pack, root, config, method, size)
+                for size, starts in packs.items():
+                    warm = seconds(tune, Layout(root), study, method, starts)
                     whole = seconds(
                         tune_in_a_process, root, args.config, method, size, args.threads
                     )
-                    times.setdefault(f"warm{size}", []).append(warm)
-                    times.setdefault(f"whole{size}", []).append(whole)
+                    times.setdefault(("warm", size), []).append(warm)
+                    times.setdefault(("whole", size), []).append(whole)
             for kind in ("warm", "whole"):
-                packed, single = (
-                    size / statistics.median(times[f"{kind}{size}"]) for size in (PACK, 1)
-                )
+                packed, single = (size / statistics.median(times[kind, size]) for size in packs)
                 print(
                     f"| {method} | {kind} | {packed:.2f} | {single:.2f} | {packed / single:.1f} |",
                     flush=True,

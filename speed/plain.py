@@ -39,21 +39,20 @@ def plain_text(
 ) -> Tensor:
     """L2-normalised class features [C, D], every class padded to the tower's full context length.
 
-    `context` is [n, W], or [C, n, W] for class-specific context.
+    `position` is the name's place among the vectors of `context` [n, W].
     """
     text = getattr(model, "text", model)
     table = text.token_embedding.weight
     length, vocabulary = text.positional_embedding.shape[0], len(table)
     rows, ends = [], []
-    for c, name in enumerate(names):
+    for name in names:
         parts = [table[list(name)]]
-        own = context[c] if context is not None and context.dim() == 3 else context
-        if own is not None:
-            half = len(own) // 2
+        if context is not None:
+            half = len(context) // 2
             parts = {
-                "front": [*parts, own],
-                "end": [own, *parts],
-                "middle": [own[:half], *parts, own[half:]],
+                "front": [*parts, context],
+                "end": [context, *parts],
+                "middle": [context[:half], *parts, context[half:]],
             }[position]
         row = torch.cat(
             [table[[vocabulary - 2]], *parts, table[list(suffix)], table[[vocabulary - 1]]]

@@ -24,21 +24,19 @@ from mvlpt_core.backbone.convert import convert_model
 from mvlpt_core.backbone.cost import image_step, text_step
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone, build_backbone
-from mvlpt_core.prompts.modules import Prompt, make_prompt, parse_settings
+from mvlpt_core.contract.settings import Method, TextMethod, UnifiedMethod, VisualMethod
+from mvlpt_core.prompts import starts
+from mvlpt_core.prompts.modules import Prompt, Towers, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
 from speed.plain import plain_image, plain_text
 
 BATCH, CLASSES, DOT = 32, 50, 269
-SETTINGS: dict[str, dict[str, Any]] = {
-    "text": {"n_ctx": 16},
-    "visual": {"n_ctx": 16},
-    "unified": {"n_ctx_text": 4, "n_ctx_visual": 4},
-}
+SETTINGS: tuple[Method, ...] = (TextMethod(), VisualMethod(), UnifiedMethod())
 # Lengths of 50 class names as in ELEVATER's tasks: mostly one to four tokens.
 NAMES = [[1000 + 10 * c + j for j in range(1 + c % 4)] for c in range(CLASSES)]
 
 
-def plain_step(model: Any, method: str, prompt: Prompt, pixels: Tensor, labels: Tensor) -> None:
+def plain_step(model: Any, prompt: Prompt, pixels: Tensor, labels: Tensor) -> None:
     vectors = prompt()
     text = None if vectors.text is None else vectors.text[0]
     visual = None if vectors.visual is None else vectors.visual[0]
@@ -55,27 +53,25 @@ def fast_step(classifier: Classifier, prompt: Prompt, batch: Pool) -> None:
     losses(logits, batch).sum().backward()
 
 
-def classifier_for(backbone: Backbone, method: str, settings: Any) -> Classifier:
-    n_ctx = {"text": "n_ctx", "unified": "n_ctx_text"}.get(method)
+def classifier_for(backbone: Backbone, settings: Method) -> Classifier:
     layout = text_layout(
         NAMES,
         sos=backbone.text.sos,
         eos=backbone.text.eos,
         suffix=[DOT],
-        n_ctx=getattr(settings, n_ctx) if n_ctx else 0,
+        n_ctx=settings.text_ctx,
     )
     with torch.no_grad():
-        return Classifier(backbone, layout, None if n_ctx else backbone.text(layout)[0])
+        return Classifier(backbone, layout, None if settings.text_ctx else backbone.text(layout)[0])
 
 
-def operations(classifier: Classifier, method: str, settings: Any) -> float:
+def operations(classifier: Classifier, settings: Method) -> float:
     backbone, total = classifier.backbone, 0.0
-    if method != "visual":
+    if settings.text_ctx:
         assert classifier.layout is not None
         total += text_step(backbone, 1, classifier.layout)
-    if method != "text":
-        n_ctx = settings.n_ctx if method == "visual" else settings.n_ctx_visual
-        total += image_step(backbone, 1, BATCH, n_ctx)
+    if settings.visual_ctx:
+        total += image_step(backbone, 1, BATCH, settings.visual_ctx)
     return total
 
 
@@ -112,12 +108,12 @@ def measure_model(name: str, repeats: int, precision: torch.dtype) -> None:
     pixels = ((images / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
     labels = torch.arange(BATCH) % CLASSES
     rate = matrix_rate(backbone, precision)
-    for method, options in SETTINGS.items():
-        settings = parse_settings(method, options)
-        classifier = classifier_for(backbone, method, settings)
-        prompt = make_prompt(settings, [0], backbone, CLASSES)
+    for settings in SETTINGS:
+        classifier = classifier_for(backbone, settings)
+        prompt = make_prompt(settings, Towers.of(backbone), 1)
+        starts.random(0)(prompt, 0)
         pool = Pool(images, labels)
-        if method == "text":
+        if not settings.visual_ctx:
             with torch.no_grad():
                 pool = Pool(backbone.image(images)[0], labels)
         times: dict[str, list[float]] = {"fast": [], "plain": [], "rate": []}
@@ -126,17 +122,17 @@ def measure_model(name: str, repeats: int, precision: torch.dtype) -> None:
             rates = [rate() for _ in range(5)]
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
                 plain = timed(
-                    lambda m=method, p=prompt: plain_step(model, m, p, pixels, labels)  # type: ignore[misc]
+                    lambda p=prompt: plain_step(model, p, pixels, labels)  # type: ignore[misc]
                 )
             if repeat:  # the first round warms up
                 times["fast"].append(fast)
                 times["plain"].append(plain)
                 times["rate"].append(statistics.median(rates))
-        count = operations(classifier, method, settings)
+        count = operations(classifier, settings)
         fast, plain, speed = (statistics.median(times[k]) for k in ("fast", "plain", "rate"))
         print(
-            f"| {name} | {method} | {plain:.2f} | {fast:.2f} | {plain / fast:.2f} | {count / 1e9:.0f} | "
-            f"{speed / 1e9:.1f} | {count / fast / speed:.0%} |",
+            f"| {name} | {prompt.method} | {plain:.2f} | {fast:.2f} | {plain / fast:.2f} | "
+            f"{count / 1e9:.0f} | {speed / 1e9:.1f} | {count / fast / speed:.0%} |",
             flush=True,
         )
 
