@@ -12,6 +12,8 @@ import torch
 from mvlpt_core import __version__
 from mvlpt_core.backbone.device import cached_backbone
 from mvlpt_core.backbone.towers import Backbone
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.outcomes import kind
 from mvlpt_core.contract.rows import finite, write_rows
 from mvlpt_core.contract.seeds import number
@@ -51,8 +53,8 @@ def tune_pack(
     """Tune every run of `scores`, whose keys are (group, start), and write its rows and prompt.
 
     `backbone` is the converted backbone's description (backbone.json); `groups` names the tasks of
-    each group, `files` what to read of each task. `prompts` gives the files that a run starts from:
-    none for a fresh prompt, one, or several whose mean is taken. `kept` says where prompts go that
+    each group, `files` what to read of each task. `prompts` gives the files that a run starts from,
+    but for `random`: one, or several whose mean is taken. `kept` says where prompts go that
     are wanted. Runs of a group see the same batches, so they are tuned side by side and share what
     no prompt can change; in portions where memory asks for it. `provenance` goes into every file.
 
@@ -75,8 +77,8 @@ def tune_pack(
         for portion in _portions(starts, problem.runs_at_once):
             prompt = make_prompt(settings, Towers.of(clip), len(portion))
             for run, start in enumerate(portion):
-                where = _start(clip, prompt.method, group, seed, prompts.get((group, start), ()))
-                where(prompt, run)
+                fill = _start(clip, prompt.method, group, start, seed, prompts.get((group, start)))
+                fill(prompt, run)
             what = f"{prompt.method}, {group} from {', '.join(portion)}"
             tuned = _tune(problem, prompt, tuning, joint, seed, what)
             for run, start in enumerate(portion):
@@ -98,22 +100,37 @@ def tune_pack(
                 rows = _rows(problem, tuned, run)
                 write_rows(scores[group, start], [{**cell, **row, **provenance} for row in rows])
                 if (group, start) in kept:
-                    header = {
-                        **describe(prompt),
-                        **cell,
-                        **provenance,
-                        "backbone_digest": clip.digest,
-                        "step": tuned.selected[run],
-                        "status": "ok" if tuned.alive[run] else "diverged",
-                        "version": __version__,
-                    }
-                    save_prompt(kept[group, start], tuned.states[run], header)
+                    header = {**cell, **provenance, "backbone_digest": clip.digest}
+                    _save(kept[group, start], prompt, tuned, run, header)
 
 
-def _start(backbone: Backbone, method: str, group: str, seed: int, paths: Sequence[Path]) -> Start:
-    """A fresh prompt where there is no file, the one file's, or the mean of several."""
-    if not paths:
+def _save(path: Path, prompt: Prompt, tuned: Tuned, run: int, header: Mapping[str, object]) -> None:
+    """Write the prompt that the checkpoint rule chose."""
+    about = {
+        **describe(prompt),
+        **header,
+        "step": tuned.selected[run],
+        "status": "ok" if tuned.alive[run] else "diverged",
+        "version": __version__,
+    }
+    save_prompt(path, tuned.states[run], about)
+
+
+def _start(
+    backbone: Backbone,
+    method: str,
+    group: str,
+    start: str,
+    seed: int,
+    paths: Sequence[Path] | None,
+) -> Start:
+    """A fresh prompt for `random`, else the one file's, or the mean of several."""
+    if start == RANDOM:
         return random(number("init", method, group, seed))
+    if not paths:
+        raise InputError(
+            f"{method}, {group} from {start}: no prompt to start from: expected a file"
+        )
     if len(paths) == 1:
         return saved(paths[0], backbone.digest)
     return mean(paths, backbone.digest)
