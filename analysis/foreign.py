@@ -23,7 +23,7 @@ from .choice.groups import profile_clusters
 from .figures.gallery import draw_figures
 from .read import pairs
 from .report.page import Part, write_report
-from .stats.resample import mean_interval, task_counts
+from .stats.resample import bootstrap_mean, unit_counts
 from .tables import call, explanations, made, rankings
 from .view import View, Wording
 from .vocabulary import MAIN_MEASURES
@@ -273,14 +273,14 @@ def read_similarity(path: Path) -> pd.DataFrame:
 
 def cluster_table(gains: pd.DataFrame) -> pd.DataFrame:
     """method, cluster, task: sources by `choice.groups.profile_clusters`."""
-    parts = []
+    parts = [pd.DataFrame(columns=list(CLUSTER_COLUMNS))]
     for method, frame in gains.groupby("method", sort=False):
         wide = pairs.pivot(frame, "gain")
         own = np.array(wide.index)[:, None] == np.array(wide.columns)[None, :]
         labels = profile_clusters(wide.to_numpy(float), own) + 1
         table = pd.DataFrame({"method": method, "cluster": labels, "task": wide.index})
         parts.append(table.sort_values("cluster", kind="stable"))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -289,6 +289,7 @@ def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.D
     over targets."""
     off = gains[gains["source"] != gains["target"]]
     wide = off.pivot_table(index=["source", "target"], columns="method", values="gain", sort=False)
+    rng = np.random.default_rng(seed)
     rows = []
     for a, b in combinations(dict.fromkeys(gains["method"]), 2):
         if a not in wide or b not in wide:
@@ -301,7 +302,7 @@ def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.D
             if len(part) >= 3 and len(set(part[a])) > 1 and len(set(part[b])) > 1
         ]
         values = np.array(by_target)
-        mean, low, high = mean_interval(values, task_counts(max(len(values), 1), bootstrap, seed))
+        mean, low, high = bootstrap_mean(values, unit_counts(len(values), bootstrap, rng))
         pooled = both[a].rank().corr(both[b].rank()) if len(both) >= 3 else np.nan
         rows.append((a, b, len(both), pooled, mean, low, high))
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.outcomes import decode_truth
 
 from .catalogue import SCRATCH, STATISTICS
 from .choice.groups import Objective
@@ -124,13 +123,15 @@ def _image_intervals(
     keys = ["method", "source", "target", "seed"]
     wanted = pd.MultiIndex.from_frame(outcomes[keys]).isin(pd.MultiIndex.from_frame(single[keys]))
     outcomes = outcomes[(outcomes["source"] == SCRATCH) | wanted]
-    labels = {
-        str(target): decode_truth(raw, n, metric)
-        for target, metric, n, raw in truth[["target", "metric", "n", "truth"]].to_numpy()
-    }
     calls: list[partial[pd.DataFrame]] = [
-        partial(image_intervals, part, labels, replicates=bootstrap, seed=seed)
-        for _, part in outcomes.groupby("target")
+        partial(
+            image_intervals,
+            part,
+            truth[truth["target"] == target],
+            replicates=bootstrap,
+            seed=seed,
+        )
+        for target, part in outcomes.groupby("target")
     ]
     found: list[pd.DataFrame] = side_by_side(calls, workers)
     return pd.concat(found, ignore_index=True)

@@ -39,13 +39,10 @@ def explanations(
     seed: int,
 ) -> list[Call]:
     """Calls that tell what goes with gain: measures, measure_correlations, correlations, partial,
-    regression. Tests need 4 tasks that are both source and target: below, only the measures are
-    described."""
+    regression. With too few tasks for a test, tables other than measures have no rows."""
     if similarity.empty:
         return []
     calls = [call("measures", measures.measure_overview, similarity)]
-    if len(pairs.common_tasks(gains)) < 4:
-        return calls
     data = association.matrices(gains, similarity, gain_kinds)
     tests = {"permutations": permutations, "seed": seed}
     # p-values are corrected within a scope and a statistic, so each pair is a table of its own.
@@ -113,8 +110,6 @@ def _grouped(
     options: dict[str, Any],
 ) -> Made:
     gain = pairs.square(gains, "gain", tasks)
-    if not np.isfinite(pairs.off_diagonal(gain)).any():
-        return []
     seeds = np.array([pairs.square(run, "gain", tasks) for _, run in runs.groupby("seed")])
     table = group_table(tasks, gain, error_matrix(gains, tasks), seeds, **options)
     return _of(method, [("groups", table)])

@@ -90,11 +90,12 @@ def _parser() -> tuple[_Parser, list[str]]:
         "run a study, or what is left of it; results are written to results/<study>/ below here",
         "  mvlpt study testbed                               a shipped one\n"
         "  mvlpt study mine.yaml --cores 8 --dry-run\n"
+        "  mvlpt study mine.yaml --profile slurm             jobs on a cluster\n"
         "  mvlpt study mine.yaml -- --forcerun statistics    after --, options for Snakemake itself",
         _study,
     )
     study.add_argument("config", help="the study's YAML file, or the name of a shipped one")
-    study.add_argument("--cores", default="all", help="processor cores to use (all)")
+    study.add_argument("--cores", help="processor cores to use (as the profile says: all)")
     study.add_argument("--dry-run", action="store_true", help="say what would be done")
     study.add_argument("--unlock", action="store_true", help="release a killed study's lock")
     study.add_argument("--profile", default="default", help="default, slurm, or a profile's folder")

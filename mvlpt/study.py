@@ -14,7 +14,7 @@ from mvlpt_workflow import FOLDER, SNAKEFILE
 from mvlpt_workflow.configuration import check_study, find_configuration
 
 
-def run_study(config: str, cores: str, profile: str, options: Sequence[str]) -> NoReturn:
+def run_study(config: str, cores: str | None, profile: str, options: Sequence[str]) -> NoReturn:
     """Check the configuration, then become Snakemake, which does what is left of the study.
 
     Signals and the exit code are then Snakemake's own. Raises `InputError`, one sentence, for
@@ -31,16 +31,18 @@ def run_study(config: str, cores: str, profile: str, options: Sequence[str]) -> 
     os.execve(command[0], command, {**os.environ, "PATH": path})
 
 
-def study_command(config: str, cores: str, profile: str, options: Sequence[str]) -> list[str]:
-    """Snakemake's command line; `options` come last and win."""
-    if cores != "all" and not (cores.isdecimal() and int(cores) > 0):
+def study_command(
+    config: str, cores: str | None, profile: str, options: Sequence[str]
+) -> list[str]:
+    """Snakemake's command line; `options` come last and win. Without `cores` the profile says how many."""
+    if cores and cores != "all" and not (cores.isdecimal() and int(cores) > 0):
         raise InputError(f"--cores is '{cores}': expected all or a whole number of at least 1")
     return [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(SNAKEFILE)),
         *("--configfile", find_configuration(config)),
         *("--workflow-profile", str(_profile(profile))),
-        *("--cores", cores),
+        *(("--cores", cores) if cores else ()),
         *options,
     ]
 

@@ -16,9 +16,10 @@ from mvlpt_analysis.gains import relations
 from mvlpt_analysis.gains.image_bootstrap import image_intervals
 from mvlpt_analysis.gains.table import gain_table
 from mvlpt_analysis.stats import correlation, mrqap, qap, resample
+from mvlpt_analysis.stats.multiplicity import ALPHA
+from mvlpt_core.contract.outcomes import encode_truth
 
 TASKS = 20
-LEVEL = 0.05
 
 
 def tasks(n: int) -> list[str]:
@@ -57,18 +58,16 @@ def seed_study(gains: np.ndarray, n_seeds: int, rng: np.random.Generator) -> pd.
 
 def image_study(
     gains: np.ndarray, n_images: int, rng: np.random.Generator
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
-    """Transfer table, outcomes and labels of one seed: images are drawn, prompts are given.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Transfer table, outcomes and truth of one seed: images are drawn, prompts are given.
 
     Scratch is right on 60 % of all images. Transfer turns 20 % of the right ones wrong and as
     many wrong ones right as its true gain asks for.
     """
     n_tasks = len(gains)
     names = tasks(n_tasks)
-    rows, outcomes, labels = [], [], {}
+    rows, outcomes = [], []
     for t, target in enumerate(names):
-        truth = np.zeros(n_images, dtype=np.int64)
-        labels[target] = truth
         right = rng.random(n_images) < 0.6
         shared = {"method": "text", "target": target, "seed": 1, "metric": "accuracy"}
         runs = [("scratch", right)]
@@ -85,7 +84,9 @@ def image_study(
                 rows.append(
                     shared | {"source": source, "score": hit.mean(), "scratch": right.mean()}
                 )
-    return pd.DataFrame(rows).assign(status="ok"), pd.DataFrame(outcomes), labels
+    truth = pd.DataFrame({"target": names, "metric": "accuracy", "n": n_images})
+    truth["truth"] = encode_truth(np.zeros(n_images, dtype=np.int64))
+    return pd.DataFrame(rows).assign(status="ok"), pd.DataFrame(outcomes), truth
 
 
 def gain_figures(
@@ -105,15 +106,15 @@ def gain_figures(
         rng = np.random.default_rng([seed, size])
         held, false, found = [], [], []
         for study in range(studies):
-            truth = known_gains(TASKS, rng)
+            planted = known_gains(TASKS, rng)
             if kind == "seeds":
-                table = gain_table(seed_study(truth, size, rng))
+                table = gain_table(seed_study(planted, size, rng))
             else:
-                transfer, outcomes, labels = image_study(truth, size, rng)
-                images = image_intervals(outcomes, labels, replicates=1000, seed=study)
+                transfer, outcomes, truth = image_study(planted, size, rng)
+                images = image_intervals(outcomes, truth, replicates=1000, seed=study)
                 table = gain_table(transfer, images)
             names = {name: i for i, name in enumerate(tasks(TASKS))}
-            true = truth[table["source"].map(names), table["target"].map(names)]
+            true = planted[table["source"].map(names), table["target"].map(names)]
             off = ~table["diagonal"].to_numpy()
             held.append(((table["low"] <= true) & (true <= table["high"]))[off].mean())
             chosen = table["significant"].to_numpy() & off
@@ -131,7 +132,7 @@ def gain_figures(
     return pd.DataFrame(rows)
 
 
-def linked_matrices(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _linked_matrices(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A gain matrix and two correlated similarities [T, T], all with strong task effects.
 
     Gains have givers and receivers, similarities are cosines of task vectors with a common part:
@@ -156,22 +157,22 @@ def false_positives(shuffles: int = 2000, permutations: int = 199, seed: int = 0
     found: dict[str, tuple[list[float], list[float]]] = {}
     for draw, start in enumerate(range(0, shuffles, 100)):
         rng = np.random.default_rng([seed, draw])
-        gains, visual, label = linked_matrices(rng)
+        gains, visual, label = _linked_matrices(rng)
         first, second = (int(s) for s in rng.integers(0, 2**31, 2))
         order = resample.permutations(TASKS, min(100, shuffles - start), first)
         shuffled = gains[order[:, :, None], order[:, None, :]]  # [K, T, T]
         permuted = resample.permutations(TASKS, permutations, second)
-        for test, p, naive in all_tests(shuffled, visual, label, permuted):
+        for test, p, naive in _all_tests(shuffled, visual, label, permuted):
             sofar = found.setdefault(test, ([], []))
             sofar[0].extend(p)
             sofar[1].extend(naive)
     return pd.DataFrame(
-        [(test, share_below(p), share_below(naive)) for test, (p, naive) in found.items()],
+        [(test, _share_below(p), _share_below(naive)) for test, (p, naive) in found.items()],
         columns=["test", "permutation", "naive"],
     )
 
 
-def all_tests(
+def _all_tests(
     shuffled: np.ndarray, visual: np.ndarray, label: np.ndarray, permuted: np.ndarray
 ) -> Iterator[tuple[str, Iterable[float], Iterable[float]]]:
     """Name, permutation p and naive p of every test on gain matrices [K, T, T]."""
@@ -179,27 +180,27 @@ def all_tests(
     for scope in correlation.SCOPES:
         for statistic in correlation.STATISTICS:
             p = correlation.p_values(visual[None], shuffled, permuted, scope, statistic)[0]
-            naive = [naive_of(visual, y, scope, statistic) for y in shuffled]
+            naive = [_naive_of(visual, y, scope, statistic) for y in shuffled]
             yield f"{scope} {statistic}", p, naive
     parts = [mrqap.double_semipartial(y, visual, label[None], index) for y in shuffled]
     yield "partial Mantel, MRQAP", [r.p for r in parts], [r.p_naive for r in parts]
     for effect in ("family", "style"):
-        yield f"{effect} effect", *effect_p(shuffled, effect, permuted)
+        yield f"{effect} effect", *_effect_p(shuffled, effect, permuted)
 
 
-def share_below(p: Sequence[float] | np.ndarray) -> float:
-    """Share of p-values at or below the 5 % level."""
-    return float((np.asarray(p) <= LEVEL).mean())
+def _share_below(p: Sequence[float] | np.ndarray) -> float:
+    """Share of p-values at or below `ALPHA`."""
+    return float((np.asarray(p) <= ALPHA).mean())
 
 
-def naive_of(x: np.ndarray, y: np.ndarray, scope: str, statistic: str) -> float:
+def _naive_of(x: np.ndarray, y: np.ndarray, scope: str, statistic: str) -> float:
     """p of the test that takes cells, or the coefficients of groups, as independent."""
     off = ~np.eye(TASKS, dtype=bool)
     groups = correlation.group_values(x, y, scope, statistic)
     return correlation.naive_p(x[off], y[off], groups, scope, statistic)
 
 
-def effect_p(
+def _effect_p(
     shuffled: np.ndarray, effect: str, permuted: np.ndarray
 ) -> tuple[list[float], list[float]]:
     """Permutation and naive p of the effect of planted groups (5 families x 4 styles)."""

@@ -8,7 +8,7 @@ import pandas as pd
 from ..read.pairs import owner, task_order
 from ..stats import correlation, resample
 from ..vocabulary import MEASURES
-from .tables import similarity_matrices
+from .tables import MIN_TASKS, similarity_matrices
 
 MEASURE_COLUMNS = (
     *("measure", "kind", "symmetric", "n_pairs", "minimum", "median", "maximum"),
@@ -18,7 +18,7 @@ MEASURE_CORRELATION_COLUMNS = ("a", "b", "method", "spearman", "p_permutation", 
 
 
 def measure_overview(similarity: pd.DataFrame) -> pd.DataFrame:
-    """One row a measure: kind, symmetric, range over pairs of different tasks, asymmetry.
+    """One row a measure, its range over pairs of different tasks (`MEASURE_COLUMNS`).
 
     asymmetry: greatest |value[s, t] - value[t, s]|. Measures that `MEASURES` does not know (of
     other people's tables) have kind "other" and are symmetric if their values are.
@@ -44,19 +44,22 @@ def measure_overview(similarity: pd.DataFrame) -> pd.DataFrame:
                 "description": known.description if known else "",
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
 
 
 def measure_correlations(
     similarity: pd.DataFrame, permutations: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Spearman over pairs of tasks between every two measures, with Mantel p.
+    """Spearman over pairs of tasks between every two measures, with Mantel p
+    (`MEASURE_CORRELATION_COLUMNS`).
 
-    Columns a, b, method (null unless one of them is a prompt measure), spearman, p_permutation,
-    n; NaN where a measure is constant.
+    method: null unless one of the two is a prompt measure; NaN where a measure is constant. No rows
+    with fewer than `MIN_TASKS` tasks.
     """
     tasks = task_order(similarity)
     stacked = similarity_matrices(similarity, tasks)
+    if len(tasks) < MIN_TASKS:
+        return pd.DataFrame(columns=list(MEASURE_CORRELATION_COLUMNS))
     keys, stack = list(stacked), np.stack(list(stacked.values()))
     permuted = resample.permutations(len(tasks), permutations, seed)
     p = correlation.p_values(stack, stack, permuted, "pooled", "spearman")

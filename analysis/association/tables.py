@@ -3,7 +3,7 @@
 All of them work on `matrices(gains, similarity)`: `gains` with source, target and the gain columns
 (`method` optional: a table of others is one method "table"), and `similarity` with source, target,
 measure, value (`method` optional: null, or the method whose prompts were compared). The diagonal is
-never used.
+never used. With fewer than `MIN_TASKS` tasks there is nothing to permute: the tables have no rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from ..read.pairs import check_pairs, common_tasks, off_diagonal, owner, square
 from ..stats import correlation, mrqap, qap, resample
 from ..stats.multiplicity import benjamini_hochberg
 
-CORRELATION_COLUMNS = [
+CORRELATION_COLUMNS = (
     "method",
     "gain_kind",
     "measure",
@@ -35,8 +35,8 @@ CORRELATION_COLUMNS = [
     "n_tasks",
     "permutations",
     "reason",
-]
-PARTIAL_COLUMNS = [
+)
+PARTIAL_COLUMNS = (
     "method",
     "gain_kind",
     "measure",
@@ -50,8 +50,8 @@ PARTIAL_COLUMNS = [
     "n_tasks",
     "permutations",
     "reason",
-]
-REGRESSION_COLUMNS = [
+)
+REGRESSION_COLUMNS = (
     "method",
     "gain_kind",
     "term",
@@ -65,8 +65,10 @@ REGRESSION_COLUMNS = [
     "n_tasks",
     "permutations",
     "reason",
-]
+)
 TABLE = "table"
+MIN_TASKS = 4
+_ASSIGNED = ("q", "n_tasks", "permutations")  # to all rows at once
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ class Matrices:
         return self.similarities.get((measure, "")) if own is None else own
 
     @property
-    def measures(self) -> list[str]:
-        return list(dict.fromkeys(measure for measure, _ in self.similarities))
+    def testable(self) -> bool:
+        """Whether there are gains, similarities and tasks enough for a test."""
+        return len(self.tasks) >= MIN_TASKS and bool(self.gains) and bool(self.similarities)
 
 
 def matrices(
@@ -95,14 +98,12 @@ def matrices(
 ) -> Matrices:
     """Pivot the tables over `tasks`, or over all that are both a source and a target.
 
-    Raises InputError for a missing column, duplicates, or fewer than 4 common tasks.
+    Raises InputError for a missing column and for duplicates.
     """
     gains = gains if "method" in gains.columns else gains.assign(method=TABLE)
     for kind in gain_kinds:
         gains = check_pairs(gains, kind, "gains", keys=("method",))
     names = list(tasks) if tasks is not None else common_tasks(gains)
-    if len(names) < 4:
-        raise InputError(f"{len(names)} tasks are both a source and a target, expected at least 4")
     by_method = {str(method): frame for method, frame in gains.groupby("method", sort=False)}
     return Matrices(
         names,
@@ -120,7 +121,7 @@ def similarity_matrices(
 ) -> dict[tuple[str, str], np.ndarray]:
     """Matrices [T, T] of a similarity table by (measure, method or ""), NaN on the diagonal."""
     if "measure" not in similarity.columns:
-        raise InputError("similarity: column 'measure' is missing")
+        raise InputError("similarity: column 'measure' is missing: expected one row a measure")
     similarity = check_pairs(
         similarity.assign(method=owner(similarity)),
         "value",
@@ -151,6 +152,8 @@ def correlation_table(
     and statistic. n: cells, n_groups: targets or sources with a defined coefficient.
     Where `value` is NaN `reason` says why.
     """
+    if not data.testable:
+        return pd.DataFrame(columns=list(CORRELATION_COLUMNS))
     permuted = resample.permutations(len(data.tasks), permutations, seed)
     counts = resample.task_counts(len(data.tasks), bootstrap, seed)
     rows = []
@@ -163,8 +166,9 @@ def correlation_table(
                 row["p_permutation"] = p if row["reason"] == "" else np.nan
                 names = {"method": method, "gain_kind": kind, "measure": measure}
                 rows.append(names | {"scope": scope, "statistic": statistic} | row)
-    table = pd.DataFrame(rows).assign(n_tasks=len(data.tasks), permutations=permutations)
-    return _correct(table, ["gain_kind", "scope", "statistic"])[CORRELATION_COLUMNS]
+    table = pd.DataFrame(rows, columns=[c for c in CORRELATION_COLUMNS if c not in _ASSIGNED])
+    table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
+    return _correct(table, ["gain_kind", "scope", "statistic"])[list(CORRELATION_COLUMNS)]
 
 
 def _tested(
@@ -236,8 +240,11 @@ def partial_table(
     """Partial Mantel tests: gain with a measure given another (`PARTIAL_COLUMNS`).
 
     Smouse, Long and Sokal 1986, Systematic Zoology 35, with the residual of the measure permuted
-    (`stats.mrqap`). Spearman: the same on ranks. q: over one gain kind, statistic.
+    (`stats.mrqap`). Spearman: the same on ranks. q: over one gain kind, statistic. Pairs of
+    measures that a study lacks are left out.
     """
+    if not data.testable:
+        return pd.DataFrame(columns=list(PARTIAL_COLUMNS))
     index = qap.cell_index(resample.permutations(len(data.tasks), permutations, seed))
     rows = []
     for (method, kind), y in data.gains.items():
@@ -255,9 +262,9 @@ def partial_table(
                     | {"p_permutation": result.p, "p_naive": result.p_naive, "n": result.n}
                     | {"reason": result.reason}
                 )
-    table = pd.DataFrame(rows, columns=[c for c in PARTIAL_COLUMNS if c != "q"])
+    table = pd.DataFrame(rows, columns=[c for c in PARTIAL_COLUMNS if c not in _ASSIGNED])
     table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
-    return _correct(table, ["gain_kind", "statistic"])[PARTIAL_COLUMNS]
+    return _correct(table, ["gain_kind", "statistic"])[list(PARTIAL_COLUMNS)]
 
 
 def regression_table(
@@ -269,9 +276,11 @@ def regression_table(
     """Gain regressed on several measures at once, one row a term (`REGRESSION_COLUMNS`).
 
     Coefficients are standardised; tests are MRQAP with double semi-partialling
-    (`stats.mrqap`). q: over the methods and terms of one gain kind. Terms that a
-    study lacks are left out.
+    (`stats.mrqap`). q: over the methods and terms of one gain kind. Terms that a study lacks are
+    left out.
     """
+    if not data.testable:
+        return pd.DataFrame(columns=list(REGRESSION_COLUMNS))
     index = qap.cell_index(resample.permutations(len(data.tasks), permutations, seed))
     rows = []
     for (method, kind), y in data.gains.items():
@@ -288,12 +297,12 @@ def regression_table(
                 | {"p_naive": result.p_naive, "r_squared": share, "n": result.n}
                 | {"reason": result.reason}
             )
-    table = pd.DataFrame(rows, columns=[c for c in REGRESSION_COLUMNS if c != "q"])
+    table = pd.DataFrame(rows, columns=[c for c in REGRESSION_COLUMNS if c not in _ASSIGNED])
     table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
-    return _correct(table, ["gain_kind"])[REGRESSION_COLUMNS]
+    return _correct(table, ["gain_kind"])[list(REGRESSION_COLUMNS)]
 
 
 def _correct(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     """The table with q (Benjamini-Hochberg) of p_permutation within each family."""
-    p = table.groupby(family, sort=False)["p_permutation"]
+    p = table.astype({"p_permutation": float}).groupby(family, sort=False)["p_permutation"]
     return table.assign(q=p.transform(benjamini_hochberg))

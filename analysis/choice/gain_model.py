@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mvlpt_core.contract.errors import InputError
 
 from ..read.pairs import pivot
 
-Array = NDArray[np.float64]
 # Prior rows that pull a standardised coefficient, and a source's effect, to zero.
 PENALTIES = [(x, a) for x in (1.0, 10.0, 100.0, 1e4) for a in (1.0, 4.0, 16.0, 64.0, 1e6)]
 
@@ -31,8 +29,8 @@ class Grid:
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     measures: tuple[str, ...]
-    gain: Array
-    features: Array
+    gain: np.ndarray
+    features: np.ndarray
 
     @staticmethod
     def from_frames(
@@ -41,13 +39,13 @@ class Grid:
         measures: Sequence[str] | None = None,
         value: str = "gain",
     ) -> Grid:
-        """See `selection.rank_quality` for the frames. Errors: a pair given twice; a measure that
-        the similarity table does not have."""
+        """See `ranking.rank_quality` for the frames. Raises InputError for a pair given twice, and
+        for a measure that the similarity table does not have."""
         if gains.duplicated(["source", "target"]).any():
             pair = gains[gains.duplicated(["source", "target"])].iloc[0]
             raise InputError(
-                f"the pair source={pair['source']!r}, target={pair['target']!r} occurs twice: "
-                "expected one row a pair (select one method and average over seeds first)"
+                f"gains: source '{pair['source']}', target '{pair['target']}' occurs twice: "
+                "expected one row a pair of one method"
             )
         sources = tuple(gains["source"].unique())
         targets = tuple(gains["target"].unique())
@@ -58,14 +56,18 @@ class Grid:
         layers = []
         for name in chosen:
             if similarity is None or name not in known:
-                raise InputError(f"the similarity table has no measure {name!r}; it has {known}")
+                raise InputError(
+                    f"similarity: measure '{name}' is missing: expected one of {', '.join(known)}"
+                )
             rows = similarity[similarity["measure"] == name]
             layers.append(_wide(rows, "value", sources, targets))
         features = np.array(layers).reshape(len(chosen), len(sources), len(targets))
         return Grid(sources, targets, chosen, gain, features)
 
 
-def _wide(frame: pd.DataFrame, value: str, sources: Sequence[str], targets: Sequence[str]) -> Array:
+def _wide(
+    frame: pd.DataFrame, value: str, sources: Sequence[str], targets: Sequence[str]
+) -> np.ndarray:
     return (
         pivot(frame, value)
         .reindex(index=list(sources), columns=list(targets))
@@ -79,21 +81,23 @@ class GainModel:
     """A fitted model; `predict` takes a new target's similarities to the model's sources."""
 
     level: float
-    scale: Array  # [K]
-    beta: Array  # [K]
-    effect: Array  # [S]
+    scale: np.ndarray  # [K]
+    beta: np.ndarray  # [K]
+    effect: np.ndarray  # [S]
     penalty: tuple[float, float]
 
-    def predict(self, features: Array, candidates: NDArray[np.bool_]) -> Array:
+    def predict(self, features: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """Expected gain [S] from `features` [K, S]; NaN for sources that are no `candidates` [S].
 
         A similarity that is missing counts as the target's mean."""
+        if not candidates.any():
+            return np.full(len(candidates), np.nan)
         z = _centred(features, candidates[None]) / self.scale[:, None]
         effect = self.effect - self.effect[candidates].mean()
         return np.where(candidates, self.level + self.beta @ z + effect, np.nan)
 
 
-def _centred(features: Array, known: NDArray[np.bool_]) -> Array:
+def _centred(features: np.ndarray, known: np.ndarray) -> np.ndarray:
     """`features` [..., S] less their mean over known entries; unknown ones become 0."""
     known = known & np.isfinite(features)
     filled = np.where(known, features, 0.0)
@@ -104,8 +108,9 @@ def _centred(features: Array, known: NDArray[np.bool_]) -> Array:
 def fit(grid: Grid) -> GainModel:
     """Fit on all targets of `grid` that have two candidates or more.
 
-    Cost: len(PENALTIES) * T linear systems of size K + S. Without any usable target the model
-    predicts 0 throughout.
+    Cost: len(PENALTIES) * T linear systems of size K + S: a target is left out by subtracting its
+    Gram matrix from the sum, which spares a refit for each target and penalty. Without any usable
+    target the model predicts 0 throughout.
     """
     K, S = len(grid.measures), len(grid.sources)
     known = np.isfinite(grid.gain).T  # [T, S]
@@ -138,7 +143,7 @@ def fit(grid: Grid) -> GainModel:
     return GainModel(level, scale, coef[:K], coef[K:], PENALTIES[best])
 
 
-def leave_one_out(grid: Grid, drop_source: bool) -> Array:
+def leave_one_out(grid: Grid, drop_source: bool) -> np.ndarray:
     """Gains predicted for each target by a model that never saw it: [S, T], NaN off candidates.
 
     With `drop_source` the task's rows as a *source* of other targets are left out as well: what

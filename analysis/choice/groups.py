@@ -17,7 +17,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage, optimal_leaf_ordering
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.spatial.distance import squareform
@@ -26,18 +25,17 @@ from mvlpt_core.contract.errors import InputError
 
 from ..stats.multiplicity import significant
 
-Array = NDArray[np.float64]
-Labels = NDArray[np.intp]
 Objective = Literal["sum", "mean"]
 GROUP_COLUMNS = ("group", "task", "size", "expected_gain", "group_gain", "stability", "together")
 GIVER_COLUMNS = (
     *("task", "mean_given", "mean_received"),
     *("helps", "hurts", "helped_by", "hurt_by", "hub"),
 )
+EDGE_COLUMNS = ("source", "target", "weight")
 MAX_CANDIDATES = 200_000  # candidate groups up to which the optimum is computed exactly
 
 
-def shrink(gain: Array, se: Array | None) -> Array:
+def shrink(gain: np.ndarray, se: np.ndarray | None) -> np.ndarray:
     """Empirical-Bayes means of the off-diagonal gains [n, n]: m + (g - m) v / (v + se^2).
 
     v is the variance of the true gains by moments, max(0, var(g) - mean(se^2)) (Efron & Morris
@@ -55,7 +53,7 @@ def shrink(gain: Array, se: Array | None) -> Array:
     return mean + (gain - mean) * weight
 
 
-def symmetrise(gain: Array, se: Array | None = None) -> Array:
+def symmetrise(gain: np.ndarray, se: np.ndarray | None = None) -> np.ndarray:
     """Noise-weighted mean of both directions of each pair: [n, n], symmetric, diagonal NaN.
 
     Weights are 1 / (se^2 + tau^2), with tau^2 the variance of true gains between the two
@@ -87,18 +85,21 @@ def symmetrise(gain: Array, se: Array | None = None) -> Array:
     return np.where(off, out, np.nan)
 
 
-def cluster(symmetric: Array) -> Array:
+def cluster(symmetric: np.ndarray) -> np.ndarray:
     """Average-linkage tree [n - 1, 4] (scipy's format, leaves ordered so that neighbours are
-    alike) on the distance max(gain) - gain, in the units of the gains. Errors: one task."""
+    alike) on the distance max(gain) - gain, in the units of the gains.
+
+    Raises InputError for a single task.
+    """
     if len(symmetric) < 2:
-        raise InputError("clustering needs at least 2 tasks")
+        raise InputError("clusters of 1 task: expected at least 2")
     distance = np.nanmax(symmetric) - symmetric
     np.fill_diagonal(distance, 0.0)
     condensed = squareform(distance, checks=False)
     return optimal_leaf_ordering(linkage(condensed, "average"), condensed)
 
 
-def profile_clusters(gain: Array, own: NDArray[np.bool_]) -> Labels:
+def profile_clusters(gain: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Clusters [S] of sources that help the same targets (as Zamir et al. 2018 group tasks).
 
     `gain` [S, T], `own` [S, T] marks a source's own target, which is left out. Distance 1 -
@@ -120,7 +121,7 @@ def profile_clusters(gain: Array, own: NDArray[np.bool_]) -> Labels:
     return _renumber(max(cuts, key=lambda labels: _separation(distance, labels)))
 
 
-def _separation(distance: Array, labels: Labels) -> float:
+def _separation(distance: np.ndarray, labels: np.ndarray) -> float:
     """Mean silhouette; 0 for a single cluster, or for every task alone."""
     from sklearn.metrics import silhouette_score  # slow to import, and only clusters need it
 
@@ -130,12 +131,12 @@ def _separation(distance: Array, labels: Labels) -> float:
     return float(silhouette_score(distance, labels, metric="precomputed"))
 
 
-def _worth(pairs: Array, size: Array, objective: Objective) -> Array:
+def _worth(pairs: np.ndarray, size: np.ndarray, objective: Objective) -> np.ndarray:
     """Worth of groups from the sum of gains over their ordered pairs and their sizes."""
     return pairs if objective == "sum" else pairs / np.maximum(size - 1, 1)
 
 
-def _exact(both: Array, limit: int, objective: Objective, known: float) -> Labels | None:
+def _exact(both: np.ndarray, limit: int, objective: Objective, known: float) -> np.ndarray | None:
     """Set partitioning by integer programming over all groups of at most `limit` tasks that are
     worth more than nothing (any other may be dissolved without loss).
 
@@ -144,7 +145,7 @@ def _exact(both: Array, limit: int, objective: Objective, known: float) -> Label
     integer program is left with few of the groups (reduced-cost fixing: Wolsey 1998, Integer Programming).
     """
     n = len(both)
-    members: list[NDArray[np.intp]] = [np.arange(n)[:, None]]
+    members: list[np.ndarray] = [np.arange(n)[:, None]]
     worth = [np.zeros(n)]
     for size in range(2, limit + 1):
         index = np.array(list(combinations(range(n), size)))
@@ -179,7 +180,9 @@ def _exact(both: Array, limit: int, objective: Objective, known: float) -> Label
     return np.asarray(cover[:, kept][:, found.x > 0.5].argmax(1), dtype=np.intp)
 
 
-def _search(both: Array, limit: int, objective: Objective, labels: Labels) -> tuple[float, Labels]:
+def _search(
+    both: np.ndarray, limit: int, objective: Objective, labels: np.ndarray
+) -> tuple[float, np.ndarray]:
     """Steepest ascent over single moves and swaps, from `labels` [n] with values below n."""
     n = len(both)
     labels = labels.copy()
@@ -217,21 +220,21 @@ def _search(both: Array, limit: int, objective: Objective, labels: Labels) -> tu
 
 
 def best_groups(
-    gain: Array,
+    gain: np.ndarray,
     limit: int = 5,
     objective: Objective = "sum",
     restarts: int = 20,
     seed: int = 0,
     exact: bool = True,
-    start: Labels | None = None,
-) -> Labels:
+    start: np.ndarray | None = None,
+) -> np.ndarray:
     """Partition into groups of at most `limit` tasks that maximises the worth of the groups.
 
     `gain` [n, n], source by target, NaN counts as 0. Returns labels [n], numbered by first
     appearance. Exact (integer program over all groups) up to `MAX_CANDIDATES` candidate groups,
     about 30 tasks in groups of 5; beyond, or with `exact=False`, the best local optimum from all
     tasks alone, from `start`, and from `restarts` random partitions drawn with `seed`.
-    Errors: a limit below 2.
+    Raises InputError for a limit below 2.
     """
     if limit < 2:
         raise InputError(f"the size limit of groups is {limit}: expected 2 or more")
@@ -250,12 +253,14 @@ def best_groups(
     return _renumber(labels)
 
 
-def _renumber(labels: Labels) -> Labels:
+def _renumber(labels: np.ndarray) -> np.ndarray:
     order = {label: i for i, label in enumerate(dict.fromkeys(labels.tolist()))}
     return np.array([order[label] for label in labels.tolist()], dtype=np.intp)
 
 
-def resample(gain: Array, se: Array | None, seeds: Array | None, draws: int, seed: int) -> Array:
+def _resample(
+    gain: np.ndarray, se: np.ndarray | None, seeds: np.ndarray | None, draws: int, seed: int
+) -> np.ndarray:
     """Gains under resampling [draws, n, n]: with gains by seed `seeds` [k >= 3, n, n] the seeds
     are drawn with replacement, the same for all cells; otherwise Normal noise of the cells' `se`;
     with neither an empty array. Two seeds have too few resamples, so they fall under the second.
@@ -274,9 +279,9 @@ def resample(gain: Array, se: Array | None, seeds: Array | None, draws: int, see
 
 def group_table(
     tasks: list[str],
-    gain: Array,
-    se: Array | None = None,
-    seeds: Array | None = None,
+    gain: np.ndarray,
+    se: np.ndarray | None = None,
+    seeds: np.ndarray | None = None,
     limit: int = 5,
     objective: Objective = "sum",
     draws: int = 200,
@@ -288,8 +293,10 @@ def group_table(
     1 = always found), together (share of resamples in which the task shares its group with its
     mates, averaged over mates; for a task alone, the share in which it stays alone).
 
-    Stability is NaN without seeds and standard errors.
+    Stability is NaN without seeds and standard errors. No rows where no pair of tasks has a gain.
     """
+    if not np.isfinite(gain[~np.eye(len(tasks), dtype=bool)]).any():
+        return pd.DataFrame(columns=list(GROUP_COLUMNS))
     shrunk = shrink(gain, se)
     labels = best_groups(shrunk, limit, objective, seed=seed)
     n = len(tasks)
@@ -298,7 +305,7 @@ def group_table(
     known = mates & np.isfinite(shrunk)
     count = known.sum(0)
     expected = np.where(known, shrunk, 0.0).sum(0) / np.maximum(count, 1)
-    resampled = resample(gain, se, seeds, draws, seed)
+    resampled = _resample(gain, se, seeds, draws, seed)
     overlap, shared = np.zeros((2, n)), np.zeros(n)
     for k, draw in enumerate(resampled):
         other = best_groups(shrink(draw, se), limit, objective, 3, seed + k, False, labels)
@@ -324,13 +331,13 @@ def group_table(
     # The groups that gain most come first; numbers follow that order.
     order = table.groupby("group")["expected_gain"].sum().sort_values(ascending=False).index
     table["group"] = table["group"].map({g: i + 1 for i, g in enumerate(order)})
-    return table.sort_values("group", kind="stable").reset_index(drop=True)
+    return table.sort_values("group", kind="stable").reset_index(drop=True)[list(GROUP_COLUMNS)]
 
 
 def transfer_graph(pairs: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
-    """The transfers that are established: source, target, weight (the gain) of each off-diagonal
-    pair whose q (p corrected for the number of pairs) is significant. `pairs`: source, target,
-    `value`, q."""
+    """The transfers that are established (`EDGE_COLUMNS`, weight is the gain): the off-diagonal pairs
+    whose q (p corrected for the number of pairs) is significant. `pairs`: source, target, `value`,
+    q."""
     kept = pairs[(pairs["source"] != pairs["target"]) & significant(pairs["q"])]
     edges = kept[["source", "target", value]].rename(columns={value: "weight"})
     return edges.astype({"weight": float}).reset_index(drop=True)

@@ -15,16 +15,14 @@ from math import comb
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import weightedtau
 
 from mvlpt_core.contract.errors import InputError
 
-from ..stats.resample import mean_interval, task_counts
+from ..stats.resample import bootstrap_mean, unit_counts
 from ..vocabulary import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM
 from .gain_model import Grid, leave_one_out
 
-Array = NDArray[np.float64]
 # metric -> (label, whether higher is better)
 QUALITY = {
     "ndcg": ("NDCG", True),
@@ -36,14 +34,19 @@ QUALITY = {
     "tau": ("Weighted Kendall tau", True),
     "gain1": ("Gain of the first choice", True),
 }
+RANKING_COLUMNS = (
+    *("ranker", "metric", "mean", "low", "high", "n_targets"),
+    *("difference", "difference_low", "difference_high"),
+)
+RANKING_BY_TARGET_COLUMNS = ("ranker", "target", "n_sources", *QUALITY)
 
 
-def _tied_groups(predicted: Array) -> list[NDArray[np.intp]]:
+def _tied_groups(predicted: np.ndarray) -> list[np.ndarray]:
     """Indices of `predicted` [n] in falling order, one array for each distinct value."""
     return [np.flatnonzero(predicted == value) for value in np.unique(predicted)[::-1]]
 
 
-def ndcg(gains: Array, predicted: Array) -> float:
+def ndcg(gains: np.ndarray, predicted: np.ndarray) -> float:
     """Normalised discounted cumulative gain of the order that `predicted` [n] gives to `gains` [n].
 
     Relevance is the gain scaled to 0..1 within the target (gains can be negative), the discount
@@ -58,9 +61,9 @@ def ndcg(gains: Array, predicted: Array) -> float:
     return float(ndcg_score([(gains - gains.min()) / spread], [predicted]))
 
 
-def _top(predicted: Array, k: int) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
+def _top(predicted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Candidates surely among the first k, the tied ones that compete, and the places for these."""
-    sure: list[NDArray[np.intp]] = []
+    sure: list[np.ndarray] = []
     place = 0
     for group in _tied_groups(predicted):
         if place + len(group) > k:
@@ -70,7 +73,7 @@ def _top(predicted: Array, k: int) -> tuple[NDArray[np.intp], NDArray[np.intp], 
     return np.concatenate(sure), np.array([], dtype=np.intp), 0
 
 
-def regret(gains: Array, predicted: Array, k: int) -> float:
+def regret(gains: np.ndarray, predicted: np.ndarray, k: int) -> float:
     """What is lost by trying only the first k sources: best gain less the best of the k (>= 0).
 
     In the units of `gains` [n]. Among m places for g tied candidates the best is the j-th lowest
@@ -85,7 +88,7 @@ def regret(gains: Array, predicted: Array, k: int) -> float:
     return float(gains.max() - best)
 
 
-def hit(gains: Array, predicted: Array, k: int) -> float:
+def hit(gains: np.ndarray, predicted: np.ndarray, k: int) -> float:
     """Probability that the best source (any of several equally good) is among the first k."""
     best = gains == gains.max()
     sure, tied, places = _top(predicted, min(k, len(gains)))
@@ -95,7 +98,7 @@ def hit(gains: Array, predicted: Array, k: int) -> float:
     return 1.0 - comb(losers, places) / comb(len(tied), places) if places else 0.0
 
 
-def weighted_tau(gains: Array, predicted: Array) -> float:
+def weighted_tau(gains: np.ndarray, predicted: np.ndarray) -> float:
     """Kendall's tau with hyperbolic weights on the top ranks (Vigna 2015), -1..1; a constant
     ranking has 0, its expectation over orders; NaN when all gains are equal."""
     if not gains.max() > gains.min():
@@ -105,7 +108,7 @@ def weighted_tau(gains: Array, predicted: Array) -> float:
     return float(weightedtau(gains, predicted).statistic)
 
 
-def quality(gains: Array, predicted: Array) -> dict[str, float]:
+def quality(gains: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """All of `QUALITY` for one target: `gains` [n] and `predicted` [n] of its candidate sources."""
     lost = {k: regret(gains, predicted, k) for k in (1, 3, 5)}
     return {
@@ -117,7 +120,7 @@ def quality(gains: Array, predicted: Array) -> dict[str, float]:
     }
 
 
-def best_average(grid: Grid) -> Array:
+def _best_average(grid: Grid) -> np.ndarray:
     """Mean gain of each source over the targets other than the one ranked for: [S, T]."""
     known = np.isfinite(grid.gain)
     filled = np.where(known, grid.gain, 0.0)
@@ -137,12 +140,14 @@ def rank_quality(
 
     `gains`: source, target, `value`, one row a pair; `similarity`: source, target, measure, value,
     higher = more alike, or None. The diagonal and cells without a gain (diverged) are no
-    candidates. The models use `model_measures` (None: all). Returns ranker, target, n_sources and
+    candidates. The models use `model_measures` (None: all). Returns `RANKING_BY_TARGET_COLUMNS`:
     one column for each of `QUALITY`, NaN where a target has fewer than two candidates or a ranker
     gives no value for one of them.
     """
     grid = Grid.from_frames(gains, similarity, measures, value)
-    rankers: dict[str, Array] = {name: grid.features[k] for k, name in enumerate(grid.measures)}
+    rankers: dict[str, np.ndarray] = {
+        name: grid.features[k] for k, name in enumerate(grid.measures)
+    }
     used = [
         k
         for k, name in enumerate(grid.measures)
@@ -154,7 +159,7 @@ def rank_quality(
         )
         rankers[MODEL_TARGET] = leave_one_out(part, drop_source=False)
         rankers[MODEL_TASK] = leave_one_out(part, drop_source=True)
-    rankers[BEST_AVERAGE] = best_average(grid)
+    rankers[BEST_AVERAGE] = _best_average(grid)
     rankers[RANDOM] = np.zeros_like(grid.gain)
     rows = []
     for ranker, predicted in rankers.items():
@@ -167,8 +172,7 @@ def rank_quality(
                 else dict.fromkeys(QUALITY, np.nan)
             )
             rows.append({"ranker": ranker, "target": target, "n_sources": known.sum(), **scores})
-    columns = ["ranker", "target", "n_sources", *QUALITY]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=list(RANKING_BY_TARGET_COLUMNS))
 
 
 def summarise_quality(
@@ -176,15 +180,16 @@ def summarise_quality(
 ) -> pd.DataFrame:
     """Mean of each quality over targets, with a bootstrap interval that draws targets.
 
-    Returns ranker, metric, mean, low, high, n_targets and the same for the paired difference to
-    the random source: difference, difference_low, difference_high (positive = better than
-    random for NDCG, hits and tau; negative = better for regret). Intervals are NaN below
-    three targets. Errors: a table without the random ranker.
+    Returns `RANKING_COLUMNS`; difference is paired, to the random source (positive = better than
+    random for NDCG, hits and tau; negative = better for regret). Intervals are NaN below three
+    targets. Raises InputError for a table without the random ranker.
     """
+    if per_target.empty:
+        return pd.DataFrame(columns=list(RANKING_COLUMNS))
     if RANDOM not in set(per_target["ranker"]):
-        raise InputError(f"the ranking table has no rows of the ranker {RANDOM!r}")
+        raise InputError(f"ranking: no rows of the ranker '{RANDOM}': expected it for comparison")
     targets = list(per_target["target"].unique())
-    counts = task_counts(len(targets), bootstrap, seed)
+    counts = unit_counts(len(targets), bootstrap, seed)
     rows = []
     for metric in QUALITY:
         wide = per_target.pivot_table(index="target", columns="ranker", values=metric, dropna=False)
@@ -192,17 +197,9 @@ def summarise_quality(
         chance = wide[RANDOM].to_numpy(float)
         for ranker in per_target["ranker"].unique():
             values = wide[ranker].to_numpy(float)
-            mean, low, high = mean_interval(values, counts, level)
-            difference = mean_interval(values - chance, counts, level)
+            mean, low, high = bootstrap_mean(values, counts, level)
+            difference = bootstrap_mean(values - chance, counts, level)
             rows.append(
                 (ranker, metric, mean, low, high, int(np.isfinite(values).sum()), *difference)
             )
-    names = "ranker metric mean low high n_targets difference difference_low difference_high"
-    return pd.DataFrame(rows, columns=names.split())
-
-
-RANKING_COLUMNS = (
-    *("ranker", "metric", "mean", "low", "high", "n_targets"),
-    *("difference", "difference_low", "difference_high"),
-)
-RANKING_BY_TARGET_COLUMNS = ("ranker", "target", "n_sources", *QUALITY)
+    return pd.DataFrame(rows, columns=list(RANKING_COLUMNS))

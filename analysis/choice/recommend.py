@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from mvlpt_core.contract.errors import InputError
 
 from .gain_model import Grid, fit, leave_one_out
 
-Array = NDArray[np.float64]
 # Sources whose expected gains span less than this share of an interval are called alike.
 INDISTINCT = 0.1
 
@@ -29,12 +27,6 @@ class Recommendation:
     table: pd.DataFrame
     familiarity: pd.DataFrame
     statements: list[str]
-
-    @property
-    def unlike_all(self) -> bool:
-        """Whether the task is further from its nearest study task than any study task is, by
-        every measure."""
-        return bool(len(self.familiarity)) and bool(self.familiarity["below"].all())
 
 
 def familiarity(similarity: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +60,7 @@ def familiarity(similarity: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def prediction_error(grid: Grid) -> tuple[float, int]:
+def _prediction_error(grid: Grid) -> tuple[float, int]:
     """Root mean square error of expected gains for a task left out entirely, and the number of
     targets it rests on. Targets weigh the same; NaN below three targets."""
     squared = (leave_one_out(grid, drop_source=True) - grid.gain) ** 2
@@ -96,17 +88,21 @@ def recommend(
     from. The expected gain is `choice.gain_model`'s; its prediction interval is Student's t
     (targets - 1 degrees of freedom) times the error of the same model on study tasks left out
     entirely, so it counts the target's own level, the pair's deviation and the fit's uncertainty.
-    Errors: no measure in common between `similarity` and `new`; no source in common.
+    Raises InputError if `similarity` and `new` have no measure in common, or the new task's
+    similarities are to none of the study's sources.
     """
     known = set(similarity["measure"].unique())
     measures = [m for m in new["measure"].unique() if m in known]
     if not measures:
         raise InputError(
-            f"the new task's similarities {sorted(set(new['measure']))} share no measure with the "
-            f"study's {sorted(known)}"
+            f"the new task has the measures {', '.join(sorted(set(new['measure'])))}: expected one "
+            f"of the study's, {', '.join(sorted(known))}"
         )
     if not set(new["source"]) & set(gains["source"]):
-        raise InputError("the new task's similarities name none of the study's source tasks")
+        raise InputError(
+            "the new task is compared with none of the study's sources: expected one of "
+            + ", ".join(sorted(set(gains["source"])))
+        )
     wide = new.pivot_table(index="source", columns="measure", values="value")
     off = similarity[similarity["source"] != similarity["target"]]
     tables, statements = [], []
@@ -115,7 +111,7 @@ def recommend(
         raw = wide.reindex(index=list(grid.sources), columns=measures).to_numpy(float).T
         candidates = np.isfinite(raw).any(0) & np.isfinite(grid.gain).any(1)
         expected = fit(grid).predict(raw, candidates)
-        error, targets = prediction_error(grid)
+        error, targets = _prediction_error(grid)
         half = student.ppf(0.5 + level / 2, max(targets - 1, 1)) * error
         table = pd.DataFrame(
             {

@@ -11,7 +11,7 @@ from ..read.pairs import common_tasks, off_diagonal, square
 from ..stats import correlation, resample
 from ..stats.variance import mean_interval
 
-ASYMMETRY_COLUMNS = [
+ASYMMETRY_COLUMNS = (
     "method",
     "gain_kind",
     "n_pairs",
@@ -20,8 +20,8 @@ ASYMMETRY_COLUMNS = [
     "mean_absolute_difference",
     "p_permutation",
     "reason",
-]
-CONTROL_COLUMNS = [
+)
+DIAGONAL_COLUMNS = (
     "method",
     "gain_kind",
     "n_tasks",
@@ -37,8 +37,8 @@ CONTROL_COLUMNS = [
     "p",
     "share_improved_diagonal",
     "share_improved_transfer",
-]
-EFFECT_COLUMNS = ["method", "gain_kind", "task", "role", "mean_gain", "low", "high", "n"]
+)
+TASK_EFFECT_COLUMNS = ("method", "gain_kind", "task", "role", "mean_gain", "low", "high", "n")
 
 
 def by_method(
@@ -46,7 +46,7 @@ def by_method(
 ) -> list[tuple[str, list[str], np.ndarray]]:
     """(method, tasks, matrix [T, T]) of each method's gains; the diagonal is kept."""
     if kind not in gains.columns:
-        raise InputError(f"gains: column '{kind}' is missing")
+        raise InputError(f"gains: column '{kind}' is missing: expected a kind of gain")
     names = list(tasks) if tasks is not None else common_tasks(gains)
     return [
         (str(method), names, square(frame, kind, names))
@@ -79,19 +79,16 @@ def asymmetry_table(
             rows.append(row | {"reason": reason})
             continue
         permuted = resample.permutations(len(names), permutations, seed)
+        p = correlation.p_values(g[None], g.T[None], permuted, "pooled", "pearson")[0, 0]
         centred = (g - g[both].mean())[both]
         skew = ((g - g.T) / 2)[both]
         rows.append(
             row
             | {"reciprocity": r, "skew_share": (skew @ skew) / (centred @ centred)}
             | {"mean_absolute_difference": np.abs(g - g.T)[both].mean(), "reason": ""}
-            | {
-                "p_permutation": correlation.p_values(
-                    g[None], g.T[None], permuted, "pooled", "pearson"
-                )[0, 0]
-            }
+            | {"p_permutation": p}
         )
-    return pd.DataFrame(rows, columns=ASYMMETRY_COLUMNS)
+    return pd.DataFrame(rows, columns=list(ASYMMETRY_COLUMNS))
 
 
 def diagonal_control(
@@ -102,7 +99,7 @@ def diagonal_control(
 ) -> pd.DataFrame:
     """Gain from a task's own prompt ("just trained longer") beside gain from others.
 
-    One row a method (`CONTROL_COLUMNS`). Means over targets with t intervals over targets; the
+    One row a method (`DIAGONAL_COLUMNS`). Means over targets with t intervals over targets; the
     difference is transfer minus diagonal, paired by target, p tests that it is 0. Transfer that
     gains no more than the diagonal shows no more than longer training.
     """
@@ -122,10 +119,10 @@ def diagonal_control(
         ):
             mean, low, high, p = mean_interval(values, level)
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high, "p": p}
-        row["share_improved_diagonal"] = share_positive(own)
-        row["share_improved_transfer"] = share_positive(other)
+        row["share_improved_diagonal"] = _share_positive(own)
+        row["share_improved_transfer"] = _share_positive(other)
         rows.append(row)
-    return pd.DataFrame(rows, columns=CONTROL_COLUMNS)
+    return pd.DataFrame(rows, columns=list(DIAGONAL_COLUMNS))
 
 
 def task_effects(
@@ -136,7 +133,7 @@ def task_effects(
 ) -> pd.DataFrame:
     """Mean gain that each task gives (role source) and receives (role target), off-diagonal.
 
-    `EFFECT_COLUMNS`; t intervals over the tasks on the other side.
+    `TASK_EFFECT_COLUMNS`; t intervals over the tasks on the other side.
     """
     rows = []
     for method, names, matrix in by_method(gains, gain_kind, tasks):
@@ -153,14 +150,10 @@ def task_effects(
                         "n": int((~np.isnan(line)).sum()),
                     }
                 )
-    return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
+    return pd.DataFrame(rows, columns=list(TASK_EFFECT_COLUMNS))
 
 
-def share_positive(values: np.ndarray) -> float:
+def _share_positive(values: np.ndarray) -> float:
     """Share of the defined values above 0; NaN if none is defined."""
     defined = values[~np.isnan(values)]
     return float((defined > 0).mean()) if len(defined) else np.nan
-
-
-TASK_EFFECT_COLUMNS = EFFECT_COLUMNS
-DIAGONAL_COLUMNS = CONTROL_COLUMNS

@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ..catalogue import SCRATCH
 from ..read.study import similarity_frame
-from ..stats.resample import mean_interval, task_counts
+from ..stats.resample import bootstrap_mean, unit_counts
 from ..vocabulary import pretty
+
+CURVE_MEAN_COLUMNS = ("start", "step", "points", "low", "high")
+REACHED_COLUMNS = ("start", "step", "share")
 
 
 def nearest_sources(
@@ -34,36 +38,37 @@ def curve_frame(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mean score by step, in points from the target's final scratch score: start, step, points,
-    low, high.
+    """Mean score by step, in points from the target's final scratch score (`CURVE_MEAN_COLUMNS`).
 
     `curves`: method, source ("scratch" too), target, seed, step, score, split; rows of the split
-    "curve" count, a fixed sample of the test images. `nearest`: name of a
-    choice of sources -> target, source. Starts: "scratch", "all sources" and these names. Own
-    prompts are left out; cells without a final score are too.
-    Intervals by a bootstrap over targets.
+    "curve" count, a fixed sample of the test images. `nearest`: name of a choice of sources ->
+    target, source. Starts: "scratch", "all sources" and these names. Own prompts and cells without
+    a final score are left out. Intervals by a bootstrap over targets.
     """
     curves = curves[curves["split"] == "curve"]
     frame = curves[(curves["method"] == method) & (curves["source"] != curves["target"])]
     last = frame["step"].max()
     final = frame[frame["step"] == last].dropna(subset=["score"])
     frame = frame.merge(final[["source", "target", "seed"]], on=["source", "target", "seed"])
-    base = final[final["source"] == "scratch"][["target", "seed", "score"]]
+    base = final[final["source"] == SCRATCH][["target", "seed", "score"]]
     frame = frame.merge(base.rename(columns={"score": "base"}), on=["target", "seed"])
     frame = frame.dropna(subset=["score"])
     frame["points"] = 100 * (frame["score"] - frame["base"])
-    scratch = frame["source"] == "scratch"
-    parts = {"scratch": frame[scratch], "all sources": frame[~scratch]}
+    scratch = frame["source"] == SCRATCH
+    parts = {SCRATCH: frame[scratch], "all sources": frame[~scratch]}
     for name, chosen in (nearest or {}).items():
         parts[name] = frame.merge(chosen[["source", "target"]])
+    rng = np.random.default_rng(seed)
     rows = []
     for start, part in parts.items():
         if part.empty:
             continue
         wide = part.pivot_table(index="target", columns="step", values="points").dropna(axis=1)
+        if wide.empty:
+            continue
         values = wide.to_numpy(float)
-        counts = task_counts(len(values), bootstrap, seed)
-        low, high = np.array([mean_interval(column, counts)[1:] for column in values.T]).T
+        counts = unit_counts(len(values), bootstrap, rng)
+        low, high = np.array([bootstrap_mean(column, counts)[1:] for column in values.T]).T
         rows.append(
             pd.DataFrame(
                 {
@@ -75,8 +80,9 @@ def curve_frame(
                 }
             )
         )
-    columns = ["start", "step", "points", "low", "high"]
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+    if not rows:
+        return pd.DataFrame(columns=list(CURVE_MEAN_COLUMNS))
+    return pd.concat(rows, ignore_index=True)
 
 
 def reached(frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,4 +99,4 @@ def reached(frame: pd.DataFrame) -> pd.DataFrame:
             if i and points[i] > points[i - 1]:
                 step -= (steps[i] - steps[i - 1]) * points[i] / (points[i] - points[i - 1])
         rows.append((start, step, step / steps.max() if steps.max() > 0 else np.nan))
-    return pd.DataFrame(rows, columns=["start", "step", "share"])
+    return pd.DataFrame(rows, columns=list(REACHED_COLUMNS))

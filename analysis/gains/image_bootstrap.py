@@ -8,7 +8,7 @@ Shapes: B replicates, K runs on one target, M test images, C classes.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,11 @@ from scipy import stats
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.metrics import weighted_scores
-from mvlpt_core.contract.outcomes import decode
+from mvlpt_core.contract.outcomes import decode, decode_truth
 
 from ..catalogue import SCRATCH
 
-INTERVAL_COLUMNS = [
+INTERVAL_COLUMNS = (
     "method",
     "source",
     "target",
@@ -33,35 +33,39 @@ INTERVAL_COLUMNS = [
     "relative_error_reduction_high",
     "p",
     "n_images",
-]
+)
 # Images times replicates held at once, in float32: 128 MB.
 BLOCK = 32_000_000
 
 
 def image_intervals(
     outcomes: pd.DataFrame,
-    labels: Mapping[str, np.ndarray],
+    truth: pd.DataFrame,
     level: float = 0.95,
     replicates: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Bootstrap over test images of each cell's gain (`INTERVAL_COLUMNS`, gains 0..1).
 
-    `outcomes` is the frame of `read.gather` (cells and their scratch runs); `labels` gives
-    each target's test labels, [M] class numbers or [M, C] multi-hot. The interval is the
-    percentile interval, widened by the t quantile and sqrt(M / (M - 1)) ("expanded percentile",
-    Hesterberg 2015, The American Statistician 69, section 4.4): the plain one is too narrow.
+    `outcomes` and `truth` are the frames of `read.gather`: cells and their scratch runs, and the
+    test labels of each target. The interval is the percentile interval, widened by the t quantile
+    and sqrt(M / (M - 1)) ("expanded percentile", Hesterberg 2015, The American Statistician 69,
+    section 4.4): the plain one is too narrow.
     p tests gain 0 by the bootstrap's standard error with the variance taken at gain 0 (for
     accuracy this is McNemar's test). Cells without a stored scratch run are left out.
-    Raises InputError for a target without labels or outcomes of another length.
+    Raises InputError for a target without test labels or outcomes of another length.
     """
-    frames = [pd.DataFrame(columns=INTERVAL_COLUMNS)]
+    known = {
+        str(target): decode_truth(raw, n, metric)
+        for target, metric, n, raw in truth[["target", "metric", "n", "truth"]].to_numpy()
+    }
+    frames = [pd.DataFrame(columns=list(INTERVAL_COLUMNS))]
     for key, group in outcomes.groupby(["target", "metric"], sort=True):
         target, metric = (str(part) for part in key)
-        if target not in labels:
-            raise InputError(f"no test labels for target '{target}': its features are needed")
-        truth = np.asarray(labels[target])
-        runs = _decoded(group, truth, target)
+        if target not in known:
+            raise InputError(f"truth: target '{target}' is missing: expected its test labels")
+        labels = known[target]
+        runs = _decoded(group, labels, target)
         is_scratch = (group["source"] == SCRATCH).to_numpy()
         keys = list(zip(group["method"], group["seed"], strict=True))
         base = {key: i for i, key in enumerate(keys) if is_scratch[i]}
@@ -72,17 +76,17 @@ def image_intervals(
         rng = np.random.default_rng([seed, zlib.crc32(target.encode())])
         drawn = np.concatenate(
             [
-                weighted_scores(metric, runs, truth, weights)
-                for weights in _resample(metric, truth, replicates, rng)
+                weighted_scores(metric, runs, labels, weights)
+                for weights in _resample(metric, labels, replicates, rng)
             ]
         )  # [B, K]
-        exact = weighted_scores(metric, runs, truth, np.ones((1, len(truth)), np.float32))
+        exact = weighted_scores(metric, runs, labels, np.ones((1, len(labels)), np.float32))
         own = [base[keys[i]] for i in cells]
         numbers = _summary(
-            exact[0, cells] - exact[0, own], drawn[:, cells], drawn[:, own], level, len(truth)
+            exact[0, cells] - exact[0, own], drawn[:, cells], drawn[:, own], level, len(labels)
         )
         found = group[["method", "source", "target", "seed"]].iloc[cells].reset_index(drop=True)
-        frames.append(found.assign(n_images=len(truth), **numbers)[INTERVAL_COLUMNS])
+        frames.append(found.assign(n_images=len(labels), **numbers)[list(INTERVAL_COLUMNS)])
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
@@ -115,22 +119,22 @@ def _summary(
     }
 
 
-def _decoded(group: pd.DataFrame, truth: np.ndarray, target: str) -> np.ndarray:
+def _decoded(group: pd.DataFrame, labels: np.ndarray, target: str) -> np.ndarray:
     """Stored outcomes as one array: predictions uint16 [K, M] or logits float32 [K, M, C]."""
     where = f"target '{target}'"
     kinds = set(group["outcome_kind"])
     if len(kinds) != 1:
         raise InputError(f"{where}: outcome_kind is {sorted(kinds)}: expected one kind")
     kind = kinds.pop()
-    return np.stack([decode(raw, kind, len(truth), where) for raw in group["outcomes"]])
+    return np.stack([decode(raw, kind, len(labels), where) for raw in group["outcomes"]])
 
 
 def _resample(
-    metric: str, truth: np.ndarray, replicates: int, rng: np.random.Generator
+    metric: str, labels: np.ndarray, replicates: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """Blocks of bootstrap counts float32 [b, M]; within classes where a class must not be lost."""
-    m = len(truth)
-    strata = truth if metric in ("mean_per_class", "roc_auc") else np.zeros(m, dtype=int)
+    m = len(labels)
+    strata = labels if metric in ("mean_per_class", "roc_auc") else np.zeros(m, dtype=int)
     members = [np.flatnonzero(strata == value) for value in np.unique(strata)]
     block = max(1, BLOCK // m)
     for start in range(0, replicates, block):

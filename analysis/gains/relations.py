@@ -11,12 +11,13 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
+from ..read.pairs import off_diagonal
 from ..stats import qap, resample
 from ..stats.multiplicity import benjamini_hochberg
 from .controls import by_method
 
 SELF, NEITHER = "self", "neither"
-RELATION_COLUMNS = [
+RELATION_COLUMNS = (
     "method",
     "gain_kind",
     "relation",
@@ -25,8 +26,8 @@ RELATION_COLUMNS = [
     "high",
     "n_pairs",
     "n_targets",
-]
-EFFECT_COLUMNS = [
+)
+EFFECT_COLUMNS = (
     "method",
     "gain_kind",
     "effect",
@@ -40,7 +41,7 @@ EFFECT_COLUMNS = [
     "n_targets",
     "permutations",
     "reason",
-]
+)
 
 
 def relation_names(factors: pd.DataFrame) -> list[str]:
@@ -51,9 +52,13 @@ def relation_names(factors: pd.DataFrame) -> list[str]:
 def relation_matrix(factors: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:
     """The relation of each pair of tasks, [T, T] of `relation_names`.
 
-    A pair that shares several factors has the first of them. Raises InputError for a task that the
-    frame does not have.
+    A pair that shares several factors has the first of them. Raises InputError for a frame without
+    the column task, or without one of the tasks.
     """
+    if "task" not in factors.columns:
+        raise InputError(
+            "factors: column 'task' is missing: expected it beside one column a factor"
+        )
     table = factors.drop_duplicates("task").set_index("task")
     for task in tasks:
         if task not in table.index:
@@ -92,7 +97,7 @@ def relation_table(
                 | {"gain": defined.mean() if len(defined) else np.nan, "low": low, "high": high}
                 | {"n_pairs": n, "n_targets": len(defined)}
             )
-    return pd.DataFrame(rows, columns=RELATION_COLUMNS)
+    return pd.DataFrame(rows, columns=list(RELATION_COLUMNS))
 
 
 def effect_table(
@@ -126,7 +131,11 @@ def effect_table(
             defined = differences[~np.isnan(differences)]
             row |= {"n_targets": len(defined), "permutations": permutations, "reason": ""}
             if not len(defined):
-                rows.append(row | {"reason": f"no target has sources of the same {effect}"})
+                none = np.isnan(off_diagonal(matrix)).all()
+                reason = (
+                    "no pair has a gain" if none else f"no target has sources of the same {effect}"
+                )
+                rows.append(row | {"reason": reason})
                 continue
             value = float(defined.mean())
             drawn = permuted_effects(matrix, same, neither, permuted)
@@ -141,7 +150,7 @@ def effect_table(
                 | {"p_above": (1 + int((drawn >= value - tie).sum())) / (permutations + 1)}
                 | {"p_below": (1 + int((drawn <= value + tie).sum())) / (permutations + 1)}
             )
-    table = pd.DataFrame(rows, columns=EFFECT_COLUMNS)
+    table = pd.DataFrame(rows, columns=list(EFFECT_COLUMNS))
     table["q"] = benjamini_hochberg(table["p_permutation"].to_numpy(dtype=float))
     return table
 

@@ -16,12 +16,12 @@ from scipy import stats
 from mvlpt_core.contract.errors import InputError
 
 from ..read.pairs import check_transfer, mask_diverged
-from ..stats.multiplicity import benjamini_hochberg
+from ..stats.multiplicity import benjamini_hochberg, significant
 from ..stats.variance import moderated
 
 GAIN_KINDS = ("gain", "relative_error_reduction", "ceiling_gain")
 PAIR = ["method", "source", "target"]
-GAIN_COLUMNS = [
+GAIN_COLUMNS = (
     *PAIR,
     "metric",
     "diagonal",
@@ -48,14 +48,13 @@ GAIN_COLUMNS = [
     "q",
     "significant",
     "reason",
-]
+)
 
 
 def gain_table(
     transfer: pd.DataFrame,
     images: pd.DataFrame | None = None,
     level: float = 0.95,
-    fdr: float = 0.05,
 ) -> pd.DataFrame:
     """One row a (method, source, target) with `GAIN_COLUMNS`, in the order of `transfer`.
 
@@ -63,7 +62,7 @@ def gain_table(
     variance is moderated by those of the method's other pairs (`stats.variance`). With one:
     interval and p of `images` (`image_bootstrap.image_intervals`), if given. `se` and `df` (t's
     degrees of freedom; NaN with `images`) belong to the gain. p tests gain 0; q is
-    Benjamini-Hochberg over the off-diagonal pairs of a method, `significant` is q <= `fdr`.
+    Benjamini-Hochberg over the off-diagonal pairs of a method, `significant` by `stats.multiplicity`.
     Intervals of the ceiling gain take the ceiling as known.
     Diverged cells count in `n_diverged` only. Raises InputError for an unusable transfer table.
     """
@@ -83,11 +82,11 @@ def gain_table(
     floor = (1 / (images_n * np.sqrt(6))).fillna(0.0)
     methods = table.index.get_level_values("method").to_numpy()
     for kind in GAIN_KINDS:
-        low, high = bound_names(kind)
+        low, high = _bound_names(kind)
         scale = (table[kind] / table["gain"].where(table["gain"] != 0)).abs().fillna(1.0)
         spread = np.maximum(groups[kind].std(ddof=1), floor * scale)
-        se, df = standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods)
-        half, p = t_interval(table[kind].to_numpy(dtype=float), se, df, level)
+        se, df = _standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods)
+        half, p = _t_interval(table[kind].to_numpy(dtype=float), se, df, level)
         table[low] = table[kind] - half
         table[high] = table[kind] + half
         if kind == "gain":
@@ -95,19 +94,19 @@ def gain_table(
     table["interval"] = np.where(several, "seeds", "none")
     table = table.reset_index()
     if images is not None:
-        add_image_intervals(table, seeds, images)
+        _add_image_intervals(table, seeds, images)
 
     table["diagonal"] = table["source"] == table["target"]
     table["excludes_zero"] = (table["low"] > 0) | (table["high"] < 0)
     tested = table["p"].where(~table["diagonal"])
     table["q"] = tested.groupby(table["method"]).transform(benjamini_hochberg)
-    table["significant"] = table["q"] <= fdr
+    table["significant"] = significant(table["q"])
     table["reason"] = np.select(
         [table["n_seeds"] == 0, table["interval"] == "none"],
         ["diverged", "one seed and no stored outcomes: no interval"],
         default="",
     )
-    return table[GAIN_COLUMNS]
+    return table[list(GAIN_COLUMNS)]
 
 
 def seed_gains(transfer: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +130,7 @@ def single_seed_cells(transfer: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[alone, [*PAIR, "seed"]]
 
 
-def add_image_intervals(table: pd.DataFrame, seeds: pd.DataFrame, images: pd.DataFrame) -> None:
+def _add_image_intervals(table: pd.DataFrame, seeds: pd.DataFrame, images: pd.DataFrame) -> None:
     """Fill in place the intervals and p of pairs that have one seed, from bootstraps of images."""
     defined = seeds.loc[seeds["gain"].notna(), [*PAIR, "seed"]]
     found = defined.merge(images.rename(columns={"gain": "stored"}), on=[*PAIR, "seed"])
@@ -144,8 +143,8 @@ def add_image_intervals(table: pd.DataFrame, seeds: pd.DataFrame, images: pd.Dat
         row = table[wrong].iloc[0]
         raise InputError(
             f"method '{row['method']}', source '{row['source']}', target '{row['target']}': stored "
-            f"outcomes and test labels give a gain of {matched['stored'][wrong].iloc[0]:.3f}, the "
-            f"scores {row['gain']:.3f}"
+            f"outcomes and test labels give a gain of {matched['stored'][wrong].iloc[0]:.3f}: "
+            f"expected that of the scores, {row['gain']:.3f}"
         )
     for column in (
         "low",
@@ -162,14 +161,14 @@ def add_image_intervals(table: pd.DataFrame, seeds: pd.DataFrame, images: pd.Dat
     table.loc[use, "interval"] = "images"
 
 
-def bound_names(kind: str) -> tuple[str, str]:
+def _bound_names(kind: str) -> tuple[str, str]:
     """The columns that hold the interval of a gain kind."""
     if kind not in GAIN_KINDS:
-        raise InputError(f"gain kind '{kind}' is not one of {', '.join(GAIN_KINDS)}")
+        raise InputError(f"gain kind '{kind}' is unknown: expected one of {', '.join(GAIN_KINDS)}")
     return ("low", "high") if kind == "gain" else (f"{kind}_low", f"{kind}_high")
 
 
-def standard_errors(
+def _standard_errors(
     spread: np.ndarray, n: np.ndarray, methods: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard errors and degrees of freedom of means of `n` seeds with standard deviation
@@ -181,7 +180,7 @@ def standard_errors(
     return np.sqrt(variance / np.where(n > 0, n, np.nan)), df
 
 
-def t_interval(
+def _t_interval(
     mean: np.ndarray, se: np.ndarray, df: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Half widths of Student's interval of means [n], and p-values of mean 0; NaN as `se`."""

@@ -124,9 +124,9 @@ def _with_baselines(scores: pd.DataFrame, zero: pd.DataFrame) -> pd.DataFrame:
     if lost.any():
         raise InputError(f"{_name(scores[lost].iloc[0])} has no scratch score: expected one")
     zero_shot = zero.set_index("target")["score"]
-    lost = ~scores["target"].isin(zero_shot.index)
-    if lost.any():
-        task = scores.loc[lost, "target"].iloc[0]
+    unknown = ~scores["target"].isin(zero_shot.index)
+    if unknown.any():
+        task = scores.loc[unknown, "target"].iloc[0]
         raise InputError(f"task '{task}' has no zero-shot score: expected one")
     return scores.assign(
         scratch=scratch.reindex(place).to_numpy(), zero_shot=scores["target"].map(zero_shot)

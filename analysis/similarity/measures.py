@@ -76,18 +76,18 @@ def prompt_tokens(x: Sequence[np.ndarray], y: Sequence[np.ndarray]) -> float:
     """
     values = []
     for a, b in zip(x, y, strict=True):
-        for p, q in zip(layers(a), layers(b), strict=True):
+        for p, q in zip(_layers(a), _layers(b), strict=True):
             # The mean over pairs of unit vectors is the product of their means.
-            values.append(unit(p).mean(0) @ unit(q).mean(0))
+            values.append(_unit(p).mean(0) @ _unit(q).mean(0))
     return float(np.clip(np.mean(values), -1, 1)) if values else np.nan
 
 
-def layers(tensor: np.ndarray) -> np.ndarray:
+def _layers(tensor: np.ndarray) -> np.ndarray:
     """A prompt tensor as [L, V, W]."""
     return tensor.reshape(-1, *tensor.shape[-2:]).astype(float)
 
 
-def unit(rows: np.ndarray) -> np.ndarray:
+def _unit(rows: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; rows of length 0 stay 0."""
     norm = np.linalg.norm(rows, axis=-1, keepdims=True)
     return rows / np.where(norm > 0, norm, 1)

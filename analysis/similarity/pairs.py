@@ -17,7 +17,7 @@ from mvlpt_core.contract.errors import InputError
 from ..read.features import SourcePrompt, TaskFeatures, read_prompt, read_tasks
 from . import measures, transferability, transport
 
-SIMILARITY_COLUMNS = ["source", "target", "measure", "value", "method"]
+SIMILARITY_COLUMNS = ("source", "target", "measure", "value", "method")
 # Images of a task that enter costs quadratic or cubic in their number; drawn with the seed.
 MMD_IMAGES = 400
 TRANSPORT_IMAGES = 256
@@ -39,34 +39,23 @@ def similarity_table(
     tasks = read_tasks(test_files, sample_files)
     prompts = [read_prompt(path) for path in prompt_files]
     return pd.concat(
-        [task_similarities(tasks, seed), prompt_similarities(prompts)], ignore_index=True
+        [task_similarities(tasks, seed), _prompt_similarities(prompts)], ignore_index=True
     )
-
-
-def similarity_to_new(
-    test_files: Sequence[str | Path],
-    sample_files: Sequence[str | Path],
-    new_test: str | Path,
-    new_sample: str | Path,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Measures of each study task as a source for one new task (the target), tidy as above.
-
-    The kernel's bandwidth comes from the study's tasks alone, so values compare with the study's.
-    """
-    (new,) = read_tasks([new_test], [new_sample])
-    return task_similarities(read_tasks(test_files, sample_files), seed, new=new)
 
 
 def task_similarities(
     tasks: Sequence[TaskFeatures], seed: int = 0, new: TaskFeatures | None = None
 ) -> pd.DataFrame:
-    """Visual, label, joint and transferability measures of all pairs, or of all with `new`."""
-    check_tasks(tasks)
+    """Visual, label, joint and transferability measures of all pairs, or of all as sources for `new`.
+
+    The kernel's bandwidth comes from `tasks` alone, so that values for `new` compare with a study's.
+    Raises InputError for a repeated task or features of different sizes.
+    """
+    _check_tasks(tasks)
     known = [*tasks] if new is None else [*tasks, new]
-    samples = [mmd_sample(task, seed) for task in known]
-    bandwidth = transport.median_bandwidth(even_sample(samples[: len(tasks)], 1500))
-    labelled = [transport_sample(task, seed) for task in known]
+    samples = [_mmd_sample(task, seed) for task in known]
+    bandwidth = transport.median_bandwidth(_even_sample(samples[: len(tasks)], 1500))
+    labelled = [_transport_sample(task, seed) for task in known]
     centroids = [measures.class_centroids(task.images, task.labels) for task in known]
     if new is None:
         pairs = list(combinations_with_replacement(range(len(tasks)), 2))
@@ -91,17 +80,17 @@ def task_similarities(
         }
         directions = [(i, j)] if same or new is not None else [(i, j), (j, i)]
         for s, t in directions:
-            values = symmetric | source_scores(known[s], known[t], seed)
+            values = symmetric | _source_scores(known[s], known[t], seed)
             rows += [(known[s].name, known[t].name, name, value) for name, value in values.items()]
-    table = pd.DataFrame(rows, columns=SIMILARITY_COLUMNS[:-1])
+    table = pd.DataFrame(rows, columns=list(SIMILARITY_COLUMNS[:-1]))
     return table.assign(method=pd.Series(pd.NA, index=table.index, dtype="str"))
 
 
-def source_scores(source: TaskFeatures, target: TaskFeatures, seed: int) -> dict[str, float]:
+def _source_scores(source: TaskFeatures, target: TaskFeatures, seed: int) -> dict[str, float]:
     """LEEP, LogME and H-score of the source's zero-shot classifier on the target's images."""
-    images, labels = capped(target.images, target.labels, SCORE_IMAGES, seed)
+    images, labels = _capped(target.images, target.labels, SCORE_IMAGES, seed)
     logits = source.logit_scale * (images @ source.text.T)  # [N, Z]
-    rows, classes = positives(labels)
+    rows, classes = _positives(labels)
     return {
         "leep": transferability.leep(softmax(logits, axis=1)[rows], classes),
         "logme": transferability.log_me(logits, labels),
@@ -109,7 +98,7 @@ def source_scores(source: TaskFeatures, target: TaskFeatures, seed: int) -> dict
     }
 
 
-def prompt_similarities(prompts: Iterable[SourcePrompt]) -> pd.DataFrame:
+def _prompt_similarities(prompts: Iterable[SourcePrompt]) -> pd.DataFrame:
     """Cosines of the source prompts of each method, means over seeds in common."""
     by_method: dict[str, dict[str, dict[int, list[np.ndarray]]]] = {}
     for prompt in prompts:
@@ -117,20 +106,20 @@ def prompt_similarities(prompts: Iterable[SourcePrompt]) -> pd.DataFrame:
         if prompt.seed in seeds:
             raise InputError(
                 f"prompt of method '{prompt.method}', task '{prompt.task}', seed {prompt.seed} "
-                "occurs more than once"
+                "occurs more than once: expected once"
             )
         seeds[prompt.seed] = [prompt.tensors[name] for name in sorted(prompt.tensors)]
     rows = [
         (source, target, name, value, method)
         for method, tasks in by_method.items()
         for source, target in ((s, t) for s in tasks for t in tasks)
-        for name, value in prompt_pair(tasks[source], tasks[target]).items()
+        for name, value in _prompt_pair(tasks[source], tasks[target]).items()
     ]
-    table = pd.DataFrame(rows, columns=SIMILARITY_COLUMNS)
+    table = pd.DataFrame(rows, columns=list(SIMILARITY_COLUMNS))
     return table.astype({"value": float, "method": "str"})
 
 
-def prompt_pair(
+def _prompt_pair(
     x: Mapping[int, list[np.ndarray]], y: Mapping[int, list[np.ndarray]]
 ) -> dict[str, float]:
     """Both prompt measures of two tasks, prompts by seed; NaN without a seed that both finished."""
@@ -144,14 +133,16 @@ def prompt_pair(
     return values
 
 
-def check_tasks(tasks: Sequence[TaskFeatures]) -> None:
+def _check_tasks(tasks: Sequence[TaskFeatures]) -> None:
     """Raise InputError for a repeated task or features of different sizes."""
     if not tasks:
-        raise InputError("no feature files: similarities need at least one task")
+        raise InputError("no feature files: expected those of at least one task")
     seen: set[str] = set()
     for task in tasks:
         if task.name in seen:
-            raise InputError(f"features of task '{task.name}' are given more than once")
+            raise InputError(
+                f"features of task '{task.name}' are given more than once: expected once"
+            )
         seen.add(task.name)
         if task.images.shape[1] != tasks[0].images.shape[1]:
             raise InputError(
@@ -160,7 +151,7 @@ def check_tasks(tasks: Sequence[TaskFeatures]) -> None:
             )
 
 
-def capped(
+def _capped(
     images: np.ndarray, labels: np.ndarray, size: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """At most `size` images and their labels, a random choice if there are more."""
@@ -170,18 +161,18 @@ def capped(
     return images[chosen], labels[chosen]
 
 
-def mmd_sample(task: TaskFeatures, seed: int) -> np.ndarray:
+def _mmd_sample(task: TaskFeatures, seed: int) -> np.ndarray:
     """The task's images for the kernel distance, [n, D]."""
-    return capped(task.images, task.labels, MMD_IMAGES, seed)[0]
+    return _capped(task.images, task.labels, MMD_IMAGES, seed)[0]
 
 
-def even_sample(samples: Sequence[np.ndarray], size: int) -> np.ndarray:
+def _even_sample(samples: Sequence[np.ndarray], size: int) -> np.ndarray:
     """About `size` rows in all, equally many of each sample if it has them."""
     share = max(2, size // len(samples))
     return np.concatenate([sample[:share] for sample in samples])
 
 
-def positives(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _positives(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Image numbers and class numbers of all (image, class) pairs; multi-hot images may repeat."""
     if labels.ndim == 1:
         return np.arange(len(labels)), labels
@@ -189,8 +180,8 @@ def positives(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows, classes
 
 
-def transport_sample(task: TaskFeatures, seed: int) -> transport.Labelled:
+def _transport_sample(task: TaskFeatures, seed: int) -> transport.Labelled:
     """The task's (image, class) pairs for transport, always `TRANSPORT_IMAGES` of them."""
-    rows, classes = positives(task.labels)
+    rows, classes = _positives(task.labels)
     moments = transport.label_moments(task.images[rows], classes)
     return transport.fixed_size(moments, TRANSPORT_IMAGES, seed)

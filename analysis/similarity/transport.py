@@ -45,28 +45,28 @@ def median_bandwidth(features: np.ndarray) -> float:
     return median if median > 0 else 1.0
 
 
-def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """|x_i - y_j|^2 [N, M] of the rows of x [N, D] and y [M, D], by one matrix product: much
     faster than cdist, and exact to the rounding of |x|^2."""
     sums = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * (x @ y.T)
     return np.maximum(sums, 0)
 
 
-def squared_mmd(x: np.ndarray, y: np.ndarray, bandwidth: float, unbiased: bool = True) -> float:
+def squared_mmd(x: np.ndarray, y: np.ndarray, bandwidth: float) -> float:
     """Squared maximum mean discrepancy of x [N, D] and y [M, D], kernel exp(-d^2 / (2 b^2)).
 
-    Source: Gretton et al. 2012, A Kernel Two-Sample Test, JMLR 13: eq. 3 (unbiased, may fall
-    below 0 for alike samples) or eq. 5 (biased, 0 for equal samples). Range about 0..2,
-    symmetric, O((N + M)^2 D). NaN for the unbiased form of a sample of one.
+    Source: Gretton et al. 2012, A Kernel Two-Sample Test, JMLR 13: eq. 3 (unbiased, so that
+    it may fall below 0 for alike samples). Range about 0..2, symmetric, O((N + M)^2 D). NaN for a
+    sample of one.
     """
-    if unbiased and min(len(x), len(y)) < 2:
+    if min(len(x), len(y)) < 2:
         return np.nan
     within = 0.0
     for a in (x, y):
-        k = np.exp(-squared_distances(a, a) / (2 * bandwidth**2))
+        k = np.exp(-_squared_distances(a, a) / (2 * bandwidth**2))
         n = len(a)
-        within += (k.sum() - np.trace(k)) / (n * (n - 1)) if unbiased else k.mean()
-    across = np.exp(-squared_distances(x, y) / (2 * bandwidth**2)).mean()
+        within += (k.sum() - np.trace(k)) / (n * (n - 1))
+    across = np.exp(-_squared_distances(x, y) / (2 * bandwidth**2)).mean()
     return float(within - 2 * across)
 
 
@@ -84,8 +84,8 @@ def otdd(x: Labelled, y: Labelled) -> float:
         raise ValueError(
             f"samples of {len(x.features)} and {len(y.features)} images: expected equal sizes"
         )
-    between = squared_distances(x.means, y.means) + squared_distances(x.deviations, y.deviations)
-    cost = squared_distances(x.features, y.features) + between[x.labels[:, None], y.labels]
+    between = _squared_distances(x.means, y.means) + _squared_distances(x.deviations, y.deviations)
+    cost = _squared_distances(x.features, y.features) + between[x.labels[:, None], y.labels]
     rows, columns = linear_sum_assignment(cost)
     return float(np.sqrt(max(cost[rows, columns].mean(), 0)))
 

@@ -15,7 +15,8 @@ from scipy import stats
 from mvlpt_core.contract.errors import InputError
 
 from . import kendall, qap
-from .qap import MIN_CELLS, SCOPES, is_constant, orient
+from .qap import MIN_CELLS, is_constant, orient
+from .qap import SCOPES as SCOPES
 from .variance import mean_interval
 
 
@@ -24,14 +25,14 @@ class _Statistic:
     """What a statistic is made of; arguments as those of the functions below."""
 
     of_vectors: Callable[[np.ndarray, np.ndarray], float]
-    permuted: Callable[[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray | None], np.ndarray]
+    permuted: Callable[[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray], np.ndarray]
     resampled: Callable[[np.ndarray, np.ndarray, np.ndarray, str], np.ndarray]
     naive: Callable[[np.ndarray, np.ndarray, float], float]
 
 
 def _moment(name: str, of_vectors: Callable[[np.ndarray, np.ndarray], float]) -> _Statistic:
     def permuted(
-        x: np.ndarray, y: np.ndarray, draws: np.ndarray, scope: str, _: np.ndarray | None
+        x: np.ndarray, y: np.ndarray, draws: np.ndarray, scope: str, _: np.ndarray
     ) -> np.ndarray:
         return qap.moment_p(x, y, qap.cell_index(draws), scope, name)
 
@@ -52,20 +53,13 @@ _STATISTICS = {
     ),
 }
 STATISTICS = tuple(_STATISTICS)
-__all__ = [
-    "SCOPES",
-    "STATISTICS",
-    "coefficient",
-    "group_values",
-    "naive_p",
-    "p_values",
-    "resampled",
-]
 
 
 def _known(statistic: str) -> _Statistic:
     if statistic not in _STATISTICS:
-        raise InputError(f"statistic '{statistic}' is unknown: expected {', '.join(_STATISTICS)}")
+        raise InputError(
+            f"statistic '{statistic}' is unknown: expected one of {', '.join(_STATISTICS)}"
+        )
     return _STATISTICS[statistic]
 
 
@@ -105,9 +99,11 @@ def p_values(
     """Two-sided p [M, K] of x [M, T, T] with y [K, T, T] under `permuted` tasks [P, T].
 
     The Mantel (QAP) test: rows and columns of x are permuted together. NaN where either side is
-    constant, and for pairs that are not `wanted` [M, K] if the statistic is costly.
+    constant, and for pairs that are not `wanted` [M, K].
     """
-    return _known(statistic).permuted(x, y, permuted, scope, wanted)
+    kind = _known(statistic)
+    wanted = np.ones((len(x), len(y)), bool) if wanted is None else wanted
+    return np.where(wanted, kind.permuted(x, y, permuted, scope, wanted), np.nan)
 
 
 def resampled(

@@ -1,7 +1,7 @@
 """Kendall's tau of two source x target matrices under permutation and resampling of tasks.
 
 Tau counts pairs of cells: n^2 / 2 for all n cells of a matrix, or 720 million for 10,000
-permutations of 20 tasks. `permuted_scores` needs about a tenth of that. Shapes as in
+permutations of 20 tasks. `_permuted_scores` needs about a tenth of that. Shapes as in
 `stats.qap`.
 """
 
@@ -21,7 +21,7 @@ CHUNK = 127
 
 
 @dataclass(frozen=True)
-class Side:
+class _Side:
     """One matrix of a pooled test, prepared once for all its partners.
 
     rank, bins [n]: of its cells in row order, undefined NaN; low, high [Q]: all pairs of cells in
@@ -50,10 +50,10 @@ def tau(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
-def prepare(matrix: np.ndarray, index: np.ndarray) -> Side:
+def _prepare(matrix: np.ndarray, index: np.ndarray) -> _Side:
     """The side [T, T] of a test whose permuted cells are `index` [P, n]."""
     rows, columns = cells(len(matrix))
-    rank, bins = binned(matrix[rows, columns])
+    rank, bins = _binned(matrix[rows, columns])
     low, high = np.nonzero((bins[:, None] == bins) & (rank[:, None] < rank))
     places = np.ascontiguousarray(index.T)
     moved = []
@@ -61,10 +61,10 @@ def prepare(matrix: np.ndarray, index: np.ndarray) -> Side:
         full = np.zeros(matrix.shape, values.dtype)
         full[rows, columns] = values
         moved.append(full.ravel()[places])
-    return Side(rank, bins, low, high, moved[0], moved[1])
+    return _Side(rank, bins, low, high, moved[0], moved[1])
 
 
-def permuted_scores(x: Side, y: Side) -> np.ndarray:
+def _permuted_scores(x: _Side, y: _Side) -> np.ndarray:
     """Concordant minus discordant pairs of cells [P]: x with its tasks permuted, against y.
 
     x is prepared with the cells of the permutations, y with those of their inverses. Pairs tied
@@ -76,16 +76,16 @@ def permuted_scores(x: Side, y: Side) -> np.ndarray:
     lower = [np.tril(np.ones((n, n), np.float32), -1) for n in (n_x, n_y)]
     apart = lower[0] - lower[0].T  # signs of the differences of two bins of x
     # One more bin on each side takes the undefined cells; it is not counted.
-    own = whole(y.bins, n_y)[:, None] * (n_x + 1)
+    own = _whole(y.bins, n_y)[:, None] * (n_x + 1)
     block = min(BLOCK, max(1, HISTOGRAMS // ((n_x + 1) * (n_y + 1))))
     total = np.empty(x.moved_rank.shape[1])
     for start in range(0, len(total), block):
         part = slice(start, start + block)
-        score = compared(x.moved_rank[:, part], y.low, y.high)
-        score += compared(y.moved_bins[:, part], x.low, x.high)
+        score = _compared(x.moved_rank[:, part], y.low, y.high)
+        score += _compared(y.moved_bins[:, part], x.low, x.high)
         b = len(score)
         # Histograms [bin of y, permutation, bin of x]: both products are then one matrix product.
-        code = whole(x.moved_bins[:, part], n_x) + (own * b + np.arange(b) * (n_x + 1))
+        code = _whole(x.moved_bins[:, part], n_x) + (own * b + np.arange(b) * (n_x + 1))
         joint = np.bincount(code.ravel(), minlength=(n_y + 1) * b * (n_x + 1))
         joint = joint.reshape(n_y + 1, b, n_x + 1)[:n_y, :, :n_x].astype(np.float32)
         below = lower[1] @ joint.reshape(n_y, -1)  # cells in lower bins of y, by bin of x
@@ -95,25 +95,25 @@ def permuted_scores(x: Side, y: Side) -> np.ndarray:
     return total
 
 
-def whole(bins: np.ndarray, undefined: int) -> np.ndarray:
+def _whole(bins: np.ndarray, undefined: int) -> np.ndarray:
     """Bins as int64, NaN as the number `undefined`."""
     if bins.dtype.kind == "f":
         bins = np.where(np.isnan(bins), undefined, bins)
     return bins.astype(np.int64)
 
 
-def constant(matrix: np.ndarray) -> bool:
+def _constant(matrix: np.ndarray) -> bool:
     """Whether the off-diagonal cells do not vary."""
     return is_constant(off_diagonal(matrix))
 
 
-def both_ways(permuted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _both_ways(permuted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cells [1 + P, n] of the identity and permutations [P, T], and of their inverses."""
     permuted = np.vstack([np.arange(permuted.shape[1]), permuted])
     return cell_index(permuted), cell_index(np.argsort(permuted, axis=1))
 
 
-def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Dense ranks and bins of values [n], small numbers; ties share a bin, undefined stays NaN."""
     defined = ~np.isnan(values)
     _, inverse, count = np.unique(values[defined], return_inverse=True, return_counts=True)
@@ -130,7 +130,7 @@ def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return result[0], result[1]
 
 
-def compared(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _compared(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Sum over pairs of sign(values[high] - values[low]), for each column of `values` [n, b]."""
     values = np.ascontiguousarray(values)
     total = np.zeros(values.shape[1], np.int32)
@@ -141,7 +141,7 @@ def compared(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarra
     return total.astype(float)
 
 
-def column_signs(matrix: np.ndarray, scope: str) -> np.ndarray:
+def _column_signs(matrix: np.ndarray, scope: str) -> np.ndarray:
     """Signs [T, T, T]: entry (i, j, t) is sign(m[i, t] - m[j, t]) / norm of column t / sqrt(T).
 
     Sums of products of two such arrays over pairs i < j are the mean over columns of tau-b.
@@ -160,7 +160,7 @@ def kendall_p(
     y: np.ndarray,
     permuted: np.ndarray,
     scope: str,
-    wanted: np.ndarray | None = None,
+    wanted: np.ndarray,
 ) -> np.ndarray:
     """Permutation p-values [M, K] of tau-b between x [M, T, T] and y [K, T, T]; NaN if constant.
 
@@ -168,27 +168,25 @@ def kendall_p(
     For `pooled` the statistic is concordant minus discordant pairs, for the others the mean of
     tau-b by column with missing pairs at 0.
     """
-    if wanted is None:
-        wanted = np.ones((len(x), len(y)), bool)
     if scope == "pooled":
         p = np.full(wanted.shape, np.nan)
-        forward, backward = both_ways(permuted)
+        forward, backward = _both_ways(permuted)
         # The identity comes first: its score is the observed one.
-        others = [None if constant(matrix) else prepare(matrix, backward) for matrix in y]
+        others = [None if _constant(matrix) else _prepare(matrix, backward) for matrix in y]
         for m, matrix in enumerate(x):
-            if constant(matrix):
+            if _constant(matrix):
                 continue
-            side = prepare(matrix, forward)
+            side = _prepare(matrix, forward)
             for k, other in enumerate(others):
                 if other is not None and wanted[m, k]:
-                    score = permuted_scores(side, other)
+                    score = _permuted_scores(side, other)
                     p[m, k] = p_value(score[:1], score[1:, None])[0]
         return p
     n_tasks = x.shape[1]
-    first, second, column = pairs_in_columns(n_tasks)
-    signs = np.stack([column_signs(matrix, scope) for matrix in x], -1)  # [T, T, T, M]
+    first, second, column = _pairs_in_columns(n_tasks)
+    signs = np.stack([_column_signs(matrix, scope) for matrix in x], -1)  # [T, T, T, M]
     flat = signs.reshape(-1, len(x))
-    b = np.stack([column_signs(matrix, scope)[first, second, column] for matrix in y])  # [K, Q]
+    b = np.stack([_column_signs(matrix, scope)[first, second, column] for matrix in y])  # [K, Q]
     observed = b @ signs[first, second, column]  # [K, M]
     extreme = np.zeros(observed.shape)
     block = max(1, 4_000_000 // (len(first) * len(x)))
@@ -203,7 +201,7 @@ def kendall_p(
     return np.where(defined & wanted, p, np.nan)
 
 
-def pairs_in_columns(n_tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pairs_in_columns(n_tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows i < j and column t [Q] of all pairs of off-diagonal cells that share a column."""
     first, second = np.triu_indices(n_tasks, 1)
     column = np.repeat(np.arange(n_tasks), len(first))
@@ -223,7 +221,7 @@ def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) 
     if scope == "pooled":
         rows, columns = np.nonzero(both)
         drawn = counts.astype(np.float32)
-        return weighted_tau(x[both], y[both], drawn[:, rows] * drawn[:, columns])
+        return _weighted_tau(x[both], y[both], drawn[:, rows] * drawn[:, columns])
     # [T, T, T]: column t, then the signs of its pairs of cells (i, j); 0 where one is undefined.
     signs = [np.nan_to_num(np.sign(v[:, :, None] - v[:, None, :])) for v in (x.T, y.T)]
     pairs = both.T[:, :, None] & both.T[:, None, :]
@@ -237,15 +235,15 @@ def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) 
     return np.divide(total, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
 
 
-def weighted_tau(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _weighted_tau(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Tau-b [B] of vectors [n] under weights [B, n]; NaN where a side has no untied pair."""
     signs = [np.sign(v[:, None] - v).astype(np.float32) for v in (x, y)]
     score = np.einsum("bn,bn->b", weight @ (signs[0] * signs[1]), weight).astype(float)
-    scale = np.sqrt(untied_weight(x, weight) * untied_weight(y, weight))
+    scale = np.sqrt(_untied_weight(x, weight) * _untied_weight(y, weight))
     return np.divide(score, scale, out=np.full(len(score), np.nan), where=scale > 0)
 
 
-def untied_weight(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _untied_weight(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weight [B] of the ordered pairs of cells with different values: all less the tied ones."""
     total = weight.sum(1, dtype=float) ** 2
     order = np.argsort(values, kind="stable")

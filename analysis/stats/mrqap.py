@@ -38,7 +38,7 @@ def double_semipartial(
 ) -> Dyadic:
     """The part of x [T, T] in the regression of y [T, T] on x and `given` [q, T, T].
 
-    `index` [P, n] are the cells of permuted tasks (`correlate.cell_index`). NaN cells of any
+    `index` [P, n] are the cells of permuted tasks (`qap.cell_index`). NaN cells of any
     matrix are left out; those of y stay out under permutation. O(P n q).
     """
     y, x = off_diagonal(y), off_diagonal(x)
@@ -47,25 +47,25 @@ def double_semipartial(
     mask = explained & ~np.isnan(y)
     n, q = int(mask.sum()), len(given)
     if n < q + 4:
-        return undefined(n, "too few defined pairs")
+        return _undefined(n, "too few defined pairs")
     for values, what in ((x, "similarity"), (y, "gain")):
         if is_constant(values[mask]):
-            return undefined(n, f"{what} is constant")
+            return _undefined(n, f"{what} is constant")
 
     # The residual of x on the others, over all cells where they are defined.
-    basis = orthonormal(given[:, explained])
+    basis = _orthonormal(given[:, explained])
     residual = np.zeros(x.shape)
-    residual[explained] = project_out(x[explained], basis)
+    residual[explained] = _project_out(x[explained], basis)
     scale = np.abs(x[explained] - x[explained].mean()).max()
     if np.abs(residual).max() <= 1e-8 * scale:
-        return undefined(n, "similarity is a linear function of the others")
+        return _undefined(n, "similarity is a linear function of the others")
 
-    basis = orthonormal(given[:, mask])  # [n, q + 1]
-    response = project_out(y[mask], basis)
-    own = project_out(x[mask], basis)
+    basis = _orthonormal(given[:, mask])  # [n, q + 1]
+    response = _project_out(y[mask], basis)
+    own = _project_out(x[mask], basis)
     sy, sx = np.sqrt(response @ response), np.sqrt(own @ own)
     if sy <= 1e-10 * np.abs(y[mask]).max() or sx <= 1e-8 * scale:
-        return undefined(n, "the others leave nothing to explain")
+        return _undefined(n, "the others leave nothing to explain")
     partial = float(np.clip(own @ response / (sx * sy), -1, 1))
     beta = float((own @ response) / (own @ own) * x[mask].std() / y[mask].std())
     df = n - q - 2
@@ -73,11 +73,11 @@ def double_semipartial(
 
     rows, columns = cells(len(y))
     kept = mask[rows, columns]
-    observed = partial_of(residual[rows, columns][None, kept], response, basis)[0]
+    observed = _partial_of(residual[rows, columns][None, kept], response, basis)[0]
     extreme = 0
     for start in range(0, len(index), BATCH):
         drawn = residual.ravel()[index[start : start + BATCH]][:, kept]
-        extreme += int((np.abs(partial_of(drawn, response, basis)) >= abs(observed) - TIE).sum())
+        extreme += int((np.abs(_partial_of(drawn, response, basis)) >= abs(observed) - TIE).sum())
     return Dyadic(
         beta,
         partial,
@@ -88,14 +88,14 @@ def double_semipartial(
     )
 
 
-def partial_of(drawn: np.ndarray, response: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _partial_of(drawn: np.ndarray, response: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Correlation [P] of the residual on `basis` [n, q] of each row of `drawn` with `response`."""
     norm = (drawn * drawn).sum(1) - ((drawn @ basis) ** 2).sum(1)
     scale = np.sqrt(np.maximum(norm, 0) * (response @ response))
     return np.divide(drawn @ response, scale, out=np.zeros(len(drawn)), where=scale > 0)
 
 
-def orthonormal(given: np.ndarray) -> np.ndarray:
+def _orthonormal(given: np.ndarray) -> np.ndarray:
     """An orthonormal basis [n, r] of the constant and the rows of `given` [q, n]."""
     columns = np.vstack([np.ones(given.shape[1]), *given]).T
     norms = np.linalg.norm(columns, axis=0)
@@ -103,7 +103,7 @@ def orthonormal(given: np.ndarray) -> np.ndarray:
     return u[:, s > 1e-10 * s[0]]
 
 
-def project_out(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _project_out(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """The residual of `values` [n] on an orthonormal `basis` [n, r]."""
     return values - basis @ (basis.T @ values)
 
@@ -123,11 +123,11 @@ def r_squared(y: np.ndarray, x: np.ndarray) -> tuple[float, int]:
     values = y[mask]
     if len(values) < len(x) + 2 or is_constant(values):
         return np.nan, len(values)
-    rest = project_out(values, orthonormal(x[:, mask]))
+    rest = _project_out(values, _orthonormal(x[:, mask]))
     total = values - values.mean()
     return float(1 - (rest @ rest) / (total @ total)), len(values)
 
 
-def undefined(n: int, reason: str) -> Dyadic:
+def _undefined(n: int, reason: str) -> Dyadic:
     """A result that does not exist, and why."""
     return Dyadic(np.nan, np.nan, np.nan, np.nan, np.nan, n, reason)

@@ -41,7 +41,7 @@ def cell_index(permuted: np.ndarray) -> np.ndarray:
 def orient(matrix: np.ndarray, scope: str) -> np.ndarray:
     """A copy with NaN diagonal, transposed for `per_source`, so that groups are columns."""
     if scope not in SCOPES:
-        raise InputError(f"scope '{scope}' is not one of {', '.join(SCOPES)}")
+        raise InputError(f"scope '{scope}' is unknown: expected one of {', '.join(SCOPES)}")
     return off_diagonal(matrix.T if scope == "per_source" else matrix)
 
 
@@ -69,7 +69,7 @@ def is_constant(values: np.ndarray) -> bool:
     return len(values) == 0 or bool(np.ptp(values) <= 1e-12 * max(1.0, np.abs(values).max()))
 
 
-def standardise(matrix: np.ndarray, scope: str, statistic: str) -> np.ndarray:
+def _standardise(matrix: np.ndarray, scope: str, statistic: str) -> np.ndarray:
     """Values [T, T] whose sum of products over cells orders permutations as the coefficient does.
 
     Ranked for `spearman`; centred and scaled to norm 1, over all cells or in each column, then
@@ -93,7 +93,7 @@ def standardise(matrix: np.ndarray, scope: str, statistic: str) -> np.ndarray:
     return (result / np.sqrt(max(used, 1))).reshape(shape)
 
 
-def permuted_sums(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> np.ndarray:
+def _permuted_sums(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Sums of products [P, K] of x [T, T], its tasks permuted by `index` [P, n], with y [K, T, T].
 
     O(P n K); memory is that of one batch of permutations.
@@ -123,14 +123,14 @@ def moment_p(
     Rows and columns of x are permuted together (Mantel 1967; Hubert 1987, Assignment Methods in
     Combinatorial Data Analysis). NaN where either side is constant.
     """
-    a = np.stack([standardise(matrix, scope, statistic) for matrix in x])
-    b = np.stack([standardise(matrix, scope, statistic) for matrix in y])
+    a = np.stack([_standardise(matrix, scope, statistic) for matrix in x])
+    b = np.stack([_standardise(matrix, scope, statistic) for matrix in y])
     rows, columns = cells(x.shape[1])
     p = np.full((len(x), len(y)), np.nan)
     for m, matrix in enumerate(a):
         if matrix.any():
             observed = b[:, rows, columns] @ matrix[rows, columns]
-            p[m] = p_value(observed, permuted_sums(matrix, b, index))
+            p[m] = p_value(observed, _permuted_sums(matrix, b, index))
     p[:, ~b.any(axis=(1, 2))] = np.nan
     return p
 
@@ -155,15 +155,15 @@ def moment_bootstrap(
     moments = np.stack([both.astype(float), x, y, x * x, y * y, x * y])  # [6, T, T]
     if pooled:
         sums = np.einsum("bt,mbt->mb", counts, counts @ moments)  # [6, B]
-        return weighted_r(sums)
-    by_column = weighted_r(counts @ moments)  # [B, T]
+        return _weighted_r(sums)
+    by_column = _weighted_r(counts @ moments)  # [B, T]
     weight = np.where(np.isnan(by_column), 0.0, counts)
     total = weight.sum(1)
     mean = (weight * np.nan_to_num(by_column)).sum(1)
     return np.divide(mean, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def weighted_r(sums: np.ndarray) -> np.ndarray:
+def _weighted_r(sums: np.ndarray) -> np.ndarray:
     """Pearson from weighted sums [6, ...] of 1, x, y, xx, yy, xy; NaN where a side is constant."""
     n, sx, sy, sxx, syy, sxy = sums
     n = np.where(n > 0, n, np.nan)

@@ -135,6 +135,37 @@ def test_bootstrap_weights_cells_by_how_often_both_tasks_are_drawn():
     )
 
 
+@pytest.mark.parametrize("scope", ["per_target", "per_source"])
+@pytest.mark.parametrize("statistic", ["pearson", "kendall"])
+def test_bootstrap_of_groups_weights_cells_and_groups(scope, statistic):
+    x, y = matrix(8, n=6), matrix(9, n=6, step=0.4, gaps=((0, 3),))
+    counts = np.array([[2, 0, 1, 1, 1, 1], [1, 3, 1, 0, 1, 0]])
+    axis = 1 if scope == "per_target" else 0
+    expected = []
+    for drawn in counts:
+        values, weights = [], []
+        for k in range(6):
+            group = [(s, t) for s in range(6) for t in range(6) if s != t and (s, t)[axis] == k]
+            cells = [c for c in group for _ in range(drawn[c[1 - axis]]) if not np.isnan(y[c])]
+            a, b = [x[c] for c in cells], [y[c] for c in cells]
+            if len(set(a)) > 1 and len(set(b)) > 1:
+                values.append(REFERENCE[statistic](a, b).statistic)
+                weights.append(drawn[k])
+        expected.append(np.average(values, weights=weights))
+    found = correlation.resampled(x, y, counts.astype(float), scope, statistic)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_only_wanted_pairs_are_tested():
+    x, y = np.stack([matrix(1), matrix(2)]), np.stack([matrix(3), matrix(4)])
+    permuted = resample.permutations(7, 30, 0)
+    wanted = np.array([[True, False], [True, True]])
+    for statistic in correlation.STATISTICS:
+        every = correlation.p_values(x, y, permuted, "pooled", statistic)
+        some = correlation.p_values(x, y, permuted, "pooled", statistic, wanted)
+        np.testing.assert_array_equal(some, np.where(wanted, every, np.nan))
+
+
 def test_partial_and_beta_equal_least_squares():
     y, x, z = matrix(10, gaps=((0, 2),)), matrix(11), matrix(12)
     x = x + z
@@ -179,7 +210,7 @@ def test_table_of_a_perfect_and_a_constant_similarity():
     y = matrix(16)
     gains, similarity = tables_of(y, same=2 * y + 1, constant=np.ones((7, 7)))
     table = correlation_table(matrices(gains, similarity), permutations=199, bootstrap=50)
-    assert list(table.columns) == CORRELATION_COLUMNS
+    assert tuple(table.columns) == CORRELATION_COLUMNS
     assert len(table) == 2 * 3 * 3
     same = table[table["measure"] == "same"]
     np.testing.assert_allclose(same["value"], 1)
@@ -274,10 +305,10 @@ def test_bad_input_is_named():
         correlation_table(matrices(gains, similarity.drop(columns="measure")))
     with pytest.raises(InputError, match="gains: column 'ceiling_gain' is missing"):
         correlation_table(matrices(gains, similarity, ["ceiling_gain"]))
-    with pytest.raises(InputError, match="2 tasks are both a source and a target"):
-        correlation_table(matrices(gains[gains["source"].isin(["t0", "t1"])], similarity))
-    with pytest.raises(InputError, match="scope 'overall' is not one of"):
+    with pytest.raises(InputError, match="scope 'overall' is unknown: expected one of pooled"):
         correlation_table(matrices(gains, similarity), scopes=["overall"])
+    with pytest.raises(InputError, match="statistic 'phi' is unknown: expected one of pearson"):
+        correlation_table(matrices(gains, similarity), statistics=["phi"])
 
 
 def test_false_positives_are_five_percent_and_naive_ones_are_not():

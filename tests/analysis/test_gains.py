@@ -8,9 +8,10 @@ from scipy import stats
 from mvlpt_analysis.gains import controls
 from mvlpt_analysis.gains.image_bootstrap import image_intervals
 from mvlpt_analysis.gains.table import GAIN_COLUMNS, gain_table, single_seed_cells
-from mvlpt_analysis.stats.multiplicity import benjamini_hochberg
+from mvlpt_analysis.stats.multiplicity import ALPHA, benjamini_hochberg, significant
 from mvlpt_analysis.stats.variance import mean_interval
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.outcomes import encode_truth
 from speed import calibration
 
 rng = np.random.default_rng(3)
@@ -36,7 +37,7 @@ def test_paired_seeds_by_hand():
     table = gain_table(transfer([0.60, 0.70, 0.65], [0.50, 0.65, 0.50]))
     row = table.iloc[0]
     gains = np.array([0.10, 0.05, 0.15])
-    assert list(table.columns) == GAIN_COLUMNS
+    assert tuple(table.columns) == GAIN_COLUMNS
     assert row.gain == pytest.approx(0.10)
     half = stats.t.ppf(0.975, 2) * gains.std(ddof=1) / np.sqrt(3)
     assert (row.low, row.high) == pytest.approx((0.10 - half, 0.10 + half))
@@ -95,6 +96,15 @@ def test_corrections_by_hand_and_with_gaps():
     np.testing.assert_allclose(benjamini_hochberg(many), stats.false_discovery_control(many))
 
 
+def test_significance_is_one_comparison():
+    assert ALPHA == 0.05
+    q = np.array([0.049, 0.05, 0.0501, np.nan])
+    assert significant(q).tolist() == [True, True, False, False]
+    table = gain_table(calibration.seed_study(np.full((5, 5), 0.02), 3, np.random.default_rng(1)))
+    assert table["significant"].any()
+    assert table["significant"].tolist() == (table["q"] <= 0.05).tolist()
+
+
 def outcomes(runs, kind="prediction_u16", metric="accuracy"):
     code = "<u2" if kind == "prediction_u16" else "<f4"
     return pd.DataFrame(
@@ -106,13 +116,16 @@ def outcomes(runs, kind="prediction_u16", metric="accuracy"):
     )
 
 
+def truth_of(**labels):
+    rows = [(name, "accuracy", len(y), encode_truth(y)) for name, y in labels.items()]
+    return pd.DataFrame(rows, columns=["target", "metric", "n", "truth"])
+
+
 def test_images_are_resampled_in_pairs():
-    labels = np.zeros(50, int)
+    truth = truth_of(b=np.zeros(50, int))
     scratch = np.arange(50) % 2  # half right
     better = np.where(np.arange(50) < 20, 0, scratch)  # 10 more right, none lost
-    frame = image_intervals(
-        outcomes({"scratch": scratch, "a": better, "c": scratch}), {"b": labels}
-    )
+    frame = image_intervals(outcomes({"scratch": scratch, "a": better, "c": scratch}), truth)
     a, c = frame.set_index("source").loc["a"], frame.set_index("source").loc["c"]
     assert a.gain == pytest.approx(0.2)
     assert a.se == pytest.approx(np.sqrt(0.2 * 0.8 / 50), rel=0.06)
@@ -123,9 +136,9 @@ def test_images_are_resampled_in_pairs():
 
 
 def test_image_intervals_fill_single_seed_gains():
-    labels = np.zeros(50, int)
+    truth = truth_of(b=np.zeros(50, int))
     runs = outcomes({"scratch": np.arange(50) % 2, "a": np.zeros(50)})
-    table = gain_table(transfer([1.0], 0.5, seed=1), image_intervals(runs, {"b": labels}))
+    table = gain_table(transfer([1.0], 0.5, seed=1), image_intervals(runs, truth))
     row = table.iloc[0]
     assert row.interval == "images"
     assert row.reason == ""
@@ -136,17 +149,17 @@ def test_image_intervals_fill_single_seed_gains():
 
 def test_outcomes_of_other_images_are_not_used():
     runs = outcomes({"scratch": np.arange(50) % 2, "a": np.zeros(50)})
-    images = image_intervals(runs, {"b": np.zeros(50, int)})
-    with pytest.raises(InputError, match=r"give a gain of 0\.500, the scores 0\.100"):
+    images = image_intervals(runs, truth_of(b=np.zeros(50, int)))
+    with pytest.raises(InputError, match=r"a gain of 0\.500: expected that of the scores, 0\.1"):
         gain_table(transfer([0.6], 0.5, seed=1), images)
 
 
 def test_a_task_draws_the_same_images_whatever_else_is_there():
-    labels = {"b": np.zeros(30, int), "z": np.zeros(30, int)}
+    truth = truth_of(b=np.zeros(30, int), z=np.zeros(30, int))
     one = outcomes({"scratch": np.arange(30) % 2, "a": np.arange(30) % 3})
     both = pd.concat([one.assign(target="z"), one])
-    alone = image_intervals(one, labels, seed=4)
-    beside = image_intervals(both, labels, seed=4)
+    alone = image_intervals(one, truth, seed=4)
+    beside = image_intervals(both, truth, seed=4)
     pd.testing.assert_frame_equal(
         alone, beside[beside["target"] == "b"].reset_index(drop=True), check_dtype=False
     )
@@ -154,10 +167,10 @@ def test_a_task_draws_the_same_images_whatever_else_is_there():
 
 def test_unfit_outcomes_are_named():
     frame = outcomes({"scratch": np.zeros(5), "a": np.zeros(5)})
-    with pytest.raises(InputError, match="no test labels for target 'b'"):
-        image_intervals(frame, {})
+    with pytest.raises(InputError, match="truth: target 'b' is missing"):
+        image_intervals(frame, truth_of())
     with pytest.raises(InputError, match="5 stored outcomes do not fit 4 test images"):
-        image_intervals(frame, {"b": np.zeros(4, int)})
+        image_intervals(frame, truth_of(b=np.zeros(4, int)))
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "mean_per_class", "roc_auc", "map_11point"])

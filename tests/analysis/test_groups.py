@@ -156,6 +156,8 @@ def test_graph_and_givers_count_significant_edges():
     graph = groups.transfer_graph(pairs)
     edges = set(zip(graph["source"], graph["target"], strict=True))
     assert edges == {("a", "b"), ("a", "c"), ("b", "c")}
+    at_the_level = groups.transfer_graph(pairs.assign(q=[0.05, 0.051, 0.1, 0.1, np.nan, 0.1, 0]))
+    assert at_the_level[["source", "target"]].to_numpy().tolist() == [["a", "b"]]
     table = groups.givers(pairs).set_index("task")
     assert table.index[0] == "b"
     assert table.loc["a", ["helps", "hurts", "helped_by", "hurt_by"]].tolist() == [1, 1, 0, 0]

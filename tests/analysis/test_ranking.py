@@ -154,7 +154,7 @@ def test_recommendation_ranks_relatives_first_and_names_the_prompt():
     both = found.table.merge(truth, on=["method", "source"])
     inside = (both["low"] <= both["gain"]) & (both["gain"] <= both["high"])
     assert inside.mean() > 0.85
-    assert not found.unlike_all
+    assert not found.familiarity["below"].all()
     nearer = recommend(known, within, new.assign(value=new["value"] + 0.05))
     assert "within the range" in nearer.statements[-1]
 
@@ -175,7 +175,8 @@ def test_sources_that_the_study_cannot_tell_apart_are_said_to_be_alike():
 def test_a_task_unlike_all_is_said_to_be():
     known, within, new, _ = new_task()
     found = recommend(known, within, new.assign(value=new["value"] - 0.6))
-    assert found.unlike_all
+    assert len(found.familiarity)
+    assert found.familiarity["below"].all()
     assert "unlike all tasks of the study" in " ".join(found.statements)
     assert "extrapolations" in found.statements[-1]
 
@@ -201,5 +202,8 @@ def test_familiarity_by_hand():
 
 def test_recommendation_without_a_common_measure_is_an_error():
     known, within, new, _ = new_task(6)
-    with pytest.raises(InputError, match="share no measure"):
+    with pytest.raises(
+        InputError,
+        match="the new task has the measures other: expected one of the study's, label_c",
+    ):
         recommend(known, within, new.assign(measure="other"))

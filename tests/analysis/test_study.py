@@ -11,7 +11,6 @@ from mvlpt_analysis.gains.image_bootstrap import image_intervals
 from mvlpt_analysis.read import pairs
 from mvlpt_analysis.read.study import of_shots, read_tables
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.outcomes import encode_truth
 from speed import calibration
 from support import view_data as made
 
@@ -34,14 +33,14 @@ def test_statistics_make_every_table_but_groups(tables):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_one_seed_takes_its_intervals_from_stored_outcomes(workers):
     rng = np.random.default_rng(0)
-    transfer, outcomes, labels = calibration.image_study(calibration.known_gains(4, rng), 120, rng)
-    rows = [(task, "accuracy", len(y), encode_truth(y)) for task, y in labels.items()]
-    truth = pd.DataFrame(rows, columns=["target", "metric", "n", "truth"])
+    transfer, outcomes, truth = calibration.image_study(calibration.known_gains(4, rng), 120, rng)
     options = {"permutations": 9, "bootstrap": 200, "seed": 3, "workers": workers}
     methods = list(transfer["method"].unique())
     alike = made.similarity(4)
-    found = study.statistics(transfer, outcomes, truth, alike, list(labels), methods, {}, **options)
-    direct = image_intervals(outcomes, labels, replicates=200, seed=3)
+    found = study.statistics(
+        transfer, outcomes, truth, alike, list(truth["target"]), methods, {}, **options
+    )
+    direct = image_intervals(outcomes, truth, replicates=200, seed=3)
     keys = ["method", "source", "target"]
     both = found["gains"].merge(direct, on=keys, suffixes=("", "_direct"))
     assert len(both) == 16

@@ -107,7 +107,7 @@ def test_transfer_table_has_a_row_for_every_pair(tiny: Path) -> None:
     assert not transfer.duplicated(["method", "source", "target", "seed"]).any()
     assert (transfer["status"] == "ok").all()
     assert transfer[["scratch", "zero_shot", "score"]].notna().all(axis=None)
-    assert transfer["code_digest"].nunique() == 1
+    assert len(set(transfer["code_digest"])) == 1
     assert transfer.groupby("method")["config_digest"].nunique().eq(1).all()
 
 

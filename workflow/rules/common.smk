@@ -109,6 +109,62 @@ def protocol():
     return {key: value for key, value in config.items() if key not in hidden}
 
 
+def task_row(task, images_alone=False):
+    """A suite row as far as a prepared file depends on it, in types that Snakemake compares."""
+    row = asdict(SUITE[task])
+    del row["factors"]  # the analysis's business
+    if images_alone:
+        del row["templates"]
+    return row
+
+
+FIGURES = catalogue.figures(list(METHODS), has_factors=bool(FACTORS))
+# Kinds of figures that Snakemake's own report explains and shows.
+EXPLAINED = {
+    "gains": "Gains",
+    "scatter": "Gain and similarity",
+    "similarity": "Similarity",
+}
+
+
+def analysed(shots):
+    """The tables of one value of shots, by name."""
+    tables = {name: table_path(name, shots) for name in catalogue.STUDY_TABLES}
+    return tables | {"similarity": AT.similarity(shots)}
+
+
+def png(name):
+    """A figure's PNG, marked for Snakemake's own report where its kind is explained."""
+    path, kind = AT.figure("{shots}", name, "png"), name.partition("_")[0]
+    if kind not in EXPLAINED:
+        return path
+    return report(path, caption=f"../report/{kind}.rst", category=EXPLAINED[kind])
+
+
+def everything():
+    """Every file of the study that a reader or a later job may open."""
+    files = [AT.config, AT.backbone, AT.weights, AT.report, *RUNS]
+    files += [AT.group(group) for group in GROUPS]
+    files += [AT.gathered(name) for name in GATHERED]
+    for task in TASKS:
+        files += [*AT.test(task), AT.test_features(task), AT.zero_shot(task)]
+        files += [AT.class_texts(task)] * any(map(has_class_texts, METHODS))
+    for shots in STUDY.shots:
+        files += [*analysed(shots).values(), AT.correlations(shots, "csv")]
+        files += [*AT.all_figures(shots, FIGURES), AT.captions(shots)]
+        for seed in STUDY.seeds:
+            for task in TASKS:
+                files += AT.sample(task, shots, seed)
+                files.append(AT.sample_features(task, shots, seed))
+            files += [
+                AT.prompt(method, group, start, shots, seed)
+                for method in METHODS
+                for group, start in PAIRS
+                if keeps_prompt(start)
+            ]
+    return files
+
+
 # Digests of the code behind results; taken once, for each reads many files.
 CODE = {
     name: code_digest(*modules)

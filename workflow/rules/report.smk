@@ -6,28 +6,6 @@
 #   results/<study>/shots<k>/figures/<name>.{png,svg}, captions.csv
 #   results/<study>/report.html
 
-FIGURES = catalogue.figures(list(METHODS), has_factors=bool(FACTORS))
-# Kinds of figures that Snakemake's own report explains and shows.
-EXPLAINED = {
-    "gains": "Gains",
-    "scatter": "Gain and similarity",
-    "similarity": "Similarity",
-}
-
-
-def analysed(shots):
-    """The tables of one value of shots, by name."""
-    tables = {name: table_path(name, shots) for name in catalogue.STUDY_TABLES}
-    return tables | {"similarity": AT.similarity(shots)}
-
-
-def png(name):
-    """A figure's PNG, marked for Snakemake's own report where its kind is explained."""
-    path, kind = AT.figure("{shots}", name, "png"), name.partition("_")[0]
-    if kind not in EXPLAINED:
-        return path
-    return report(path, caption=f"../report/{kind}.rst", category=EXPLAINED[kind])
-
 
 rule figures:
     input:

@@ -102,12 +102,3 @@ rule prepare_sample:
         "Images of task {wildcards.task}: {wildcards.shots} shots, seed {wildcards.seed}"
     script:
         "../scripts/prepare_sample.py"
-
-
-def task_row(task, images_alone=False):
-    """A suite row as far as a prepared file depends on it, in types that Snakemake compares."""
-    row = asdict(SUITE[task])
-    del row["factors"]  # the analysis's business
-    if images_alone:
-        del row["templates"]
-    return row

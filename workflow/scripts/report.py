@@ -25,8 +25,8 @@ with logged(snakemake.log[0]):
     }
     parts = {}
     for shots in params.shots:
-        paths = {name: at.table(shots, name) for name in STUDY_TABLES}
-        frames = read_tables(paths | {"correlations": at.correlations(shots)})
+        paths = {name: Path(at.table(shots, name)) for name in STUDY_TABLES}
+        frames = read_tables(paths | {"correlations": Path(at.correlations(shots))})
         frames["similarity"] = read_frame(at.similarity(shots), empty=True)
         for name, frame in gathered.items():
             frames[name] = of_shots(frame, shots)
