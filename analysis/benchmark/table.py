@@ -276,8 +276,9 @@ def difference_table(
                 rows.append((*what, target, k, *mean_interval(d, level), len(d), "seeds", reason))
                 means.append(float(d.mean()) if len(d) else np.nan)
             left = [t for t, mean in zip(targets, means, strict=True) if np.isnan(mean)]
-            reason = f"left out: {', '.join(left)}" if left else ""
             known = len(means) - len(left)
+            reason = f"left out: {', '.join(left)}" if left else ""
+            reason = reason if known else "no task has both scores"
             found = mean_interval(np.array(means), level)
             rows.append((*what, None, k, *found, known, "targets", reason))
     return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
