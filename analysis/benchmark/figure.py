@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..figures.style import (
-    COLOURS,
-    MARKERS,
-    MUTED,
-    Plate,
-    legend_above,
-    new_figure,
-    notice,
-    style,
-)
+from ..figures.style import MUTED, Plate, legend_above, looks, new_figure, notice, style
 from .table import AS_IS, MULTITASK, PROBE, SCRATCH, SINGLE, ZERO_SHOT, Benchmark, Entry
 
-# How a kind of entry is drawn; its colour is the method's.
+# In a figure of methods a line's colour is the method's; in a panel of one method, the kind's.
 _LINES: dict[str, dict[str, Any]] = {
-    ZERO_SHOT: {"ls": "--", "marker": ""},
-    PROBE: {"ls": "-", "marker": "X"},
-    SCRATCH: {"ls": "-"},
-    MULTITASK: {"ls": "-", "mfc": "white", "mew": 1.4},
-    AS_IS: {"ls": ":", "mfc": "white", "alpha": 0.8},
-    SINGLE: {"ls": "-.", "mfc": "white", "alpha": 0.8},
+    ZERO_SHOT: {"ls": "--", "marker": "", "color": MUTED},
+    PROBE: {"marker": "X", "color": MUTED},
+    SCRATCH: {},
+    MULTITASK: {"mfc": "white", "mew": 1.4},
+    AS_IS: {"ls": ":", "mfc": "white"},
+    SINGLE: {"ls": "-.", "mfc": "white"},
 }
-_DODGE = 0.07  # octaves between the lines of neighbouring entries
+_KIND_NAMES = {
+    SCRATCH: "from scratch",
+    MULTITASK: "from the multitask prompt",
+    AS_IS: "multitask prompt as it is",
+    SINGLE: "from the best single source (hindsight)",
+}
+# Octaves: from one entry to the next where bars would hide one another, and all together at most.
+_DODGE, _WIDEST = 0.07, 0.6
 
 
 def shots_frame(result: Benchmark) -> pd.DataFrame:
@@ -65,60 +65,77 @@ def contrast_frame(result: Benchmark, minus: str = SCRATCH) -> pd.DataFrame:
     return pd.concat([found[["entry", "shots"]], values], axis=1).reset_index(drop=True)
 
 
-def draw_shots(ax: Axes, frame: pd.DataFrame, result: Benchmark) -> Axes:
+def draw_shots(
+    ax: Axes, frame: pd.DataFrame, entries: Sequence[Entry], chosen: Mapping[Entry, dict[str, Any]]
+) -> Axes:
     """One line an entry over shots (log2), bars where there are intervals, entries side by side."""
-    names = [entry for entry in result.entries if (frame["entry"] == entry.name).any()]
-    for k, entry in enumerate(names):
+    shown = [entry for entry in entries if (frame["entry"] == entry.name).any()]
+    tuned = [entry for entry in shown if entry.kind != ZERO_SHOT]
+    shots = sorted(frame["shots"].unique())
+    left, right = shots[0] / 2**0.5, shots[-1] * 2**0.5
+    step = min(_DODGE, _WIDEST / max(len(tuned), 1))
+    for entry in shown:
         part = frame[frame["entry"] == entry.name].sort_values("shots")
-        look = _look(entry, result)
-        flat = entry.kind == ZERO_SHOT
-        x = part["shots"] * 2.0 ** (0 if flat else _DODGE * (k - (len(names) - 1) / 2))
-        if not flat:
-            ax.vlines(x, part["low"], part["high"], color=look["color"], lw=1.1, alpha=0.7)
-        ax.plot(x, part["score"], label=entry.name, **look)
+        look = {"lw": 1.5, "ms": 5, **chosen[entry]}
+        x, y = part["shots"].to_numpy(float), part["score"].to_numpy(float)
+        if entry.kind == ZERO_SHOT:  # from edge to edge: it has no shots
+            x, y = np.r_[left, x, right], np.r_[y[0], y, y[-1]]
+        else:
+            x = x * 2.0 ** (step * (tuned.index(entry) - (len(tuned) - 1) / 2))
+            ax.vlines(x, part["low"], part["high"], color=look["color"], lw=1.1, alpha=0.6)
+        ax.plot(x, y, **look)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(result.shots, [str(shots) for shots in result.shots])
+    ax.set_xticks(shots, [str(k) for k in shots])
     ax.set_xticks([], minor=True)
-    room = 2.0**0.45
-    ax.set_xlim(min(result.shots) / room, max(result.shots) * room)
-    ax.set_xlabel("shots (training images a class)")
+    ax.set_xlim(left, right)
     return ax
 
 
 def plot_average(result: Benchmark) -> Plate:
-    """Average score by shots, and where there are multitask starts, what they add to scratch."""
+    """Average score by shots. Where there are multitask starts: a panel a method, and what they add."""
     title = result.title
     frame, added = shots_frame(result), contrast_frame(result)
     if frame.empty:
         return notice(title, "no task has a score of every entry")
-    with style():
-        count = 1 + (len(added) > 0)
-        figure, axes = new_figure(1.0 + 3.9 * count, 3.9, 1, count)
-        ax = draw_shots(axes[0][0], frame, result)
-        ax.set_ylabel("average score (points)")
-        ax.set_title(_over(result), loc="left")
-        if len(added):
-            ax = axes[0][1]
-            ax.axhline(0, color="black", lw=0.6)
-            draw_shots(ax, added, result)
-            ax.set_ylabel("multitask start minus scratch (points)")
-            ax.set_title("what the start adds", loc="left")
-        legend_above(figure, min(4, len(result.entries)))
     caption = (
         "Average score by shots over the tasks that every entry has; bars are 95% intervals, with tasks "
         "as units, of the gain over zero-shot"
     )
-    if len(added):
-        caption += ", and on the right of the difference of a multitask start to scratch"
+    methods = list(dict.fromkeys(entry.method for entry in result.entries if entry.method))
+    with style():
+        if added.empty:
+            figure, axes = new_figure(5.4, 3.9)
+            draw_shots(axes[0][0], frame, result.entries, _by_method(result.entries))
+            legend_above(figure)
+        else:
+            caption += "; on the right, of the difference of a multitask start to scratch"
+            count = len(methods)
+            figure, axes = new_figure(1.2 + 2.6 * (count + 1), 3.7, 1, count + 1)
+            for ax, method in zip(axes[0], methods, strict=False):
+                own = [entry for entry in result.entries if entry.method in ("", method)]
+                if ax is not axes[0][0]:
+                    ax.sharey(axes[0][0])  # before drawing, so that the first makes room for all
+                draw_shots(ax, frame, own, _by_kind(own))
+                ax.set_title(Entry(SCRATCH, method).name, loc="left")
+            legend_above(figure, 3)
+            ax = axes[0][-1]
+            ax.axhline(0, color="black", lw=0.6)
+            joint = [entry for entry in result.entries if entry.kind == MULTITASK]
+            draw_shots(ax, added, joint, _by_method(joint))
+            ax.set_ylabel("difference (points)")
+            ax.set_title("what the start adds", loc="left")
+            ax.legend(loc="best")
+        axes[0][0].set_ylabel(f"average score {_over(result)} (points)")
+        figure.supxlabel("shots (training images a class)", fontsize=9)
     if any(entry.hindsight for entry in result.entries):
-        caption += "; the best source is chosen with hindsight"
+        caption += "; the best source is chosen with hindsight, by the scores shown"
     return Plate(title, f"{caption}.", figure)
 
 
 def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
     """Score by shots, a panel a task."""
     entries = [entry for entry in result.entries if entry.kind not in (AS_IS, SINGLE)]
-    cells = result.cells[result.cells["entry"].isin([entry.name for entry in entries])]
+    chosen = _by_method(entries)
     columns = min(columns, len(result.targets))
     rows = -(-len(result.targets) // columns)
     with style():
@@ -127,28 +144,40 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
         )
         panels = [ax for row in axes for ax in row]
         for ax, target in zip(panels, result.targets, strict=False):
-            part = cells[(cells["target"] == target) & cells["score"].notna()]
-            values = 100 * part[["score", "low", "high"]]
-            draw_shots(ax, pd.concat([part[["entry", "shots"]], values], axis=1), result)
+            part = result.cells[(result.cells["target"] == target) & result.cells["score"].notna()]
             ax.set_title(target, loc="left", fontsize=8, fontweight="normal")
-            ax.set_xlabel("")
-        for ax in panels[len(result.targets) :]:
+            if len(part):
+                points = 100 * part[["score", "low", "high"]]
+                draw_shots(ax, part[["entry", "shots"]].join(points), entries, chosen)
+        for i, ax in enumerate(panels[len(result.targets) :], len(result.targets)):
             ax.remove()
+            panels[i - columns].tick_params(labelbottom=True)
         figure.supxlabel("shots (training images a class)", fontsize=9)
         figure.supylabel("score (points)", fontsize=9)
-        legend_above(figure, min(4, len(entries)))
+        legend_above(figure, min(5, len(entries)))
     caption = "Score of each task by shots, means over seeds; bars are 95% intervals over seeds."
     return Plate(f"{result.title}, task by task", caption, figure)
 
 
-def _look(entry: Entry, result: Benchmark) -> dict[str, Any]:
-    """Colour and marker by method, line by kind."""
-    methods = list(dict.fromkeys(e.method for e in result.entries if e.method))
-    look: dict[str, Any] = {"color": MUTED, "lw": 1.5, "ms": 5}
-    if entry.method:
-        place = methods.index(entry.method)
-        look |= {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-    return look | _LINES[entry.kind]
+def _by_method(entries: Sequence[Entry]) -> dict[Entry, dict[str, Any]]:
+    methods = list(dict.fromkeys(entry.method for entry in entries if entry.method))
+    chosen = looks(methods)
+    found = {}
+    for entry in entries:
+        colour, marker = chosen.get(entry.method, (MUTED, ""))
+        own = {"color": colour, "marker": marker, "label": entry.name}
+        found[entry] = own | _LINES[entry.kind]
+    return found
+
+
+def _by_kind(entries: Sequence[Entry]) -> dict[Entry, dict[str, Any]]:
+    chosen = looks(list(_KIND_NAMES))
+    found = {}
+    for entry in entries:
+        colour, marker = chosen.get(entry.kind, (MUTED, ""))
+        own = {"color": colour, "marker": marker, "label": _KIND_NAMES.get(entry.kind, entry.name)}
+        found[entry] = own | _LINES[entry.kind]
+    return found
 
 
 def _over(result: Benchmark) -> str:
