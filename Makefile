@@ -4,7 +4,8 @@
 # make recommend TASK=/data/birds   which of the study's prompts to start a new task (a folder) from
 # make dry-run  what a study would do, without doing it
 # make unlock   after a study was killed hard (power cut, out of memory): release its lock, then make study
-# make clean    remove what studies and checks wrote (not .venv)
+# make clean    remove what checks wrote (not .venv, not studies: delete results/<study>/ by hand)
+# make help     these lines
 # make lock     resolve the dependencies anew (keeps pins that still fit)
 #
 # Choose with: PYTHON=python3.12  VENV=/elsewhere/venv  CONFIG=config/realtasks.yaml  CORES=8  ARGS="--keep-going"
@@ -17,28 +18,31 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+MVLPT = $(BIN)/mvlpt
 SNAKEMAKE = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/snakemake --cores $(CORES) \
 	--workflow-profile workflow/profiles/default
-STUDY = $(SNAKEMAKE) --configfile $(CONFIG)
 FOLDER = results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))
 
-.PHONY: study test report recommend dry-run unlock clean lock
+.PHONY: study test report recommend dry-run unlock help clean lock
 .DEFAULT_GOAL := study
 
 study: $(READY)
-	$(STUDY) $(ARGS)
+	$(MVLPT) study $(CONFIG) --cores $(CORES) -- $(ARGS)
 
 report: $(READY)
-	$(STUDY) --report $(FOLDER)/workflow.html
+	$(SNAKEMAKE) --configfile $(CONFIG) --report $(FOLDER)/workflow.html
 
 recommend: $(READY)
-	$(BIN)/python -m analysis recommend --study $(FOLDER) --task $(TASK)
+	$(MVLPT) recommend --study $(FOLDER) --task $(TASK)
 
 dry-run: $(READY)
-	$(STUDY) --dry-run --quiet host reason $(ARGS)
+	$(MVLPT) study $(CONFIG) --dry-run -- --quiet host reason $(ARGS)
 
 unlock: $(READY)
-	$(STUDY) --unlock
+	$(MVLPT) study $(CONFIG) --unlock
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' $(firstword $(MAKEFILE_LIST))
 
 test: $(READY)
 	$(BIN)/ruff check .
@@ -50,12 +54,13 @@ test: $(READY)
 
 # The environment is rebuilt only when a lock file changes. Where uv cannot reach a package index
 # that pip is configured for (a mirror in pip.conf), pip installs the same hashes, only slower.
-$(READY): requirements.lock requirements-uv.lock
+$(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: try make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
 lock: $(READY)
@@ -65,8 +70,7 @@ lock: $(READY)
 	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements-uv.lock
 	sed -i.old '/^  - pip:$$/q' environment.yml && rm environment.yml.old
 	grep -E '^[a-z0-9].*==' requirements.lock | sed 's/ *\\$$//; s/.*/      - "&"/' >> environment.yml
+	echo '      - "-e ."' >> environment.yml
 
-# results/README.md describes the files and is kept.
 clean:
-	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true
-	rm -rf .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -23,6 +23,7 @@ from .choice.groups import profile_clusters
 from .figures.gallery import draw_figures
 from .read import pairs
 from .report.page import Part, write_report
+from .stats.resample import mean_interval, task_counts
 from .tables import call, explanations, made, rankings
 from .view import View, Wording
 from .vocabulary import MAIN_MEASURES
@@ -288,7 +289,6 @@ def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.D
     over targets."""
     off = gains[gains["source"] != gains["target"]]
     wide = off.pivot_table(index=["source", "target"], columns="method", values="gain", sort=False)
-    rng = np.random.default_rng(seed)
     rows = []
     for a, b in combinations(dict.fromkeys(gains["method"]), 2):
         if a not in wide or b not in wide:
@@ -301,11 +301,7 @@ def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.D
             if len(part) >= 3 and len(set(part[a])) > 1 and len(set(part[b])) > 1
         ]
         values = np.array(by_target)
-        low = high = np.nan
-        if len(values) >= 3:
-            draws = values[rng.integers(len(values), size=(bootstrap, len(values)))].mean(1)
-            low, high = np.percentile(draws, [2.5, 97.5])
+        mean, low, high = mean_interval(values, task_counts(max(len(values), 1), bootstrap, seed))
         pooled = both[a].rank().corr(both[b].rank()) if len(both) >= 3 else np.nan
-        mean = values.mean() if len(values) else np.nan
         rows.append((a, b, len(both), pooled, mean, low, high))
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))

@@ -22,7 +22,7 @@ from .gains.table import seed_gains
 from .parallel import side_by_side
 from .read import pairs
 from .read.study import error_matrix, of_method, without_rows
-from .stats.qap import SCOPES, STATISTICS
+from .stats.correlation import SCOPES, STATISTICS
 from .vocabulary import MAIN_MEASURES, untrained
 
 Made = list[tuple[str, pd.DataFrame]]

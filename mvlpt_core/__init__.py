@@ -1,3 +1,3 @@
 """Tasks, frozen backbone, prompts, tuning and scoring for studies of prompt transferability."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

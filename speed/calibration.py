@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from mvlpt_analysis.association.tables import correlation_p, naive_p
 from mvlpt_analysis.gains import relations
 from mvlpt_analysis.gains.image_bootstrap import image_intervals
 from mvlpt_analysis.gains.table import gain_table
-from mvlpt_analysis.stats import kendall, mrqap, qap
+from mvlpt_analysis.stats import correlation, mrqap, qap, resample
 
 TASKS = 20
 LEVEL = 0.05
@@ -159,9 +158,9 @@ def false_positives(shuffles: int = 2000, permutations: int = 199, seed: int = 0
         rng = np.random.default_rng([seed, draw])
         gains, visual, label = linked_matrices(rng)
         first, second = (int(s) for s in rng.integers(0, 2**31, 2))
-        order = qap.permutations(TASKS, min(100, shuffles - start), first)
+        order = resample.permutations(TASKS, min(100, shuffles - start), first)
         shuffled = gains[order[:, :, None], order[:, None, :]]  # [K, T, T]
-        permuted = qap.permutations(TASKS, permutations, second)
+        permuted = resample.permutations(TASKS, permutations, second)
         for test, p, naive in all_tests(shuffled, visual, label, permuted):
             sofar = found.setdefault(test, ([], []))
             sofar[0].extend(p)
@@ -177,17 +176,14 @@ def all_tests(
 ) -> Iterator[tuple[str, Iterable[float], Iterable[float]]]:
     """Name, permutation p and naive p of every test on gain matrices [K, T, T]."""
     index = qap.cell_index(permuted)
-    for scope in qap.SCOPES:
-        for statistic in qap.STATISTICS:
-            if statistic == "kendall":
-                p = kendall.kendall_p(visual[None], shuffled, permuted, scope)[0]
-            else:
-                p = qap.mantel_p(visual[None], shuffled, index, scope, statistic)[0]
+    for scope in correlation.SCOPES:
+        for statistic in correlation.STATISTICS:
+            p = correlation.p_values(visual[None], shuffled, permuted, scope, statistic)[0]
             naive = [naive_of(visual, y, scope, statistic) for y in shuffled]
             yield f"{scope} {statistic}", p, naive
     parts = [mrqap.double_semipartial(y, visual, label[None], index) for y in shuffled]
     yield "partial Mantel, MRQAP", [r.p for r in parts], [r.p_naive for r in parts]
-    for effect in relations.EFFECTS:
+    for effect in ("family", "style"):
         yield f"{effect} effect", *effect_p(shuffled, effect, permuted)
 
 
@@ -199,8 +195,8 @@ def share_below(p: Sequence[float] | np.ndarray) -> float:
 def naive_of(x: np.ndarray, y: np.ndarray, scope: str, statistic: str) -> float:
     """p of the test that takes cells, or the coefficients of groups, as independent."""
     off = ~np.eye(TASKS, dtype=bool)
-    groups = qap.group_values(x, y, scope, statistic)
-    return naive_p(x[off], y[off], groups, scope, statistic)
+    groups = correlation.group_values(x, y, scope, statistic)
+    return correlation.naive_p(x[off], y[off], groups, scope, statistic)
 
 
 def effect_p(
@@ -218,8 +214,8 @@ def effect_p(
         p.append(float(qap.p_value(np.array((means[0] - means[1]).mean()), drawn)))
         used = same | neither
         # As if cells were independent: correlation of gain with membership.
-        r = qap.coefficient(same[used].astype(float), matrix[used], "pearson")
-        naive.append(correlation_p(r, int(used.sum())))
+        r = correlation.coefficient(same[used].astype(float), matrix[used], "pearson")
+        naive.append(correlation.correlation_p(r, int(used.sum())))
     return p, naive
 
 

@@ -1,8 +1,10 @@
-"""The Snakemake workflow, as files beside this one, and where they and the configurations lie."""
+"""The Snakemake workflow, as files beside this one, and where they and the configurations lie.
+
+`SNAKEFILE` may be the `snakefile:` of a module in a workflow of one's own.
+"""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -10,11 +12,13 @@ SNAKEFILE = FOLDER / "Snakefile"
 
 
 def located(path: str | Path) -> str:
-    """A path of a configuration: below the working directory, or else beside the workflow, where the
-    shipped suites, configurations and the testbed lie."""
-    if os.path.exists(path):
-        return str(path)
-    for above in (FOLDER.parent, FOLDER):
-        if (above / path).exists():
-            return str(above / path)
+    """A path of a configuration: below the working directory, or else among what is shipped.
+
+    Shipped suites, configurations and the testbed lie beside the workflow in a checkout; installed,
+    config/ lies in the workflow's folder.
+    """
+    if not Path(path).exists():
+        for above in (FOLDER, FOLDER.parent):
+            if (above / path).exists():
+                return str(above / path)
     return str(path)

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from mvlpt_core.contract.errors import InputError
 
-from ..gains.table import mean_interval
 from ..read.pairs import check_pairs, common_tasks, off_diagonal, owner, square
-from ..stats import kendall, mrqap, qap
-from ..stats.multiplicity import benjamini_hochberg, holm
+from ..stats import correlation, mrqap, qap, resample
+from ..stats.multiplicity import benjamini_hochberg
 
 CORRELATION_COLUMNS = [
     "method",
@@ -32,7 +30,6 @@ CORRELATION_COLUMNS = [
     "p_permutation",
     "p_naive",
     "q",
-    "p_holm",
     "n",
     "n_groups",
     "n_tasks",
@@ -49,7 +46,6 @@ PARTIAL_COLUMNS = [
     "p_permutation",
     "p_naive",
     "q",
-    "p_holm",
     "n",
     "n_tasks",
     "permutations",
@@ -64,7 +60,6 @@ REGRESSION_COLUMNS = [
     "p_permutation",
     "p_naive",
     "q",
-    "p_holm",
     "r_squared",
     "n",
     "n_tasks",
@@ -141,7 +136,7 @@ def similarity_matrices(
 def correlation_table(
     data: Matrices,
     scopes: Sequence[str] = qap.SCOPES,
-    statistics: Sequence[str] = qap.STATISTICS,
+    statistics: Sequence[str] = correlation.STATISTICS,
     permutations: int = 10_000,
     bootstrap: int = 2000,
     level: float = 0.95,
@@ -152,29 +147,28 @@ def correlation_table(
     value: the coefficient, for `per_target` and `per_source` the mean over groups.
     low, high: percentile interval over resampled tasks.
     p_permutation: Mantel test, two-sided; p_naive: as if cells (or groups) were independent.
-    q, p_holm: Benjamini-Hochberg and Holm over the methods and measures of one gain kind, scope
+    q: Benjamini-Hochberg over the methods and measures of one gain kind, scope
     and statistic. n: cells, n_groups: targets or sources with a defined coefficient.
     Where `value` is NaN `reason` says why.
     """
-    permuted = qap.permutations(len(data.tasks), permutations, seed)
-    index = qap.cell_index(permuted)
-    counts = qap.task_counts(len(data.tasks), bootstrap, seed)
+    permuted = resample.permutations(len(data.tasks), permutations, seed)
+    counts = resample.task_counts(len(data.tasks), bootstrap, seed)
     rows = []
     for scope in scopes:
         for statistic in statistics:
-            for (method, kind), measure, p in tested(data, scope, statistic, permuted, index):
+            for (method, kind), measure, p in _tested(data, scope, statistic, permuted):
                 x = data.of(measure, method)
                 assert x is not None
-                row = describe(x, data.gains[method, kind], scope, statistic, counts, level)
+                row = _describe(x, data.gains[method, kind], scope, statistic, counts, level)
                 row["p_permutation"] = p if row["reason"] == "" else np.nan
                 names = {"method": method, "gain_kind": kind, "measure": measure}
                 rows.append(names | {"scope": scope, "statistic": statistic} | row)
     table = pd.DataFrame(rows).assign(n_tasks=len(data.tasks), permutations=permutations)
-    return correct(table, ["gain_kind", "scope", "statistic"])[CORRELATION_COLUMNS]
+    return _correct(table, ["gain_kind", "scope", "statistic"])[CORRELATION_COLUMNS]
 
 
-def tested(
-    data: Matrices, scope: str, statistic: str, permuted: np.ndarray, index: np.ndarray
+def _tested(
+    data: Matrices, scope: str, statistic: str, permuted: np.ndarray
 ) -> Iterator[tuple[tuple[str, str], str, float]]:
     """Permutation p-values of all (method, kind) and measures that belong together."""
     gains = list(data.gains)
@@ -186,21 +180,18 @@ def tested(
         ]
     )
     x, y = np.stack(list(data.similarities.values())), np.stack(list(data.gains.values()))
-    if statistic == "kendall":
-        p = kendall.kendall_p(x, y, permuted, scope, wanted)
-    else:
-        p = qap.mantel_p(x, y, index, scope, statistic)
+    p = correlation.p_values(x, y, permuted, scope, statistic, wanted)
     for k, gain in enumerate(gains):
         for m, (measure, _) in enumerate(keys):
             if wanted[m, k]:
                 yield gain, measure, float(p[m, k])
 
 
-def describe(
+def _describe(
     x: np.ndarray, y: np.ndarray, scope: str, statistic: str, counts: np.ndarray, level: float
 ) -> dict:
     """Value, interval, naive p, sizes and reason of one pair of matrices [T, T]."""
-    groups = qap.group_values(x, y, scope, statistic)
+    groups = correlation.group_values(x, y, scope, statistic)
     defined = groups[~np.isnan(groups)]
     both = ~(np.isnan(x) | np.isnan(y))
     row = {
@@ -213,35 +204,15 @@ def describe(
         "reason": "",
     }
     if not len(defined):
-        return row | {"reason": why_undefined(x[both], y[both], scope)}
-    if statistic == "kendall":
-        drawn = kendall.bootstrap_tau(x, y, counts, scope)
-    else:
-        drawn = qap.bootstrap_values(x, y, counts, scope, statistic)
+        return row | {"reason": _why_undefined(x[both], y[both], scope)}
+    drawn = correlation.resampled(x, y, counts, scope, statistic)
     row["value"] = float(defined.mean())
-    row["low"], row["high"] = qap.percentile_interval(drawn, level)
-    row["p_naive"] = naive_p(x[both], y[both], defined, scope, statistic)
+    row["low"], row["high"] = resample.percentile_interval(drawn, level)
+    row["p_naive"] = correlation.naive_p(x[both], y[both], defined, scope, statistic)
     return row
 
 
-def naive_p(x: np.ndarray, y: np.ndarray, groups: np.ndarray, scope: str, statistic: str) -> float:
-    """The p-value of a test that takes cells (pooled) or groups' coefficients as independent."""
-    if scope != "pooled":
-        return mean_interval(groups)[3]
-    if statistic == "kendall":
-        return float(stats.kendalltau(x, y).pvalue)
-    return correlation_p(float(groups[0]), len(x))
-
-
-def correlation_p(r: float, n: int) -> float:
-    """Two-sided p of a correlation of n independent pairs: t = r sqrt((n - 2) / (1 - r^2))."""
-    if n < qap.MIN_CELLS:
-        return np.nan
-    t = abs(r) * np.sqrt((n - 2) / max(1 - r * r, 1e-15))
-    return float(2 * stats.t.sf(t, n - 2))
-
-
-def why_undefined(x: np.ndarray, y: np.ndarray, scope: str) -> str:
+def _why_undefined(x: np.ndarray, y: np.ndarray, scope: str) -> str:
     """Why no coefficient exists for defined values [n] of the two matrices."""
     if len(x) < qap.MIN_CELLS:
         return "fewer than 3 defined pairs"
@@ -265,9 +236,9 @@ def partial_table(
     """Partial Mantel tests: gain with a measure given another (`PARTIAL_COLUMNS`).
 
     Smouse, Long and Sokal 1986, Systematic Zoology 35, with the residual of the measure permuted
-    (`stats.mrqap`). Spearman: the same on ranks. q and p_holm: over one gain kind, statistic.
+    (`stats.mrqap`). Spearman: the same on ranks. q: over one gain kind, statistic.
     """
-    index = qap.cell_index(qap.permutations(len(data.tasks), permutations, seed))
+    index = qap.cell_index(resample.permutations(len(data.tasks), permutations, seed))
     rows = []
     for (method, kind), y in data.gains.items():
         for measure, given in pairs:
@@ -284,9 +255,9 @@ def partial_table(
                     | {"p_permutation": result.p, "p_naive": result.p_naive, "n": result.n}
                     | {"reason": result.reason}
                 )
-    table = pd.DataFrame(rows, columns=[c for c in PARTIAL_COLUMNS if c not in ("q", "p_holm")])
+    table = pd.DataFrame(rows, columns=[c for c in PARTIAL_COLUMNS if c != "q"])
     table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
-    return correct(table, ["gain_kind", "statistic"])[PARTIAL_COLUMNS]
+    return _correct(table, ["gain_kind", "statistic"])[PARTIAL_COLUMNS]
 
 
 def regression_table(
@@ -298,10 +269,10 @@ def regression_table(
     """Gain regressed on several measures at once, one row a term (`REGRESSION_COLUMNS`).
 
     Coefficients are standardised; tests are MRQAP with double semi-partialling
-    (`stats.mrqap`). q and p_holm: over the methods and terms of one gain kind. Terms that a
+    (`stats.mrqap`). q: over the methods and terms of one gain kind. Terms that a
     study lacks are left out.
     """
-    index = qap.cell_index(qap.permutations(len(data.tasks), permutations, seed))
+    index = qap.cell_index(resample.permutations(len(data.tasks), permutations, seed))
     rows = []
     for (method, kind), y in data.gains.items():
         known = {t: m for t in terms if (m := data.of(t, method)) is not None}
@@ -317,12 +288,12 @@ def regression_table(
                 | {"p_naive": result.p_naive, "r_squared": share, "n": result.n}
                 | {"reason": result.reason}
             )
-    table = pd.DataFrame(rows, columns=[c for c in REGRESSION_COLUMNS if c not in ("q", "p_holm")])
+    table = pd.DataFrame(rows, columns=[c for c in REGRESSION_COLUMNS if c != "q"])
     table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
-    return correct(table, ["gain_kind"])[REGRESSION_COLUMNS]
+    return _correct(table, ["gain_kind"])[REGRESSION_COLUMNS]
 
 
-def correct(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
-    """The table with q (Benjamini-Hochberg) and p_holm of p_permutation within each family."""
+def _correct(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
+    """The table with q (Benjamini-Hochberg) of p_permutation within each family."""
     p = table.groupby(family, sort=False)["p_permutation"]
-    return table.assign(q=p.transform(benjamini_hochberg), p_holm=p.transform(holm))
+    return table.assign(q=p.transform(benjamini_hochberg))

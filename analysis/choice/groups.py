@@ -117,18 +117,17 @@ def profile_clusters(gain: Array, own: NDArray[np.bool_]) -> Labels:
     cuts = [labels for labels in cuts if len(set(labels)) > 1]
     if not cuts:  # all rows are equally far from one another
         return np.zeros(n, dtype=np.intp)
-    return _renumber(max(cuts, key=lambda labels: _silhouette(distance, labels)))
+    return _renumber(max(cuts, key=lambda labels: _separation(distance, labels)))
 
 
-def _silhouette(distance: Array, labels: Labels) -> float:
-    member = labels[:, None] == np.unique(labels)[None, :]  # [n, clusters]
-    size = member.sum(0)
-    total = distance @ member
-    own = total[member] / np.maximum(size[member.argmax(1)] - 1, 1)
-    other = np.where(member, np.inf, total / size).min(1)
-    alone = size[member.argmax(1)] == 1
-    top = np.maximum(np.maximum(own, other), 1e-12)
-    return float(np.where(alone | ~np.isfinite(other), 0.0, (other - own) / top).mean())
+def _separation(distance: Array, labels: Labels) -> float:
+    """Mean silhouette; 0 for a single cluster, or for every task alone."""
+    from sklearn.metrics import silhouette_score  # slow to import, and only clusters need it
+
+    clusters = len(np.unique(labels))
+    if not 2 <= clusters < len(labels):
+        return 0.0
+    return float(silhouette_score(distance, labels, metric="precomputed"))
 
 
 def _worth(pairs: Array, size: Array, objective: Objective) -> Array:

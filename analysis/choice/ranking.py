@@ -20,6 +20,7 @@ from scipy.stats import weightedtau
 
 from mvlpt_core.contract.errors import InputError
 
+from ..stats.resample import mean_interval, task_counts
 from ..vocabulary import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM
 from .gain_model import Grid, leave_one_out
 
@@ -49,16 +50,12 @@ def ndcg(gains: Array, predicted: Array) -> float:
     1 / log2(rank + 1) (Jarvelin & Kekalainen 2002, eq. 2), ties averaged (McSherry & Najork 2008).
     Range 0..1, 1 for a perfect order; NaN when there is nothing to rank (all gains equal).
     """
+    from sklearn.metrics import ndcg_score  # slow to import, and only rankings need it
+
     spread = gains.max() - gains.min()
     if not spread > 0:
         return float("nan")
-    relevance = (gains - gains.min()) / spread
-    discount = 1 / np.log2(np.arange(2, len(gains) + 2))
-    total, place = 0.0, 0
-    for group in _tied_groups(predicted):
-        total += relevance[group].mean() * discount[place : place + len(group)].sum()
-        place += len(group)
-    return float(total / (np.sort(relevance)[::-1] * discount).sum())
+    return float(ndcg_score([(gains - gains.min()) / spread], [predicted]))
 
 
 def _top(predicted: Array, k: int) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
@@ -187,21 +184,7 @@ def summarise_quality(
     if RANDOM not in set(per_target["ranker"]):
         raise InputError(f"the ranking table has no rows of the ranker {RANDOM!r}")
     targets = list(per_target["target"].unique())
-    draws = np.random.default_rng(seed).integers(len(targets), size=(bootstrap, len(targets)))
-    tails = [50 * (1 - level), 50 * (1 + level)]
-
-    def interval(values: Array) -> tuple[float, float, float]:
-        kept = np.isfinite(values)
-        if not kept.any():
-            return np.nan, np.nan, np.nan
-        mean = float(values[kept].mean())
-        if kept.sum() < 3:
-            return mean, np.nan, np.nan
-        weight = kept[draws].sum(1)
-        means = np.where(kept, values, 0.0)[draws].sum(1)[weight > 0] / weight[weight > 0]
-        low, high = np.percentile(means, tails)
-        return mean, float(low), float(high)
-
+    counts = task_counts(len(targets), bootstrap, seed)
     rows = []
     for metric in QUALITY:
         wide = per_target.pivot_table(index="target", columns="ranker", values=metric, dropna=False)
@@ -209,8 +192,8 @@ def summarise_quality(
         chance = wide[RANDOM].to_numpy(float)
         for ranker in per_target["ranker"].unique():
             values = wide[ranker].to_numpy(float)
-            mean, low, high = interval(values)
-            difference = interval(values - chance)
+            mean, low, high = mean_interval(values, counts, level)
+            difference = mean_interval(values - chance, counts, level)
             rows.append(
                 (ranker, metric, mean, low, high, int(np.isfinite(values).sum()), *difference)
             )

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from ..read.study import similarity_frame
+from ..stats.resample import percentile_interval, task_counts
 from ..view import View
 from ..vocabulary import pretty, signed
 from .placement import label_points
@@ -83,8 +84,7 @@ def band_frame(
         return pd.DataFrame(columns=["x", "fit", "low", "high"], dtype=float)
     tasks = list(dict.fromkeys([*frame["source"], *frame["target"]]))
     place = {task: i for i, task in enumerate(tasks)}
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(tasks), np.full(len(tasks), 1 / len(tasks)), size=bootstrap)
+    counts = task_counts(len(tasks), bootstrap, seed)
     weight = counts[:, frame["source"].map(place)] * counts[:, frame["target"].map(place)]
     total = weight.sum(1)
     weight, total = weight[total > 0], total[total > 0]
@@ -94,7 +94,7 @@ def band_frame(
     slope = (weight @ (x * y) / total - mean_x * mean_y)[kept] / spread[kept]
     grid = np.linspace(x.min(), x.max(), points)
     lines = mean_y[kept, None] + slope[:, None] * (grid[None] - mean_x[kept, None])
-    low, high = np.percentile(lines, [2.5, 97.5], axis=0)
+    low, high = np.array([percentile_interval(drawn, 0.95) for drawn in lines.T]).T
     beta, level = line(x, y)
     return pd.DataFrame({"x": grid, "fit": level + beta * grid, "low": low, "high": high})
 

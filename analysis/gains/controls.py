@@ -8,8 +8,8 @@ import pandas as pd
 from mvlpt_core.contract.errors import InputError
 
 from ..read.pairs import common_tasks, off_diagonal, square
-from ..stats import qap
-from .table import mean_interval
+from ..stats import correlation, resample
+from ..stats.variance import mean_interval
 
 ASYMMETRY_COLUMNS = [
     "method",
@@ -73,19 +73,23 @@ def asymmetry_table(
         g = off_diagonal(matrix)
         both = ~(np.isnan(g) | np.isnan(g.T))
         row = {"method": method, "gain_kind": gain_kind, "n_pairs": int(both.sum()) // 2}
-        r = qap.group_values(g, g.T, "pooled", "pearson")[0]
+        r = correlation.group_values(g, g.T, "pooled", "pearson")[0]
         if np.isnan(r):
             reason = "gain is constant" if both.sum() >= 3 else "fewer than 3 defined pairs"
             rows.append(row | {"reason": reason})
             continue
-        index = qap.cell_index(qap.permutations(len(names), permutations, seed))
+        permuted = resample.permutations(len(names), permutations, seed)
         centred = (g - g[both].mean())[both]
         skew = ((g - g.T) / 2)[both]
         rows.append(
             row
             | {"reciprocity": r, "skew_share": (skew @ skew) / (centred @ centred)}
             | {"mean_absolute_difference": np.abs(g - g.T)[both].mean(), "reason": ""}
-            | {"p_permutation": qap.mantel_p(g[None], g.T[None], index, "pooled", "pearson")[0, 0]}
+            | {
+                "p_permutation": correlation.p_values(
+                    g[None], g.T[None], permuted, "pooled", "pearson"
+                )[0, 0]
+            }
         )
     return pd.DataFrame(rows, columns=ASYMMETRY_COLUMNS)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..read.study import similarity_frame
+from ..stats.resample import mean_interval, task_counts
 from ..vocabulary import pretty
 
 
@@ -55,17 +56,14 @@ def curve_frame(
     parts = {"scratch": frame[scratch], "all sources": frame[~scratch]}
     for name, chosen in (nearest or {}).items():
         parts[name] = frame.merge(chosen[["source", "target"]])
-    rng = np.random.default_rng(seed)
     rows = []
     for start, part in parts.items():
         if part.empty:
             continue
         wide = part.pivot_table(index="target", columns="step", values="points").dropna(axis=1)
         values = wide.to_numpy(float)
-        draws = values[rng.integers(len(values), size=(bootstrap, len(values)))].mean(1)
-        low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-        if len(values) < 3:
-            low, high = np.full((2, values.shape[1]), np.nan)
+        counts = task_counts(len(values), bootstrap, seed)
+        low, high = np.array([mean_interval(column, counts)[1:] for column in values.T]).T
         rows.append(
             pd.DataFrame(
                 {

@@ -15,8 +15,11 @@ import pandas as pd
 from scipy import stats
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.metrics import weighted_scores
+from mvlpt_core.contract.outcomes import decode
 
-SCRATCH = "scratch"
+from ..catalogue import SCRATCH
+
 INTERVAL_COLUMNS = [
     "method",
     "source",
@@ -58,7 +61,7 @@ def image_intervals(
         if target not in labels:
             raise InputError(f"no test labels for target '{target}': its features are needed")
         truth = np.asarray(labels[target])
-        runs = decode(group, truth, target)
+        runs = _decoded(group, truth, target)
         is_scratch = (group["source"] == SCRATCH).to_numpy()
         keys = list(zip(group["method"], group["seed"], strict=True))
         base = {key: i for i, key in enumerate(keys) if is_scratch[i]}
@@ -70,12 +73,12 @@ def image_intervals(
         drawn = np.concatenate(
             [
                 weighted_scores(metric, runs, truth, weights)
-                for weights in resample(metric, truth, replicates, rng)
+                for weights in _resample(metric, truth, replicates, rng)
             ]
         )  # [B, K]
         exact = weighted_scores(metric, runs, truth, np.ones((1, len(truth)), np.float32))
         own = [base[keys[i]] for i in cells]
-        numbers = summary(
+        numbers = _summary(
             exact[0, cells] - exact[0, own], drawn[:, cells], drawn[:, own], level, len(truth)
         )
         found = group[["method", "source", "target", "seed"]].iloc[cells].reset_index(drop=True)
@@ -83,7 +86,7 @@ def image_intervals(
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
-def summary(
+def _summary(
     gain: np.ndarray, drawn: np.ndarray, drawn_scratch: np.ndarray, level: float, n: int
 ) -> dict[str, np.ndarray]:
     """Standard error, intervals and p of gains [K] from replicates [B, K] of both scores."""
@@ -112,26 +115,17 @@ def summary(
     }
 
 
-def decode(group: pd.DataFrame, truth: np.ndarray, target: str) -> np.ndarray:
+def _decoded(group: pd.DataFrame, truth: np.ndarray, target: str) -> np.ndarray:
     """Stored outcomes as one array: predictions uint16 [K, M] or logits float32 [K, M, C]."""
+    where = f"target '{target}'"
     kinds = set(group["outcome_kind"])
-    types = {"prediction_u16": "<u2", "logits_f16": "<f2"}
-    if len(kinds) != 1 or not kinds <= set(types):
-        raise InputError(f"outcome_kind of target '{target}' is {sorted(kinds)}, expected one kind")
+    if len(kinds) != 1:
+        raise InputError(f"{where}: outcome_kind is {sorted(kinds)}: expected one kind")
     kind = kinds.pop()
-    runs = [np.frombuffer(raw, dtype=types[kind]) for raw in group["outcomes"]]
-    m = len(truth)
-    for run in runs:
-        if len(run) == 0 or len(run) % m or (kind == "prediction_u16" and len(run) != m):
-            raise InputError(
-                f"target '{target}' has {len(run)} stored outcomes, which do not fit its {m} labels"
-            )
-    if kind == "prediction_u16":
-        return np.stack(runs)
-    return np.stack([run.reshape(m, -1) for run in runs]).astype(np.float32)
+    return np.stack([decode(raw, kind, len(truth), where) for raw in group["outcomes"]])
 
 
-def resample(
+def _resample(
     metric: str, truth: np.ndarray, replicates: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """Blocks of bootstrap counts float32 [b, M]; within classes where a class must not be lost."""
@@ -147,61 +141,3 @@ def resample(
             drawn = rng.integers(0, k, (size, k)) + np.arange(size)[:, None] * k
             counts[:, index] = np.bincount(drawn.ravel(), minlength=size * k).reshape(size, k)
         yield counts
-
-
-def weighted_scores(
-    metric: str, runs: np.ndarray, truth: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Scores float64 [B, K] of K runs with images counted `weights` [B, M] times.
-
-    With all weights 1 these are the scores of the study. O(B M K) for accuracy and mean_per_class
-    (one matrix product), O(B M P K) for map_11point and roc_auc with P positives a class.
-    Metrics as in ELEVATER: mean_per_class is the mean over classes of their accuracy, roc_auc the
-    Mann-Whitney share of ordered pairs, map_11point Everingham et al. 2010, eq. 1.
-    """
-    if metric in ("accuracy", "mean_per_class"):
-        hit = runs == truth  # [K, M]
-        if metric == "accuracy":
-            # Counts of images are exact in float32.
-            return (weights @ hit.astype(np.float32).T).astype(float) / len(truth)
-        _, index, count = np.unique(truth, return_inverse=True, return_counts=True)
-        return weights.astype(float) @ (hit / (len(count) * count[index])).T
-    if metric == "roc_auc":
-        order = runs[:, :, 1].astype(float) - runs[:, :, 0]
-        return np.stack([weighted_auc(row, truth == 1, weights) for row in order], axis=1)
-    if metric == "map_11point":
-        return np.stack([weighted_map(run, truth > 0, weights) for run in runs], axis=1)
-    raise InputError(f"metric '{metric}' is not known to the analysis")
-
-
-def weighted_auc(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """ROC AUC [B] of scores [M] under weights [B, M]; equal scores count a half."""
-    p, n = score[positive], score[~positive]
-    won = (p[:, None] > n).astype(np.float32) + np.float32(0.5) * (p[:, None] == n)  # [P, N]
-    wp, wn = weights[:, positive], weights[:, ~positive]
-    return ((wp @ won) * wn).sum(1, dtype=float) / (wp.sum(1, dtype=float) * wn.sum(1, dtype=float))
-
-
-def weighted_map(logits: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """11-point mean average precision [B] of logits [M, C] under weights [B, M].
-
-    Only precisions at positives can be the best at a recall, and both come from one product with
-    the indicator "scored at least as high". Classes without a drawn positive are left out.
-    """
-    total = np.zeros(len(weights))
-    used = np.zeros(len(weights))
-    for c in np.flatnonzero(positive.any(0)):
-        own = positive[:, c]
-        levels = np.unique(logits[own, c])[::-1]  # [P]
-        above = (logits[:, c, None] >= levels).astype(np.float32)  # [M, P]
-        count = weights @ above  # [B, P] images at least so high
-        found = weights[:, own] @ above[own]  # [B, P] of these positives
-        everything = found[:, -1:]
-        precision = np.divide(found, count, out=np.zeros_like(found), where=count > 0)
-        best = [
-            np.where(found * 10 >= step * everything, precision, 0).max(1) for step in range(11)
-        ]
-        drawn = everything[:, 0] > 0
-        total += np.where(drawn, np.mean(best, axis=0), 0)
-        used += drawn
-    return total / np.maximum(used, 1)

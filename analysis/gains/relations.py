@@ -1,7 +1,7 @@
-"""Gains by planted relation: self, same family, same style, neither.
+"""Gains by relation: from a task's own prompt, from tasks that share a factor, from the rest.
 
-The testbed's suite plants two groupings of its tasks (columns `family` and `style`). If the
-pipeline works, gains follow them. Groups are a frame with columns task, family, style.
+A suite may group its tasks by factors (the testbed plants `family` and `style`). `factors` is a frame
+with a column task and one a factor; "" means that the task has no value of it.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,11 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
-from ..stats import qap
+from ..stats import qap, resample
 from ..stats.multiplicity import benjamini_hochberg
 from .controls import by_method
 
-RELATIONS = ("self", "family", "style", "neither")
-EFFECTS = ("family", "style")
+SELF, NEITHER = "self", "neither"
 RELATION_COLUMNS = [
     "method",
     "gain_kind",
@@ -44,28 +43,32 @@ EFFECT_COLUMNS = [
 ]
 
 
-def relation_matrix(groups: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:
-    """The relation of each pair of tasks, [T, T] of `RELATIONS` names.
+def relation_names(factors: pd.DataFrame) -> list[str]:
+    """The relations that a pair may have: `self`, each factor, `neither`."""
+    return [SELF, *(str(c) for c in factors.columns if c != "task"), NEITHER]
 
-    A pair that shares family and style is `family`. Raises InputError for a task without groups.
+
+def relation_matrix(factors: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:
+    """The relation of each pair of tasks, [T, T] of `relation_names`.
+
+    A pair that shares several factors has the first of them. Raises InputError for a task that the
+    frame does not have.
     """
-    for column in ("task", "family", "style"):
-        if column not in groups.columns:
-            raise InputError(f"groups: column '{column}' is missing")
-    table = groups.drop_duplicates("task").set_index("task")
+    table = factors.drop_duplicates("task").set_index("task")
     for task in tasks:
-        if task not in table.index or table.loc[task, ["family", "style"]].isna().any():
-            raise InputError(f"groups: task '{task}' has no family and style")
-    family, style = (table.loc[list(tasks), c].to_numpy(dtype=str) for c in ("family", "style"))
-    same_family, same_style = family[:, None] == family, style[:, None] == style
-    relation = np.where(same_family, "family", np.where(same_style, "style", "neither"))
-    np.fill_diagonal(relation, "self")
-    return relation
+        if task not in table.index:
+            raise InputError(f"factors: task '{task}' is missing: expected a row of each task")
+    relation = np.full((len(tasks), len(tasks)), NEITHER, dtype=object)
+    for factor in reversed(relation_names(factors)[1:-1]):
+        value = table.loc[list(tasks), factor].fillna("").to_numpy(dtype=str)
+        relation[(value[:, None] == value) & (value != "")] = factor
+    np.fill_diagonal(relation, SELF)
+    return relation.astype(str)
 
 
 def relation_table(
     gains: pd.DataFrame,
-    groups: pd.DataFrame,
+    factors: pd.DataFrame,
     gain_kind: str = "gain",
     bootstrap: int = 2000,
     level: float = 0.95,
@@ -78,11 +81,11 @@ def relation_table(
     """
     rows = []
     for method, names, matrix in by_method(gains, gain_kind, tasks):
-        relation = relation_matrix(groups, names)
-        counts = qap.task_counts(len(names), bootstrap, seed)
-        for name in RELATIONS:
+        relation = relation_matrix(factors, names)
+        counts = resample.task_counts(len(names), bootstrap, seed)
+        for name in relation_names(factors):
             means, n = target_means(matrix, relation == name)
-            low, high = qap.percentile_interval(resampled_mean(means, counts), level)
+            low, high = resample.percentile_interval(resample.resampled_mean(means, counts), level)
             defined = means[~np.isnan(means)]
             rows.append(
                 {"method": method, "gain_kind": gain_kind, "relation": name}
@@ -94,7 +97,7 @@ def relation_table(
 
 def effect_table(
     gains: pd.DataFrame,
-    groups: pd.DataFrame,
+    factors: pd.DataFrame,
     gain_kind: str = "gain",
     permutations: int = 10_000,
     bootstrap: int = 2000,
@@ -102,22 +105,22 @@ def effect_table(
     seed: int = 0,
     tasks: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """What sharing a family or a style adds to gain, with a permutation of tasks.
+    """What sharing a factor adds to gain, with a permutation of tasks.
 
-    value: mean over targets of (mean gain from sources of the same group - mean gain from
+    value: mean over targets of (mean gain from sources with the same value - mean gain from
     `neither`), in score units; interval over resampled targets. p_permutation: two-sided share of
-    permutations of the tasks (rows and columns of the gains together, the groups stay) with a
+    permutations of the tasks (rows and columns of the gains together, the factors stay) with a
     value at least as large in size; p_above and p_below: one-sided, for a gain and for a loss.
     q: Benjamini-Hochberg over methods and effects. O(P n); `EFFECT_COLUMNS`.
     """
     rows = []
     for method, names, matrix in by_method(gains, gain_kind, tasks):
-        relation = relation_matrix(groups, names)
+        relation = relation_matrix(factors, names)
         n_tasks = len(names)
-        counts = qap.task_counts(n_tasks, bootstrap, seed)
-        permuted = qap.permutations(n_tasks, permutations, seed)
-        for effect in EFFECTS:
-            same, neither = relation == effect, relation == "neither"
+        counts = resample.task_counts(n_tasks, bootstrap, seed)
+        permuted = resample.permutations(n_tasks, permutations, seed)
+        for effect in relation_names(factors)[1:-1]:
+            same, neither = relation == effect, relation == NEITHER
             row: dict = {"method": method, "gain_kind": gain_kind, "effect": effect}
             differences = target_means(matrix, same)[0] - target_means(matrix, neither)[0]
             defined = differences[~np.isnan(differences)]
@@ -127,7 +130,9 @@ def effect_table(
                 continue
             value = float(defined.mean())
             drawn = permuted_effects(matrix, same, neither, permuted)
-            low, high = qap.percentile_interval(resampled_mean(differences, counts), level)
+            low, high = resample.percentile_interval(
+                resample.resampled_mean(differences, counts), level
+            )
             tie = qap.TIE
             rows.append(
                 row
@@ -148,14 +153,6 @@ def target_means(matrix: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, in
     total = np.where(used, matrix, 0).sum(0)
     mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
     return mean, int(count.sum())
-
-
-def resampled_mean(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Mean [B] of the defined values [T] counted `counts` [B, T] times; NaN where none is drawn."""
-    defined = ~np.isnan(values)
-    weight = counts[:, defined].sum(1)
-    total = counts[:, defined] @ values[defined]
-    return np.divide(total, weight, out=np.full(len(weight), np.nan), where=weight > 0)
 
 
 def permuted_effects(

@@ -189,16 +189,3 @@ def t_interval(
     # Mean 0 with spread 0 is no evidence (t = 0); another mean with spread 0 is t = inf.
     t = np.divide(value, se, out=np.where(value > 0, np.inf, 0.0), where=se != 0)
     return stats.t.ppf(0.5 + level / 2, df) * se, 2 * stats.t.sf(t, df)
-
-
-def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float, float]:
-    """Mean, low, high and p (mean 0) of defined values by Student's t; NaN where undefined."""
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    if len(values) < 2:
-        mean = float(values[0]) if len(values) else np.nan
-        return mean, np.nan, np.nan, np.nan
-    center = float(values.mean())
-    se = np.array([values.std(ddof=1) / np.sqrt(len(values))])
-    half, p = t_interval(np.array([center]), se, np.array([len(values) - 1.0]), level)
-    return center, center - float(half[0]), center + float(half[0]), float(p[0])

@@ -10,14 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from mvlpt_core.contract.errors import InputError
 
-from ..association.tables import similarity_matrices
 from ..read.features import SourcePrompt, TaskFeatures, read_prompt, read_tasks
-from ..read.pairs import owner, task_order
-from ..stats import qap
-from ..vocabulary import MEASURES
 from . import measures, transferability, transport
 
 SIMILARITY_COLUMNS = ["source", "target", "measure", "value", "method"]
@@ -44,6 +41,21 @@ def similarity_table(
     return pd.concat(
         [task_similarities(tasks, seed), prompt_similarities(prompts)], ignore_index=True
     )
+
+
+def similarity_to_new(
+    test_files: Sequence[str | Path],
+    sample_files: Sequence[str | Path],
+    new_test: str | Path,
+    new_sample: str | Path,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measures of each study task as a source for one new task (the target), tidy as above.
+
+    The kernel's bandwidth comes from the study's tasks alone, so values compare with the study's.
+    """
+    (new,) = read_tasks([new_test], [new_sample])
+    return task_similarities(read_tasks(test_files, sample_files), seed, new=new)
 
 
 def task_similarities(
@@ -91,7 +103,7 @@ def source_scores(source: TaskFeatures, target: TaskFeatures, seed: int) -> dict
     logits = source.logit_scale * (images @ source.text.T)  # [N, Z]
     rows, classes = positives(labels)
     return {
-        "leep": transferability.leep(transferability.softmax(logits)[rows], classes),
+        "leep": transferability.leep(softmax(logits, axis=1)[rows], classes),
         "logme": transferability.log_me(logits, labels),
         "h_score": transferability.h_score(logits[rows], classes),
     }
@@ -130,69 +142,6 @@ def prompt_pair(
         values["prompt_cosine_concat"] = float(np.mean(concat))
         values["prompt_cosine_tokens"] = float(np.mean(tokens))
     return values
-
-
-def measure_overview(similarity: pd.DataFrame) -> pd.DataFrame:
-    """One row a measure: kind, symmetric, range over pairs of different tasks, asymmetry.
-
-    asymmetry: greatest |value[s, t] - value[t, s]|. Measures that `MEASURES` does not know (of
-    other people's tables) have kind "other" and are symmetric if their values are.
-    """
-    rows = []
-    for name, frame in similarity.groupby("measure", sort=False):
-        pairs = frame[frame["source"] != frame["target"]]
-        pairs = pairs.assign(method=owner(pairs))
-        mirror = pairs.rename(columns={"source": "target", "target": "source"})
-        both = pairs.merge(mirror, on=["source", "target", "method"], suffixes=("", "_mirror"))
-        gap = float((both["value"] - both["value_mirror"]).abs().max()) if len(both) else np.nan
-        known = MEASURES.get(str(name))
-        rows.append(
-            {
-                "measure": name,
-                "kind": known.kind if known else "other",
-                "symmetric": known.symmetric if known else bool(gap <= 1e-9),
-                "n_pairs": int(pairs["value"].notna().sum()),
-                "minimum": pairs["value"].min(),
-                "median": pairs["value"].median(),
-                "maximum": pairs["value"].max(),
-                "asymmetry": gap,
-                "description": known.description if known else "",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def measure_correlations(
-    similarity: pd.DataFrame, permutations: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """Spearman over pairs of tasks between every two measures, with Mantel p.
-
-    Columns a, b, method (null unless one of them is a prompt measure), spearman, p_permutation,
-    n; NaN where a measure is constant.
-    """
-    tasks = task_order(similarity)
-    stacked = similarity_matrices(similarity, tasks)
-    keys, stack = list(stacked), np.stack(list(stacked.values()))
-    index = qap.cell_index(qap.permutations(len(tasks), permutations, seed))
-    p = qap.mantel_p(stack, stack, index, "pooled", "spearman")
-    rows = []
-    for i, (a, mine) in enumerate(keys):
-        for j in range(i + 1, len(keys)):
-            b, other = keys[j]
-            if mine and other and mine != other:
-                continue
-            x, y = stack[i], stack[j]
-            rows.append(
-                {
-                    "a": a,
-                    "b": b,
-                    "method": mine or other or None,
-                    "spearman": qap.group_values(x, y, "pooled", "spearman")[0],
-                    "p_permutation": p[i, j],
-                    "n": int((~(np.isnan(x) | np.isnan(y))).sum()),
-                }
-            )
-    return pd.DataFrame(rows, columns=["a", "b", "method", "spearman", "p_permutation", "n"])
 
 
 def check_tasks(tasks: Sequence[TaskFeatures]) -> None:

@@ -86,9 +86,3 @@ def log_me(features: np.ndarray, labels: np.ndarray, iterations: int = 50) -> fl
         - log_det / 2
     )
     return float((evidence / n).mean())
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis."""
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)

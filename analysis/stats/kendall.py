@@ -8,6 +8,7 @@ permutations of 20 tasks. `permuted_scores` needs about a tenth of that. Shapes 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from ..read.pairs import off_diagonal
 from .qap import cell_index, cells, is_constant, orient, p_value
@@ -38,6 +39,15 @@ class Side:
     @property
     def n_bins(self) -> int:
         return int(np.nanmax(self.bins)) + 1
+
+
+def tau(x: np.ndarray, y: np.ndarray) -> float:
+    """Tau-b of two vectors that vary."""
+    if len(x) > 500:
+        return float(kendalltau(x, y).statistic)
+    # All differences at once: for few values much faster than scipy.
+    x, y = (np.sign(v[:, None] - v).ravel() for v in (x, y))
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
 def prepare(matrix: np.ndarray, index: np.ndarray) -> Side:
@@ -203,7 +213,7 @@ def pairs_in_columns(n_tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) -> np.ndarray:
-    """Tau-b [B] with tasks resampled `counts` [B, T] times, as `correlate.bootstrap_values`.
+    """Tau-b [B] with tasks resampled `counts` [B, T] times, as `qap.moment_bootstrap`.
 
     Pairs of cells weigh the product of their weights: quadratic forms, O(B n^2) for `pooled`,
     O(B T^3) for the others.

@@ -1,8 +1,8 @@
-"""Correlation of two source x target matrices, its task bootstrap and its task permutations.
+"""Pearson and Spearman correlation of source x target matrices under permutation and resampling of tasks.
 
 Cells of a matrix share tasks, so they are not independent: intervals resample tasks and p-values
 permute tasks, rows and columns together. Everything is expressed in matrix products over all
-replicates at once. No function looks at the diagonal.
+replicates at once. No function looks at the diagonal. `correlation` is the door to what is here.
 
 Shapes: T tasks, P permutations, B bootstrap replicates, K matrices, n off-diagonal cells
 T * (T - 1) in row order. NaN cells are undefined. Rows are sources, columns are targets.
@@ -18,7 +18,6 @@ from mvlpt_core.contract.errors import InputError
 from ..read.pairs import off_diagonal
 
 SCOPES = ("pooled", "per_target", "per_source")
-STATISTICS = ("pearson", "spearman", "kendall")
 MIN_CELLS = 3
 # Replicates held at once: the permuted cells of 20 tasks are then 6 MB.
 BATCH = 2000
@@ -30,12 +29,6 @@ def cells(n_tasks: int) -> tuple[np.ndarray, np.ndarray]:
     """Row and column numbers [n] of the off-diagonal cells, in row order."""
     rows, columns = np.nonzero(~np.eye(n_tasks, dtype=bool))
     return rows, columns
-
-
-def permutations(n_tasks: int, count: int, seed: int) -> np.ndarray:
-    """Random permutations of the tasks, int64 [count, T]."""
-    rng = np.random.default_rng(seed)
-    return rng.permuted(np.tile(np.arange(n_tasks), (count, 1)), axis=1)
 
 
 def cell_index(permuted: np.ndarray) -> np.ndarray:
@@ -53,53 +46,21 @@ def orient(matrix: np.ndarray, scope: str) -> np.ndarray:
 
 
 def ranks(matrix: np.ndarray, pooled: bool) -> np.ndarray:
-    """Mid-ranks of the defined values, over the whole matrix or within each column."""
-    if pooled:
-        return mid_ranks(matrix.ravel()).reshape(matrix.shape)
-    return np.stack([mid_ranks(column) for column in matrix.T], axis=1)
+    """Ranks from 1, ties at their mean, over the whole matrix or within each column; NaN stays NaN."""
+    return stats.rankdata(matrix, nan_policy="omit", axis=None if pooled else 0).reshape(
+        matrix.shape
+    )
 
 
-def mid_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks [n] from 1, ties at their mean; NaN stays NaN."""
-    defined = ~np.isnan(values)
-    result = np.full(values.shape, np.nan)
-    _, place, count = np.unique(values[defined], return_inverse=True, return_counts=True)
-    result[defined] = (np.cumsum(count) - (count - 1) / 2)[place]
-    return result
-
-
-def group_values(x: np.ndarray, y: np.ndarray, scope: str, statistic: str) -> np.ndarray:
-    """The coefficient of each group: one for `pooled`, else one a target or source [T].
-
-    Only cells defined in both matrices count, and ranks are ranks among these. Kendall is tau-b.
-    A group with fewer than 3 such cells, or in which either side is constant, is NaN.
-    """
-    x, y = orient(x, scope), orient(y, scope)
-    both = ~(np.isnan(x) | np.isnan(y))
-    x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
-    if scope == "pooled":
-        x, y = x[both][:, None], y[both][:, None]
-    return np.array([coefficient(a, b, statistic) for a, b in zip(x.T, y.T, strict=True)])
-
-
-def coefficient(x: np.ndarray, y: np.ndarray, statistic: str) -> float:
-    """Pearson, Spearman or Kendall (tau-b) of two vectors; NaN pairs are left out."""
-    if statistic not in STATISTICS:
-        raise InputError(f"statistic '{statistic}' is not one of {', '.join(STATISTICS)}")
-    both = ~(np.isnan(x) | np.isnan(y))
-    x, y = x[both], y[both]
-    if len(x) < MIN_CELLS or is_constant(x) or is_constant(y):
-        return np.nan
-    if statistic == "kendall":
-        if len(x) > 500:
-            return float(stats.kendalltau(x, y).statistic)
-        # All differences at once: for few values much faster than scipy.
-        x, y = (np.sign(v[:, None] - v).ravel() for v in (x, y))
-    else:
-        if statistic == "spearman":
-            x, y = mid_ranks(x), mid_ranks(y)
-        x, y = x - x.mean(), y - y.mean()
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's correlation of two vectors that vary."""
+    x, y = x - x.mean(), y - y.mean()
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's correlation of two vectors that vary."""
+    return pearson(stats.rankdata(x), stats.rankdata(y))
 
 
 def is_constant(values: np.ndarray) -> bool:
@@ -154,13 +115,13 @@ def p_value(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     return (1 + extreme) / (len(permuted) + 1)
 
 
-def mantel_p(
+def moment_p(
     x: np.ndarray, y: np.ndarray, index: np.ndarray, scope: str, statistic: str
 ) -> np.ndarray:
     """Mantel (QAP) p-values [M, K] of x [M, T, T] with y [K, T, T], Pearson or Spearman.
 
     Rows and columns of x are permuted together (Mantel 1967; Hubert 1987, Assignment Methods in
-    Combinatorial Data Analysis). NaN where either side is constant. Kendall: `stats.kendall`.
+    Combinatorial Data Analysis). NaN where either side is constant.
     """
     a = np.stack([standardise(matrix, scope, statistic) for matrix in x])
     b = np.stack([standardise(matrix, scope, statistic) for matrix in y])
@@ -174,13 +135,7 @@ def mantel_p(
     return p
 
 
-def task_counts(n_tasks: int, count: int, seed: int) -> np.ndarray:
-    """How often each task is drawn in each bootstrap of tasks, float [count, T]."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=count).astype(float)
-
-
-def bootstrap_values(
+def moment_bootstrap(
     x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str, statistic: str
 ) -> np.ndarray:
     """Pearson or Spearman [B] with tasks resampled: cell (s, t) weighs count[s] * count[t].
@@ -217,12 +172,3 @@ def weighted_r(sums: np.ndarray) -> np.ndarray:
     defined = (vx > floor_x) & (vy > floor_y)
     scale = np.sqrt(np.where(defined, vx * vy, np.nan))
     return np.clip((sxy / n - sx * sy / n**2) / scale, -1, 1)
-
-
-def percentile_interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    """Percentile interval of the defined replicates; NaN if fewer than half are defined."""
-    defined = values[~np.isnan(values)]
-    if 2 * len(defined) < len(values) or len(defined) == 0:
-        return np.nan, np.nan
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -8,6 +8,7 @@ Molecular Biology 3, article 3): variances are taken as d0 s0^2 / chi^2(d0), and
 """
 
 import numpy as np
+from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
@@ -42,3 +43,18 @@ def fit_prior(variance: np.ndarray, df: np.ndarray) -> tuple[float, float]:
     if excess > polygamma(1, LARGEST / 2):
         strength = float(brentq(lambda d: polygamma(1, d / 2) - excess, 1e-3, LARGEST))
     return float(np.exp(logs.mean() + digamma(strength / 2) - np.log(strength / 2))), strength
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float, float]:
+    """Mean, low, high and p (mean 0) of defined values by Student's t; NaN where undefined."""
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    if len(values) < 2:
+        mean = float(values[0]) if len(values) else np.nan
+        return mean, np.nan, np.nan, np.nan
+    mean = float(values.mean())
+    if np.ptp(values) <= 1e-12 * max(1.0, abs(mean)):  # no spread but rounding
+        return mean, mean, mean, 1.0 if mean == 0 else 0.0
+    found = stats.ttest_1samp(values, 0)
+    low, high = found.confidence_interval(level)
+    return mean, float(low), float(high), float(found.pvalue)

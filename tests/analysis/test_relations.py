@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mvlpt_analysis.gains import relations
-from mvlpt_analysis.stats import qap
+from mvlpt_analysis.stats import resample
 from mvlpt_core.contract.errors import InputError
 
 NAMES = [f"t{i}" for i in range(12)]
@@ -42,8 +42,13 @@ def planted():
 
 def test_relations_of_a_grid():
     relation = relations.relation_matrix(GROUPS, NAMES)
-    assert (relation[0, 0], relation[0, 1], relation[0, 4], relation[0, 5]) == relations.RELATIONS
-    counts = [(relation == name).sum() for name in relations.RELATIONS]
+    assert (relation[0, 0], relation[0, 1], relation[0, 4], relation[0, 5]) == (
+        "self",
+        "family",
+        "style",
+        "neither",
+    )
+    counts = [(relation == name).sum() for name in relations.relation_names(GROUPS)]
     assert counts == [12, 12 * 3, 12 * 2, 12 * 6]
 
 
@@ -72,7 +77,7 @@ def test_permuted_effects_equal_a_loop(planted):
     matrix = planted + np.random.default_rng(1).normal(0, 0.1, planted.shape)
     matrix[2, 3] = matrix[7, 1] = np.nan
     relation = relations.relation_matrix(GROUPS, NAMES)
-    permuted = qap.permutations(12, 7, 0)
+    permuted = resample.permutations(12, 7, 0)
     expected = []
     for p in permuted:
         moved = matrix[np.ix_(p, p)]
@@ -103,9 +108,19 @@ def test_an_effect_without_pairs_has_a_reason(planted):
 
 
 def test_unknown_tasks_and_columns_are_named(planted):
-    with pytest.raises(InputError, match="task 't0' has no family and style"):
+    with pytest.raises(InputError, match="task 't0' is missing: expected a row"):
         relations.relation_table(gains_of(planted), GROUPS.iloc[1:])
-    with pytest.raises(InputError, match="groups: column 'style' is missing"):
-        relations.effect_table(gains_of(planted), GROUPS.drop(columns="style"))
     with pytest.raises(InputError, match="gains: column 'profit' is missing"):
         relations.relation_table(gains_of(planted), GROUPS, "profit")
+
+
+def test_any_number_of_factors_and_tasks_without_a_value(planted):
+    one = GROUPS.drop(columns="style")
+    table = relations.effect_table(gains_of(planted), one, permutations=9)
+    assert table["effect"].tolist() == ["family"]
+    three = GROUPS.assign(size=["big"] * 2 + [""] * 10)[["task", "size", "style", "family"]]
+    relation = relations.relation_matrix(three, NAMES)
+    assert relations.relation_names(three) == ["self", "size", "style", "family", "neither"]
+    # The first factor that both share; an empty value is shared with nobody.
+    assert relation[0, 1] == "size"
+    assert (relation == "size").sum() == 2

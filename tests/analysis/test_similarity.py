@@ -1,25 +1,23 @@
 """Similarities: hand-computable cases, properties, references, and the table."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
 from scipy.optimize import linprog
+from scipy.special import softmax
 
+from mvlpt_analysis.association.measures import measure_correlations, measure_overview
 from mvlpt_analysis.similarity import measures, transferability, transport
 from mvlpt_analysis.similarity.pairs import (
     SIMILARITY_COLUMNS,
-    measure_correlations,
-    measure_overview,
     similarity_table,
     similarity_to_new,
 )
 from mvlpt_analysis.vocabulary import MEASURES
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.tensors import write_tensors
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -186,33 +184,39 @@ def test_features_that_fit_labels_score_higher():
     noise = rng.normal(size=(80, 4))
     for f in (transferability.log_me, transferability.h_score):
         assert f(good, labels) > f(noise, labels)
-    soft = transferability.softmax
-    assert transferability.leep(soft(9 * good), labels) > transferability.leep(soft(noise), labels)
+    assert transferability.leep(softmax(9 * good, axis=1), labels) > transferability.leep(
+        softmax(noise, axis=1), labels
+    )
 
 
 def write_task(folder, name, seed, classnames, multi=False, **changes):
+    """The test features and the sample features of a task."""
     rng = np.random.default_rng(seed)
     c, d = len(classnames), 6
     labels = np.repeat(np.arange(c), 5)
     images = unit(rng.normal(size=(c, d))[labels] + 0.2 * rng.normal(size=(5 * c, d)))
     stored = np.eye(c, dtype=np.uint8)[labels] if multi else labels
-    tensors = {
-        "train_features": images.astype(np.float32),
-        "train_labels": stored,
-        "test_labels": stored,
+    texts = {
         "class_features": unit(rng.normal(size=(c, d))).astype(np.float32),
         "text_features": unit(rng.normal(size=(c, d))).astype(np.float32),
     }
+    sample = {"train_features": images.astype(np.float32), "train_labels": stored}
     meta = {"name": name, "classnames": classnames, "logit_scale": 20.0}
-    path = folder / f"{name}.safetensors"
-    save_file(tensors | changes, path, metadata={"task": json.dumps(meta)})
-    return path
+    paths = folder / f"{name}_test.safetensors", folder / f"{name}_sample.safetensors"
+    write_tensors(paths[0], "task", meta, texts | changes)
+    write_tensors(paths[1], "task", {"name": name}, sample)
+    return paths
+
+
+def table_of(files, prompts=(), seed=0):
+    """The similarity table of tasks, each given as its two files."""
+    return similarity_table([f[0] for f in files], [f[1] for f in files], prompts, seed)
 
 
 def write_prompt(folder, method, task, seed, tensors, **header):
     path = folder / f"{method}_{task}_{seed}.safetensors"
-    meta = {"method": method, "task": task, "seed": seed} | header
-    save_file(tensors, path, metadata={"prompt": json.dumps(meta)})
+    meta = {"method": method, "group": task, "seed": seed, "status": "ok"} | header
+    write_tensors(path, "prompt", meta, tensors)
     return path
 
 
@@ -243,7 +247,7 @@ def test_table_holds_every_measure_of_every_pair(files, tmp_path):
         for task in "abcd"
         for seed in (1, 2)
     ]
-    table = similarity_table(files, prompts)
+    table = table_of(files, prompts)
     assert list(table.columns) == SIMILARITY_COLUMNS
     assert set(table["measure"]) == set(MEASURES)
     assert len(table) == len(MEASURES) * 16
@@ -267,14 +271,14 @@ def test_table_holds_every_measure_of_every_pair(files, tmp_path):
 
 def test_table_does_not_depend_on_the_order_of_files(files):
     keys = ["source", "target", "measure"]
-    forward = similarity_table(files).sort_values(keys, ignore_index=True)
-    backward = similarity_table(files[::-1]).sort_values(keys, ignore_index=True)
+    forward = table_of(files).sort_values(keys, ignore_index=True)
+    backward = table_of(files[::-1]).sort_values(keys, ignore_index=True)
     pd.testing.assert_frame_equal(forward, backward)
 
 
 def test_a_new_task_compares_with_the_study(files):
-    whole = similarity_table(files).set_index(["source", "target", "measure"])["value"]
-    new = similarity_to_new(files[:3], files[3])
+    whole = table_of(files).set_index(["source", "target", "measure"])["value"]
+    new = similarity_to_new([f[0] for f in files[:3]], [f[1] for f in files[:3]], *files[3])
     assert set(new["target"]) == {"d"}
     for row in new.itertuples():
         if row.measure != "visual_mmd":  # its bandwidth is the study's
@@ -292,18 +296,18 @@ def test_diverged_prompts_are_undefined_and_others_average_over_common_seeds(tmp
         write_prompt(tmp_path, "text", "c", 1, lost),
     ]
     files = [write_task(tmp_path, name, i, ["x", "y"]) for i, name in enumerate("abc")]
-    table = similarity_table(files, prompts)
+    table = table_of(files, prompts)
     values = table[table["measure"] == "prompt_cosine_concat"].set_index(["source", "target"])[
         "value"
     ]
     assert values["a", "b"] == pytest.approx(np.sqrt(0.5))
     assert np.isnan(values["a", "c"])
     with pytest.raises(InputError, match="task 'a', seed 1 occurs more than once"):
-        similarity_table(files, [prompts[0], prompts[0]])
+        table_of(files, [prompts[0], prompts[0]])
 
 
 def test_overview_and_correlations_of_measures(files):
-    table = similarity_table(files)
+    table = table_of(files)
     overview = measure_overview(table).set_index("measure")
     assert not overview.loc["leep", "symmetric"]
     assert overview.loc["leep", "asymmetry"] > 0
@@ -321,7 +325,7 @@ def test_overview_and_correlations_of_measures(files):
 
 
 def test_a_table_read_from_csv_is_as_good(files, tmp_path):
-    table = similarity_table(files)
+    table = table_of(files)
     table.to_csv(tmp_path / "similarity.csv", index=False)  # all methods missing: floats
     again = pd.read_csv(tmp_path / "similarity.csv")
     pd.testing.assert_frame_equal(measure_overview(again), measure_overview(table))
@@ -331,21 +335,28 @@ def test_a_table_read_from_csv_is_as_good(files, tmp_path):
 
 
 def test_unusable_files_are_named(files, tmp_path):
-    with pytest.raises(InputError, match="task 'a' are given more than once"):
-        similarity_table([files[0], files[0]])
+    with pytest.raises(InputError, match="task 'a' are given twice"):
+        table_of([files[0], files[0]])
     with pytest.raises(InputError, match=r"gone\.safetensors: no such file"):
-        similarity_table([tmp_path / "gone.safetensors"])
+        table_of([(tmp_path / "gone.safetensors", files[0][1])])
+    with pytest.raises(InputError, match="task 'a' has no features of a sample"):
+        similarity_table([files[0][0]], [files[1][1]])
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"xx")
-    with pytest.raises(InputError, match=r"broken\.safetensors: not a safetensors file"):
-        similarity_table([broken])
+    with pytest.raises(InputError, match=r"broken\.safetensors: not a task file"):
+        table_of([(broken, files[0][1])])
+    flipped = bytearray(files[0][1].read_bytes())
+    flipped[-1] ^= 1
+    broken.write_bytes(flipped)
+    with pytest.raises(InputError, match=r"broken\.safetensors: .* not those that were written"):
+        table_of([(files[0][0], broken)])
     prompt = write_prompt(tmp_path, "text", "a", 1, {"text": np.ones((1, 2))})
-    with pytest.raises(InputError, match="'train_features' is missing"):
-        similarity_table([prompt])
-    with pytest.raises(InputError, match="'method' is missing in the header"):
-        similarity_table(files, [files[0]])
+    with pytest.raises(InputError, match="has no header 'task'"):
+        table_of([(files[0][0], prompt)])
+    with pytest.raises(InputError, match="has no header 'prompt'"):
+        table_of(files, [files[0][0]])
     odd = write_task(tmp_path, "odd", 0, ["x"], class_features=np.ones((2, 6), np.float32))
-    with pytest.raises(InputError, match=r"'class_features' is \(2, 6\), expected \(1, 6\)"):
-        similarity_table([odd])
+    with pytest.raises(InputError, match=r"'class_features' is \(2, 6\): expected \(1, 6\)"):
+        table_of([odd])
     with pytest.raises(InputError, match="no feature files"):
-        similarity_table([])
+        table_of([])

@@ -23,30 +23,24 @@ from mvlpt_analysis import catalogue
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import GATHERED, RANDOM, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
-from mvlpt_core.contract.runs import blocks, expand as expand_runs, packs
-from mvlpt_core.contract.settings import read_study
-from mvlpt_core.contract.suite import read_groups, read_suite
-from mvlpt_core.tasks.check import check_tasks, data_state
+from mvlpt_core.contract.runs import blocks, packs
+from mvlpt_core.tasks.check import data_state
 from mvlpt_workflow import located
+from mvlpt_workflow.configuration import check_study, counted
 
 
-def checked_study():
-    """Settings, suite rows, groups and (group, start) pairs; a mistake ends the run with its one
-    sentence."""
+def checked():
+    """The study, checked; a mistake ends the run with its one sentence."""
     name = ", ".join(map(os.path.relpath, workflow.configfiles)) or "configuration"
     try:
-        study = read_study(config, where=name)
-        rows = read_suite(located(study.suite))
-        tasks = [row.task for row in rows]
-        groups = read_groups(located(study.groups), tasks) if study.groups else {}
-        pairs = expand_runs(study.runs, tasks, groups)
-        check_tasks(rows, study.data_root)
+        return check_study(config, where=name)
     except InputError as error:
         sys.exit(f"error: {error}")
-    return study, {row.task: row for row in rows}, groups, pairs
 
 
-STUDY, SUITE, GROUPS, PAIRS = checked_study()
+CHECKED = checked()
+STUDY, SUITE = CHECKED.study, CHECKED.suite
+GROUPS, PAIRS = CHECKED.groups, CHECKED.pairs
 # The resolved configuration is what scripts read and what every job is given.
 config.clear()
 config.update(STUDY.resolved())
@@ -172,10 +166,6 @@ def backbone_files():
     return list(filter(os.path.exists, files)) if scheme == "local-dir" else []
 
 
-def counted(number, noun):
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def listed(names):
     """Names for a message; all tasks are just that."""
     return "all tasks" if list(names) == TASKS else ", ".join(names)
@@ -183,8 +173,4 @@ def listed(names):
 
 if workflow.is_main_process:
     jobs = len(PACKS) * len(METHODS) * len(STUDY.shots) * len(STUDY.seeds)
-    logger.info(
-        f"Study {STUDY.study}: {counted(len(RUNS), 'run')} ({counted(len(PAIRS), 'pair')} of group"
-        f" and start x {counted(len(METHODS), 'method')} x {len(STUDY.shots)} shots x"
-        f" {counted(len(STUDY.seeds), 'seed')}), in {counted(jobs, 'job')}"
-    )
+    logger.info(f"{CHECKED.summary()}, in {counted(jobs, 'job')}")

@@ -1,0 +1,252 @@
+"""The command `mvlpt`: its sub-commands, with examples; what they do is imported when they are called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mvlpt_core import __version__
+from mvlpt_core.contract.errors import InputError
+
+Run = Callable[[argparse.Namespace], int]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence and exit code 2, as a user's other mistakes are."""
+
+    def __init__(self, prog: str, examples: str = "", **texts: Any) -> None:
+        """`texts`: usage, description; `examples`: shown below the help."""
+        super().__init__(
+            prog,
+            **texts,
+            epilog=f"examples:\n{examples}" if examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sub-command; a user's mistake is one sentence on stderr and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # What follows "--" is for Snakemake and none of the parser's business.
+    end = given.index("--") if "--" in given else len(given)
+    own, passed = given[:end], given[end + 1 :]
+    parser, names = _parser()
+    if not own:
+        parser.print_help(sys.stderr)
+        return 2
+    if own[0] not in names and not own[0].startswith("-"):
+        near = get_close_matches(own[0], names, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        parser.exit(2, f"error: unknown command '{own[0]}'{hint}: expected {_one_of(names)}\n")
+    settings = parser.parse_args(own)
+    if passed and settings.run is not _study:
+        parser.exit(2, f"error: '{own[0]}' takes nothing after --: expected it of study alone\n")
+    settings.snakemake = passed
+    run: Run = settings.run
+    try:
+        return run(settings)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"one of {', '.join(names)}"
+
+
+def _parser() -> tuple[_Parser, list[str]]:
+    """The parser, and the names of its sub-commands."""
+    parser = _Parser(
+        "mvlpt",
+        description="Task transferability of vision-language prompt tuning.",
+        examples="  mvlpt study config/testbed.yaml\n"
+        "  mvlpt recommend --study results/testbed --task /data/birds\n"
+        "  mvlpt study --help",
+    )
+    parser.add_argument("--version", action="version", version=f"mvlpt {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, help: str, examples: str, run: Run) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help, examples=examples)
+        made.set_defaults(run=run)
+        return made
+
+    study = command(
+        "study",
+        "run a study, or what is left of it; results are written to results/<study>/ below here",
+        "  mvlpt study testbed                               a shipped one\n"
+        "  mvlpt study mine.yaml --cores 8 --dry-run\n"
+        "  mvlpt study mine.yaml -- --forcerun statistics    after --, options for Snakemake itself",
+        _study,
+    )
+    study.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+    study.add_argument("--cores", default="all", help="processor cores to use (all)")
+    study.add_argument("--dry-run", action="store_true", help="say what would be done")
+    study.add_argument("--unlock", action="store_true", help="release a killed study's lock")
+    study.add_argument("--profile", default="default", help="default, slurm, or a profile's folder")
+    study.usage = "mvlpt study CONFIG [options] [-- SNAKEMAKE_OPTION ...]"
+
+    recommend = command(
+        "recommend",
+        "rank a study's prompts as starts for a task that was not in it",
+        "  mvlpt recommend --study results/testbed --task /data/birds",
+        _recommend,
+    )
+    recommend.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
+    recommend.add_argument("--task", type=Path, required=True, help="the new task: a folder")
+    recommend.add_argument("--shots", type=int, help="which of the study's shots (the first)")
+    recommend.add_argument("--top", type=_whole, default=5, help="sources shown a method (5)")
+    recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
+    recommend.add_argument("--device", default="auto", help="where to encode the task (auto)")
+
+    analyse = command(
+        "analyse",
+        "figures and a report for any table of source, target, score; several are compared",
+        "  mvlpt analyse gains.csv --similarity sim.csv --out report/",
+        _analyse,
+    )
+    analyse.add_argument("tables", type=Path, nargs="+", help=".csv, .tsv or .parquet")
+    analyse.add_argument(
+        "--similarity",
+        type=Path,
+        help="source, target, measure, value; or source, target and a column a measure",
+    )
+    analyse.add_argument("--out", type=Path, help="folder to write (results/<first table's name>)")
+    analyse.add_argument(
+        "--gain", default="auto", help="what counts as the gain (auto: by columns)"
+    )
+    analyse.add_argument("--permutations", type=_whole, default=10_000, help="draws of each test")
+    analyse.add_argument("--bootstrap", type=_whole, default=2000, help="draws of each interval")
+    analyse.add_argument("--seed", type=_whole0, default=0, help="seed of all draws")
+    analyse.add_argument("--workers", type=_whole, help="processes (all cores)")
+
+    convert = command(
+        "convert",
+        "convert an open_clip model into the folder that studies read",
+        "  mvlpt convert ViT-B-16 --pretrained openai --out backbone/",
+        _convert,
+    )
+    convert.add_argument("name", help="open_clip's name, hf-hub:<owner/name> or local-dir:<folder>")
+    convert.add_argument("--pretrained", default="", help="open_clip's tag of the weights")
+    convert.add_argument("--out", type=Path, required=True, help="folder to write")
+
+    check = command(
+        "check-config",
+        "check a configuration, its suite and groups; print it with every default filled in",
+        "  mvlpt check-config mine.yaml",
+        _check_config,
+    )
+    check.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+
+    settings = command(
+        "settings",
+        "print every key of a configuration: what it means, its range, default, when to change it",
+        "  mvlpt settings\n  mvlpt settings --markdown > docs/settings.md",
+        _settings,
+    )
+    settings.add_argument("--markdown", action="store_true", help="as a Markdown table")
+
+    command(
+        "workflow-path",
+        "print where the Snakefile lies, for `module` in a Snakefile of your own",
+        "  mvlpt workflow-path",
+        _workflow_path,
+    )
+    return parser, list(commands.choices)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
+    return int(text)
+
+
+def _whole0(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 0")
+    return int(text)
+
+
+def _study(given: argparse.Namespace) -> int:
+    from mvlpt.study import run_study
+
+    options = ["--dry-run"] * given.dry_run + ["--unlock"] * given.unlock + given.snakemake
+    run_study(given.config, given.cores, given.profile, options)
+
+
+def _recommend(given: argparse.Namespace) -> int:
+    from mvlpt.recommend import recommend_folder
+
+    print(
+        recommend_folder(given.study, given.task, given.shots, given.top, given.out, given.device)
+    )
+    return 0
+
+
+def _analyse(given: argparse.Namespace) -> int:
+    import matplotlib as mpl
+
+    from mvlpt_analysis.foreign import GAINS, analyse_tables
+    from mvlpt_analysis.parallel import cores
+
+    mpl.use("Agg")
+    if given.gain not in ("auto", *GAINS):
+        raise InputError(f"--gain is '{given.gain}': expected {_one_of(['auto', *GAINS])}")
+    out = given.out or Path("results") / given.tables[0].stem
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file: expected a folder")
+    report = analyse_tables(
+        given.tables,
+        out,
+        given.similarity,
+        given.gain,
+        given.permutations,
+        given.bootstrap,
+        given.seed,
+        given.workers or cores(),
+    )
+    print(f"report: {report}")
+    return 0
+
+
+def _convert(given: argparse.Namespace) -> int:
+    from mvlpt_core.backbone.convert import convert_backbone
+
+    convert_backbone(given.name, given.pretrained, given.out)
+    print(f"backbone: {given.out}")
+    return 0
+
+
+def _check_config(given: argparse.Namespace) -> int:
+    import yaml
+
+    from mvlpt_core.contract.files import read_yaml
+    from mvlpt_workflow.configuration import check_study, find_configuration
+
+    checked = check_study(read_yaml(find_configuration(given.config)), given.config)
+    print(f"# {checked.summary()}")
+    values = checked.study.resolved()
+    print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
+    return 0
+
+
+def _settings(given: argparse.Namespace) -> int:
+    from mvlpt.settings import settings_table
+
+    print(settings_table(given.markdown))
+    return 0
+
+
+def _workflow_path(given: argparse.Namespace) -> int:
+    from mvlpt_workflow import SNAKEFILE
+
+    print(SNAKEFILE)
+    return 0
