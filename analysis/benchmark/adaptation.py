@@ -9,7 +9,7 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
-from ..gains.table import mean_interval
+from ..stats.variance import mean_interval
 from .table import check_scores
 
 ADAPTATION_COLUMNS = (

@@ -15,7 +15,7 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
-from ..gains.table import mean_interval
+from ..stats.variance import mean_interval
 
 ZERO_SHOT, PROBE, SCRATCH = "zero_shot", "linear_probe", "scratch"
 MULTITASK, AS_IS, SINGLE = "multitask", "as_is", "single"
