@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from mvlpt_core import __version__
 from mvlpt_core.backbone.device import cached_backbone
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.outcomes import kind
 from mvlpt_core.contract.rows import finite, write_rows
 from mvlpt_core.contract.seeds import number
@@ -22,6 +26,8 @@ from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
 from mvlpt_core.tuning.progress import Progress
 from mvlpt_core.tuning.schedule import joint_order, schedule
 from mvlpt_core.tuning.scoring import Evaluation
+
+_log = logging.getLogger(__name__)
 
 Key = tuple[str, str]  # group, start
 
@@ -47,8 +53,8 @@ def tune_pack(
     """Tune every run of `scores`, whose keys are (group, start), and write its rows and prompt.
 
     `backbone` is the converted backbone's description (backbone.json); `groups` names the tasks of
-    each group, `files` what to read of each task. `prompts` gives the files that a run starts from:
-    none for a fresh prompt, one, or several whose mean is taken. `kept` says where prompts go that
+    each group, `files` what to read of each task. `prompts` gives the files that a run starts from,
+    but for `random`: one, or several whose mean is taken. `kept` says where prompts go that
     are wanted. Runs of a group see the same batches, so they are tuned side by side and share what
     no prompt can change; in portions where memory asks for it. `provenance` goes into every file.
 
@@ -61,7 +67,7 @@ def tune_pack(
         problem = open_problem(
             group,
             tasks,
-            dict(files),
+            files,
             clip,
             settings=settings,
             tuning=tuning,
@@ -71,11 +77,19 @@ def tune_pack(
         for portion in _portions(starts, problem.runs_at_once):
             prompt = make_prompt(settings, Towers.of(clip), len(portion))
             for run, start in enumerate(portion):
-                where = _start(clip, prompt.method, group, seed, prompts.get((group, start), ()))
-                where(prompt, run)
+                fill = _start(clip, prompt.method, group, start, seed, prompts.get((group, start)))
+                fill(prompt, run)
             what = f"{prompt.method}, {group} from {', '.join(portion)}"
-            tuned = _tune(problem, prompt, tuning, settings.lr, joint, seed, what)
+            tuned = _tune(problem, prompt, tuning, joint, seed, what)
             for run, start in enumerate(portion):
+                if not tuned.alive[run]:
+                    _log.warning(
+                        "%s, %s from %s: diverged, its loss is not finite after step %d",
+                        prompt.method,
+                        group,
+                        start,
+                        tuned.lasted[run],
+                    )
                 cell = {
                     "method": prompt.method,
                     "group": group,
@@ -86,22 +100,37 @@ def tune_pack(
                 rows = _rows(problem, tuned, run)
                 write_rows(scores[group, start], [{**cell, **row, **provenance} for row in rows])
                 if (group, start) in kept:
-                    header = {
-                        **describe(prompt),
-                        **cell,
-                        **provenance,
-                        "backbone_digest": clip.digest,
-                        "step": tuned.selected[run],
-                        "status": "ok" if tuned.alive[run] else "diverged",
-                        "version": __version__,
-                    }
-                    save_prompt(kept[group, start], tuned.states[run], header)
+                    header = {**cell, **provenance, "backbone_digest": clip.digest}
+                    _save(kept[group, start], prompt, tuned, run, header)
 
 
-def _start(backbone: Backbone, method: str, group: str, seed: int, paths: Sequence[Path]) -> Start:
-    """A fresh prompt where there is no file, the one file's, or the mean of several."""
-    if not paths:
+def _save(path: Path, prompt: Prompt, tuned: Tuned, run: int, header: Mapping[str, object]) -> None:
+    """Write the prompt that the checkpoint rule chose."""
+    about = {
+        **describe(prompt),
+        **header,
+        "step": tuned.selected[run],
+        "status": "ok" if tuned.alive[run] else "diverged",
+        "version": __version__,
+    }
+    save_prompt(path, tuned.states[run], about)
+
+
+def _start(
+    backbone: Backbone,
+    method: str,
+    group: str,
+    start: str,
+    seed: int,
+    paths: Sequence[Path] | None,
+) -> Start:
+    """A fresh prompt for `random`, else the one file's, or the mean of several."""
+    if start == RANDOM:
         return random(number("init", method, group, seed))
+    if not paths:
+        raise InputError(
+            f"{method}, {group} from {start}: no prompt to start from: expected a file"
+        )
     if len(paths) == 1:
         return saved(paths[0], backbone.digest)
     return mean(paths, backbone.digest)
@@ -111,23 +140,15 @@ def _tune(
     problem: Problem,
     prompt: Prompt,
     tuning: Tuning,
-    lr: float,
     joint: Joint,
     seed: int,
     what: str,
 ) -> Tuned:
     """Tune the runs of `prompt`; the selected prompts are scored on the whole test split too."""
     sizes = problem.sizes
-    if not min(sizes):
-        raise InputError(f"group '{problem.group}' has a task without training images")
-    plan = schedule(tuning, lr, sum(sizes), len(sizes))
+    plan = schedule(tuning, prompt.settings.lr, sum(sizes), len(sizes))
     validate = tuning.checkpoint == "best_val"
     everyone = list(range(prompt.runs))
-    if validate and not all(len(task.val) for task in problem.tasks):
-        raise InputError(
-            f"group '{problem.group}' has a task without validation images, but tuning.checkpoint is "
-            "'best_val': expected more shots, or checkpoint 'last'"
-        )
     tuned = tune(
         problem.classifier,
         prompt,
@@ -139,17 +160,15 @@ def _tune(
         dropout_seeds=[number("dropout", problem.group, seed)] * prompt.runs,
         say=Progress(what, plan.steps, prompt.runs),
     )
-    late = [run for run in everyone if tuned.alive[run] and tuned.selected[run] < plan.steps]
-    if late:
-        chosen = make_prompt(prompt.settings, prompt.towers, len(late))
-        for place, run in enumerate(late):
+    early = [run for run in everyone if tuned.alive[run] and tuned.selected[run] < plan.steps]
+    for step in sorted({tuned.selected[run] for run in early}):
+        runs = [run for run in early if tuned.selected[run] == step]
+        chosen = make_prompt(prompt.settings, prompt.towers, len(runs))
+        for place, run in enumerate(runs):
             chosen.fill(place, tuned.states[run], "the selected prompt")
-        vectors = chosen()
-        for step in sorted({tuned.selected[run] for run in late}):
-            places = [place for place, run in enumerate(late) if tuned.selected[run] == step]
-            runs = [late[place] for place in places]
-            for task in problem.tasks:
-                tuned.evaluations.append(task.scored(vectors.take(places), step, "test", runs))
+        with torch.no_grad():
+            vectors = chosen()
+        tuned.evaluations += [task.scored(vectors, step, "test", runs) for task in problem.tasks]
     return tuned
 
 

@@ -152,6 +152,7 @@ class UnifiedPrompt(Prompt):
     """
 
     method = "unified"
+    settings: UnifiedMethod
 
     def __init__(self, settings: UnifiedMethod, towers: Towers, runs: int) -> None:
         super().__init__(settings, towers, runs)
@@ -167,7 +168,7 @@ class UnifiedPrompt(Prompt):
 
     def _linears(self) -> list[tuple[str, int, int]]:
         """Name, size in and size out of the coupler's linear maps."""
-        w = self.settings.width  # type: ignore[union-attr]
+        w = self.settings.width
         found = []
         for name, size in (("text", self.towers.text_width), ("visual", self.towers.image_width)):
             if size != w:

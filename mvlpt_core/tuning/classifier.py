@@ -20,10 +20,11 @@ from mvlpt_core.prompts.modules import Vectors
 class Pool:
     """Images to tune on or to score.
 
-    `inputs` are uint8 images [N, S, S, 3] or, where no prompt reaches the image tower, their frozen
-    L2-normalised features [N, D]. `targets` are class numbers [N] or class weights [N, C] that sum to
-    1 a row (multi-label). `allowed` [N, C] marks the classes an image may be given: others are
-    excluded with -inf, so that one run can draw its batches from tasks with different classes.
+    `inputs` are uint8 images [N, S, S, 3], which may wait in mapped host memory for their turn, or,
+    where no prompt reaches the image tower, frozen L2-normalised features [N, D]. `targets` are
+    class numbers [N] or class weights [N, C] that sum to 1 a row (multi-label). `allowed` [N, C]
+    marks the classes an image may be given: others are excluded with -inf, so that one run can draw
+    its batches from tasks with different classes.
     """
 
     inputs: Tensor
@@ -35,8 +36,9 @@ class Pool:
 
     def take(self, index: Tensor) -> Pool:
         """The images `index`, [B] shared by all runs or [R, B] with each run's own."""
-        allowed = None if self.allowed is None else self.allowed[index]
-        return Pool(self.inputs[index], self.targets[index], allowed)
+        here = index.to(self.targets.device)
+        allowed = None if self.allowed is None else self.allowed[here]
+        return Pool(self.inputs[index.to(self.inputs.device)], self.targets[here], allowed)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Classifier:
     def image(self, vectors: Vectors, inputs: Tensor) -> Tensor:
         """Image features [R or 1, B, D]."""
         if inputs.dtype == torch.uint8:
-            return self.backbone.image(inputs, vectors.visual)
+            return self.backbone.image(inputs.to(self.backbone.device), vectors.visual)
         return inputs if inputs.dim() == 3 else inputs[None]
 
     def logits(self, text: Tensor, image: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class Tuned:
 
     evaluations: list[Evaluation]
     alive: list[bool]
+    lasted: list[int]  # the steps whose loss was finite, up to the first one that was not
     selected: list[int]  # the step whose prompt the checkpoint rule chose
     states: list[State] = field(repr=False)  # that prompt, one per run
 
@@ -57,6 +58,7 @@ def tune(
     order = order.to(pool.targets.device)
     stops = set(plan.evaluations)
     alive = torch.ones(prompt.runs, dtype=torch.bool, device=pool.targets.device)
+    lasted = torch.zeros(prompt.runs, dtype=torch.int64, device=alive.device)
     keeper = _Keeper(prompt, tuning.checkpoint, plan.steps)
     with torch.no_grad():
         evaluations = list(evaluate(prompt(), 0))
@@ -68,6 +70,7 @@ def tune(
         )
         run_losses = losses(logits, batch)  # [R]
         alive &= run_losses.detach().isfinite()
+        lasted += alive
         optimizer.forget_gradients()
         run_losses.sum().backward()
         optimizer.step(lr)
@@ -80,7 +83,7 @@ def tune(
     for evaluation in evaluations:
         if evaluation.step == plan.steps and evaluation.split == "test":
             alive &= torch.tensor(evaluation.losses, device=alive.device).isfinite()
-    return Tuned(evaluations, alive.tolist(), keeper.steps, keeper.states)
+    return Tuned(evaluations, alive.tolist(), lasted.tolist(), keeper.steps, keeper.states)
 
 
 class _Keeper:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mvlpt_core.backbone.cost import runs_that_fit, text_tokens_that_fit
-from mvlpt_core.backbone.textlayout import TextLayout, text_layout
+from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.settings import Joint, Method, Tuning
+from mvlpt_core.contract.settings import Joint, Method, Tuning, VisualMethod
 from mvlpt_core.features import (
-    TestFeatures,
     load_class_texts,
     load_sample_features,
     load_test_features,
@@ -26,7 +26,7 @@ from mvlpt_core.features import (
 )
 from mvlpt_core.prompts.modules import Vectors
 from mvlpt_core.tasks.fewshot import sample_test
-from mvlpt_core.tasks.prepare import Sample, TestSplit, load_sample, load_test
+from mvlpt_core.tasks.prepare import load_sample, load_test
 from mvlpt_core.tuning.classifier import Classifier, Pool
 from mvlpt_core.tuning.scoring import Evaluation, evaluation, pool_logits
 
@@ -43,54 +43,62 @@ class TaskFiles:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """Images as a pool to tune on or to score, and their labels as a metric takes them."""
+
+    pool: Pool
+    labels: NDArray[np.integer]  # class numbers [N] or multi-hot [N, C]
+
+    def take(self, index: NDArray[np.int64]) -> Labelled:
+        """The images `index`."""
+        return Labelled(self.pool.take(torch.from_numpy(index)), self.labels[index])
+
+
+@dataclass(frozen=True)
 class Task:
     """One task of a group: its own classes, its few-shot sample and what it is scored on."""
 
     name: str
     metric: str
     classifier: Classifier
-    sample: Pool
-    labels: NDArray[Any]
-    train: NDArray[np.int64]
-    val: NDArray[np.int64]
-    test: Pool
-    test_labels: NDArray[Any]
+    train: Labelled
+    val: Labelled
+    test: Labelled
     curve: NDArray[np.int64]  # the fixed sample of the test split that curves are scored on
 
     def scored(self, vectors: Vectors, step: int, split: str, runs: list[int]) -> Evaluation:
-        """The runs' scores on `test`, or on the validation part (`val`)."""
-        pool, labels = self.test, self.test_labels
-        if split == "val":
-            pool, labels = self.sample.take(_index(self.val, pool)), self.labels[self.val]
-        logits = pool_logits(self.classifier, vectors, pool)
-        return self._measured(logits, pool, labels, step, split, runs)
+        """The runs' scores on the whole of `test` or `val`."""
+        images = {"test": self.test, "val": self.val}[split]
+        logits = pool_logits(self.classifier, vectors, images.pool)
+        return self._measured(logits, images, step, split, runs)
 
     def tested(
         self, vectors: Vectors, step: int, whole: bool, runs: list[int]
     ) -> Iterator[Evaluation]:
-        """Rows of the test split: `test` if the `whole` of it is wanted, `curve` of its sample."""
-        index = _index(self.curve, self.test)
+        """Scores on the test split, `test` where the `whole` of it is wanted, and on its fixed
+        sample, `curve`: from the same logits where both are."""
+        sample = self.test.take(self.curve)
         if whole:
-            logits = pool_logits(self.classifier, vectors, self.test)
-            yield self._measured(logits, self.test, self.test_labels, step, "test", runs)
-            logits = logits[:, index]
-        elif len(index):
-            logits = pool_logits(self.classifier, vectors, self.test.take(index))
-        if len(index):
-            labels = self.test_labels[self.curve]
-            yield self._measured(logits, self.test.take(index), labels, step, "curve", runs)
+            logits = pool_logits(self.classifier, vectors, self.test.pool)
+            yield self._measured(logits, self.test, step, "test", runs)
+            logits = logits[:, torch.from_numpy(self.curve).to(logits.device)]
+        elif len(self.curve):
+            logits = pool_logits(self.classifier, vectors, sample.pool)
+        if len(self.curve):
+            yield self._measured(logits, sample, step, "curve", runs)
 
     def _measured(
-        self,
-        logits: Tensor,
-        pool: Pool,
-        labels: NDArray[Any],
-        step: int,
-        split: str,
-        runs: list[int],
+        self, logits: Tensor, images: Labelled, step: int, split: str, runs: list[int]
     ) -> Evaluation:
         return evaluation(
-            logits, pool, labels, self.metric, step=step, split=split, target=self.name, runs=runs
+            logits,
+            images.pool,
+            images.labels,
+            self.metric,
+            step=step,
+            split=split,
+            target=self.name,
+            runs=runs,
         )
 
 
@@ -107,7 +115,7 @@ class Problem:
     @property
     def sizes(self) -> list[int]:
         """Training images of each task."""
-        return [len(task.train) for task in self.tasks]
+        return [len(task.train.pool) for task in self.tasks]
 
     def evaluate(
         self, vectors: Vectors, step: int, last: int, validate: bool, runs: list[int]
@@ -116,14 +124,14 @@ class Problem:
         fixed sample at every one, and the validation part if it chooses the checkpoint."""
         for task in self.tasks:
             yield from task.tested(vectors, step, step in (0, last), runs)
-            if validate and step > 0 and len(task.val):
+            if validate and step > 0:
                 yield task.scored(vectors, step, "val", runs)
 
 
 def open_problem(
     group: str,
     names: Sequence[str],
-    files: dict[str, TaskFiles],
+    files: Mapping[str, TaskFiles],
     backbone: Backbone,
     *,
     settings: Method,
@@ -131,17 +139,21 @@ def open_problem(
     joint: Joint,
     memory_gb: float,
 ) -> Problem:
-    """Load what tuning a group's prompt needs. Raises `InputError`, naming the file or task, for
-    files that do not fit one another or a class name that does not fit the text tower."""
-    opened = [
-        _open_task(name, files[name], backbone, settings, tuning, memory_gb) for name in names
-    ]
+    """Load what tuning a group's prompt needs.
+
+    Raises `InputError`, naming the file or task, for files that do not fit one another, a task
+    without training images, or without validation images where they choose the checkpoint, and a
+    class name that does not fit the text tower.
+    """
+    make = partial(_classifier, backbone, settings, memory_gb)
+    opened = [_open_task(name, files[name], backbone, settings, tuning, make) for name in names]
     tasks = tuple(task for task, _ in opened)
-    classifier, pool = tasks[0].classifier, _joined(tasks, joint)
-    if len(tasks) > 1:
-        classifier = _joined_classifier(opened, backbone, settings, memory_gb)
+    if len(tasks) == 1:
+        classifier, pool = tasks[0].classifier, tasks[0].train.pool
+    else:
+        classifier = make([classes for _, classes in opened])
+        pool = _joined([(task.train.pool, len(own.names)) for task, own in opened], joint)
     layout = classifier.layout
-    text_tokens = 0 if layout is None else max(len(chunk.tokens) for chunk in layout.chunks)
     return Problem(
         group,
         tasks,
@@ -152,7 +164,7 @@ def open_problem(
             memory_gb,
             batch=tuning.batch_size if settings.visual_ctx else 0,
             n_ctx=settings.visual_ctx,
-            text_tokens=text_tokens,
+            text_tokens=max(len(chunk.tokens) for chunk in layout.chunks) if layout else 0,
         ),
     )
 
@@ -167,82 +179,19 @@ class _Classes:
     fixed: Tensor
 
 
-def _open_task(
-    name: str,
-    files: TaskFiles,
-    backbone: Backbone,
-    settings: Method,
-    tuning: Tuning,
-    memory_gb: float,
-) -> tuple[Task, _Classes]:
-    test, sample = load_test(files.test), load_sample(files.sample)
-    for path, found in ((files.test, test.name), (files.sample, sample.name)):
-        if found != name:
-            raise InputError(f"{path}: holds images of task '{found}': expected '{name}'")
-    frozen = load_test_features(files.test_features, backbone, name)
-    fixed = frozen.text
-    if files.class_texts is not None:
-        fixed = load_class_texts(files.class_texts, backbone, name)
-    called = tuple(f"class '{c}' of task {name}" for c in test.classnames)
-    classes = _Classes(frozen.names, frozen.suffix, called, fixed)
-    curve = np.arange(0)
-    if tuning.curve_images:
-        curve = sample_test(test.labels, tuning.curve_images, name)
-    task = Task(
-        name,
-        test.metric,
-        _classifier(backbone, settings, [classes], memory_gb),
-        *_pools(backbone, settings, test, frozen, sample, files),
-        curve,
-    )
-    return task, classes
-
-
-def _pools(
-    backbone: Backbone,
-    settings: Method,
-    test: TestSplit,
-    frozen: TestFeatures,
-    sample: Sample,
-    files: TaskFiles,
-) -> tuple[Pool, NDArray[Any], NDArray[np.int64], NDArray[np.int64], Pool, NDArray[Any]]:
-    """Sample and test split as pools: images where a prompt reaches the image tower, else features."""
-    if settings.visual_ctx:
-        few, many = (
-            torch.from_numpy(np.array(images)).to(backbone.device)
-            for images in (sample.images, test.images)
-        )
-    else:
-        few = load_sample_features(files.sample_features, backbone, test.name)
-        many = frozen.test
-    return (
-        Pool(few, _goal(sample.labels, backbone)),
-        sample.labels,
-        sample.train,
-        sample.val,
-        Pool(many, _goal(test.labels, backbone)),
-        test.labels,
-    )
-
-
-def _goal(labels: NDArray[Any], backbone: Backbone) -> Tensor:
-    goal = targets(labels).to(backbone.device)
-    return goal.to(backbone.dtype) if goal.is_floating_point() else goal
-
-
 def _classifier(
-    backbone: Backbone, settings: Method, classes: Sequence[_Classes], memory_gb: float
+    backbone: Backbone, settings: Method, memory_gb: float, classes: Sequence[_Classes]
 ) -> Classifier:
     """All classes given, one task behind the other, in front of the backbone."""
-    if not settings.text_ctx:
+    if isinstance(settings, VisualMethod):
         return Classifier(backbone, None, torch.cat([own.fixed for own in classes]))
-    layout: TextLayout = text_layout(
+    layout = text_layout(
         [name for own in classes for name in own.names],
         sos=backbone.text.sos,
         eos=backbone.text.eos,
         suffix=classes[0].suffix,
         n_ctx=settings.text_ctx,
-        position=settings.position,  # type: ignore[union-attr]
+        position=settings.position,
         context_length=backbone.text.context_length,
         max_tokens=text_tokens_that_fit(backbone, memory_gb),
         device=backbone.device,
@@ -251,49 +200,82 @@ def _classifier(
     return Classifier(backbone, layout)
 
 
-def _joined_classifier(
-    opened: Sequence[tuple[Task, _Classes]],
+def _open_task(
+    name: str,
+    files: TaskFiles,
     backbone: Backbone,
     settings: Method,
-    memory_gb: float,
-) -> Classifier:
-    return _classifier(backbone, settings, [classes for _, classes in opened], memory_gb)
+    tuning: Tuning,
+    make: Callable[[Sequence[_Classes]], Classifier],
+) -> tuple[Task, _Classes]:
+    test, sample = load_test(files.test), load_sample(files.sample)
+    for path, found in ((files.test, test.name), (files.sample, sample.name)):
+        if found != name:
+            raise InputError(f"{path}: holds images of task '{found}': expected '{name}'")
+    if not len(sample.train):
+        raise InputError(f"{files.sample}: task '{name}' has no training images: expected some")
+    if tuning.checkpoint == "best_val" and not len(sample.val):
+        raise InputError(
+            f"{files.sample}: task '{name}' has no validation images, which tuning.checkpoint "
+            "'best_val' needs: expected more shots, a larger val_share, or checkpoint 'last'"
+        )
+    frozen = load_test_features(files.test_features, backbone, name)
+    classes = _Classes(
+        frozen.names,
+        frozen.suffix,
+        tuple(f"class '{c}' of task {name}" for c in test.classnames),
+        frozen.text
+        if files.class_texts is None
+        else load_class_texts(files.class_texts, backbone, name),
+    )
+    if settings.visual_ctx:
+        # Few images are tuned on at every step; many wait in the file's memory map.
+        few = torch.from_numpy(sample.images).to(backbone.device)
+        many = torch.from_numpy(test.images)
+    else:
+        few, many = load_sample_features(files.sample_features, backbone, name), frozen.test
+    drawn = Labelled(Pool(few, _goal(sample.labels, backbone)), sample.labels)
+    limit = tuning.curve_images
+    task = Task(
+        name,
+        test.metric,
+        make([classes]),
+        drawn.take(sample.train),
+        drawn.take(sample.val),
+        Labelled(Pool(many, _goal(test.labels, backbone)), test.labels),
+        sample_test(test.labels, limit, name) if limit else np.arange(0),
+    )
+    return task, classes
 
 
-def _joined(tasks: Sequence[Task], joint: Joint) -> Pool:
-    """The training images of all tasks with targets over all classes, one task behind the other."""
-    pools = [task.sample.take(_index(task.train, task.sample)) for task in tasks]
-    if len(pools) == 1:
-        return pools[0]
-    counts = [_classes_of(task) for task in tasks]
-    total, offset = sum(counts), np.cumsum([0, *counts])
-    goals, allowed = [], []
-    weighted = any(pool.targets.is_floating_point() for pool in pools)
-    for pool, count, first in zip(pools, counts, offset, strict=False):
-        goal = pool.targets + int(first) if not weighted else pool.targets
-        if weighted:
-            own = pool.targets
-            if not own.is_floating_point():
-                own = torch.nn.functional.one_hot(own, count).to(pools[0].inputs.device)
-            goal = own.new_zeros(len(pool), total, dtype=torch.float32)
-            goal[:, first : first + count] = own.to(goal.dtype)
-        mask = torch.zeros(len(pool), total, dtype=torch.bool, device=pool.inputs.device)
+def _goal(labels: NDArray[np.integer], backbone: Backbone) -> Tensor:
+    goal = targets(labels).to(backbone.device)
+    return goal.to(backbone.dtype) if goal.is_floating_point() else goal
+
+
+def _joined(parts: Sequence[tuple[Pool, int]], joint: Joint) -> Pool:
+    """Pools, each with its number of classes, as one with targets over all classes.
+
+    Where one of them is multi-label, all targets become class weights: a class number is the weight
+    1 of its class, so that every image counts alike.
+    """
+    total = sum(count for _, count in parts)
+    kinds = {pool.targets.dtype for pool, _ in parts}
+    weights = next((kind for kind in kinds if kind.is_floating_point), None)
+    goals, allowed, first = [], [], 0
+    for pool, count in parts:
+        mask = torch.zeros(len(pool), total, dtype=torch.bool, device=pool.targets.device)
         mask[:, first : first + count] = True
-        goals.append(goal)
         allowed.append(mask)
+        if weights is None:
+            goals.append(pool.targets + first)
+        else:
+            single = not pool.targets.is_floating_point()
+            own = F.one_hot(pool.targets, count) if single else pool.targets
+            goals.append(F.pad(own.to(weights), (first, total - first - count)))
+        first += count
     return Pool(
-        torch.cat([pool.inputs for pool in pools]),
+        torch.cat([pool.inputs for pool, _ in parts]),
         torch.cat(goals),
         torch.cat(allowed) if joint.label_space == "per_task" else None,
     )
-
-
-def _classes_of(task: Task) -> int:
-    if task.classifier.text_features is not None:
-        return len(task.classifier.text_features)
-    assert task.classifier.layout is not None
-    return len(task.classifier.layout.order)
-
-
-def _index(index: NDArray[np.int64], pool: Pool) -> Tensor:
-    return torch.from_numpy(np.asarray(index).copy()).to(pool.targets.device)

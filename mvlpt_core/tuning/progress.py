@@ -6,8 +6,12 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +57,7 @@ class Progress:
         )
 
 
-def _bar(what: str, steps: int):  # type: ignore[no-untyped-def]
-    from tqdm import tqdm
+def _bar(what: str, steps: int) -> tqdm[NoReturn]:
+    from tqdm import tqdm  # for people alone: jobs write to files
 
     return tqdm(total=steps, desc=what, leave=False)

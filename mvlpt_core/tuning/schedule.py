@@ -85,18 +85,11 @@ def joint_order(
     if len(sizes) == 1 or joint.sampling == "proportional":
         return batch_order(sum(sizes), plan, number("order", group, seed))
     k = len(sizes)
-    start = torch.tensor([0, *sizes]).cumsum(0)
-    streams = []
+    flat = torch.empty(plan.steps * plan.batch, dtype=torch.int64)
+    first = 0
     for i, size in enumerate(sizes):
         stream = batch_order(size, plan, number("order", group, i, seed), -(-plan.batch // k))
-        streams.append(stream.flatten() + start[i])
-    taken = [0] * k
-    rows = []
-    for step in range(plan.steps):
-        row = []
-        for place in range(plan.batch):
-            i = (step * plan.batch + place) % k
-            row.append(streams[i][taken[i]])
-            taken[i] += 1
-        rows.append(torch.stack(row))
-    return torch.stack(rows)
+        turns = flat[i::k]
+        turns.copy_(stream.flatten()[: len(turns)] + first)
+        first += size
+    return flat.view(plan.steps, plan.batch)

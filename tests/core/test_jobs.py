@@ -350,7 +350,9 @@ def test_the_visual_method_may_have_a_text_of_its_own(study: Path, tmp_path: Pat
         encode_class_texts(*where, "a thing", device="cpu")
 
 
-def test_a_diverged_run_is_an_outcome_and_its_neighbours_finish(study: Path) -> None:
+def test_a_diverged_run_is_an_outcome_and_its_neighbours_finish(
+    study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     header, tensors = read_tensors(own_prompt(study, "visual", NAMES[0]), "prompt")
     spoiled = study / "spoiled.safetensors"
     write_tensors(spoiled, "prompt", header, {"visual": tensors["visual"] * np.nan})
@@ -366,6 +368,9 @@ def test_a_diverged_run_is_an_outcome_and_its_neighbours_finish(study: Path) -> 
         },
     )
     bad, fine = (rows(out / NAMES[1] / f"{s}.parquet") for s in ("spoiled", NAMES[0]))
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    where = f"visual, {NAMES[1]} from spoiled"
+    assert said == [f"{where}: diverged, its loss is not finite after step 0"]
     assert {r["status"] for r in bad} == {"diverged"}
     assert not any(r["selected"] for r in bad)
     assert {r["score"] for r in bad} == {None}

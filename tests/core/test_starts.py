@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mvlpt_core import jobs
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.settings import METHODS
 from mvlpt_core.prompts import starts
@@ -107,6 +108,11 @@ def test_a_mean_start_is_the_mean_tensor_by_tensor(tmp_path: Path, method: str) 
     starts.mean(paths[:1], "d")(prompt, 0)
     for name, value in prompt.state_of(0).items():
         assert torch.equal(value, states[0][name])
+
+
+def test_a_start_without_a_prompt_is_no_random_start() -> None:
+    with pytest.raises(InputError, match="text, birds from cars: no prompt to start from"):
+        jobs._start(None, "text", "birds", "cars", 1, None)  # type: ignore[arg-type]
 
 
 def test_every_prompt_of_a_mean_must_fit(tmp_path: Path) -> None:

@@ -250,6 +250,7 @@ def test_a_diverged_run_leaves_its_neighbours_alone() -> None:
                 parameter[0] = math.nan
         tuned = run(method, backbone, pack, order, budget, pool)
         assert tuned.alive == [False, True, True]
+        assert tuned.lasted == [0, 6, 6]
         for name, value in alone.state_of(0).items():
             torch.testing.assert_close(pack.state_of(1)[name], value, rtol=0, atol=1e-6)
 

@@ -1,0 +1,187 @@
+"""Benchmark figures: score by shots, on average and task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from ..figures.style import MUTED, Plate, legend_above, looks, new_figure, notice, style
+from .table import AS_IS, MULTITASK, PROBE, SCRATCH, SINGLE, ZERO_SHOT, Benchmark, Entry
+
+# In a figure of methods a line's colour is the method's; in a panel of one method, the kind's.
+_LINES: dict[str, dict[str, Any]] = {
+    ZERO_SHOT: {"ls": "--", "marker": "", "color": MUTED},
+    PROBE: {"marker": "X", "color": MUTED},
+    SCRATCH: {},
+    MULTITASK: {"mfc": "white", "mew": 1.4},
+    AS_IS: {"ls": ":", "mfc": "white"},
+    SINGLE: {"ls": "-.", "mfc": "white"},
+}
+_KIND_NAMES = {
+    SCRATCH: "from scratch",
+    MULTITASK: "from the multitask prompt",
+    AS_IS: "multitask prompt as it is",
+    SINGLE: "from the best single source (hindsight)",
+}
+# Octaves: from one entry to the next where bars would hide one another, and all together at most.
+_DODGE, _WIDEST = 0.07, 0.6
+
+
+def shots_frame(result: Benchmark) -> pd.DataFrame:
+    """What `draw_shots` draws: columns entry, shots, score, low, high, in points.
+
+    low and high are the interval of the gain over zero-shot, with tasks as units, laid around the
+    average score: how unlike the tasks are, which all entries share, is not in it.
+    """
+    found = result.averages[result.averages["score"].notna()]
+    points = 100 * found["score"]
+    sides = {
+        side: points + 100 * (found[f"over_zero_shot_{side}"] - found["over_zero_shot"])
+        for side in ("low", "high")
+    }
+    frame = pd.DataFrame(
+        {"entry": found["entry"], "shots": found["shots"], "score": points, **sides}
+    )
+    return frame.reset_index(drop=True)
+
+
+def contrast_frame(result: Benchmark, minus: str = SCRATCH) -> pd.DataFrame:
+    """Mean difference of each multitask start to the same method's entry of the kind `minus`: columns
+    entry, shots, score, low, high, in points (interval with tasks as units)."""
+    table = result.differences[result.differences["target"].isna()]
+    pairs = {
+        Entry(MULTITASK, e.method).name: Entry(minus, e.method).name
+        for e in result.entries
+        if e.kind == MULTITASK
+    }
+    mine = table["minus"] == table["entry"].map(pairs)
+    found = table[mine & table["difference"].notna()]
+    values = 100 * found[["difference", "low", "high"]]
+    values = values.rename(columns={"difference": "score"})
+    return pd.concat([found[["entry", "shots"]], values], axis=1).reset_index(drop=True)
+
+
+def draw_shots(
+    ax: Axes, frame: pd.DataFrame, entries: Sequence[Entry], chosen: Mapping[Entry, dict[str, Any]]
+) -> Axes:
+    """One line an entry over shots (log2), bars where there are intervals, entries side by side."""
+    shown = [entry for entry in entries if (frame["entry"] == entry.name).any()]
+    tuned = [entry for entry in shown if entry.kind != ZERO_SHOT]
+    shots = sorted(frame["shots"].unique())
+    left, right = shots[0] / 2**0.5, shots[-1] * 2**0.5
+    step = min(_DODGE, _WIDEST / max(len(tuned), 1))
+    for entry in shown:
+        part = frame[frame["entry"] == entry.name].sort_values("shots")
+        look = {"lw": 1.5, "ms": 5, **chosen[entry]}
+        x, y = part["shots"].to_numpy(float), part["score"].to_numpy(float)
+        if entry.kind == ZERO_SHOT:  # from edge to edge: it has no shots
+            x, y = np.r_[left, x, right], np.r_[y[0], y, y[-1]]
+        else:
+            x = x * 2.0 ** (step * (tuned.index(entry) - (len(tuned) - 1) / 2))
+            ax.vlines(x, part["low"], part["high"], color=look["color"], lw=1.1, alpha=0.6)
+        ax.plot(x, y, **look)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(shots, [str(k) for k in shots])
+    ax.set_xticks([], minor=True)
+    ax.set_xlim(left, right)
+    return ax
+
+
+def plot_average(result: Benchmark) -> Plate:
+    """Average score by shots. Where there are multitask starts: a panel a method, and what they add."""
+    title = result.title
+    frame, added = shots_frame(result), contrast_frame(result)
+    if frame.empty:
+        return notice(title, "no task has a score of every entry")
+    caption = (
+        "Average score by shots over the tasks that every entry has; bars are 95% intervals, with tasks "
+        "as units, of the gain over zero-shot"
+    )
+    methods = list(dict.fromkeys(entry.method for entry in result.entries if entry.method))
+    with style():
+        if added.empty:
+            figure, axes = new_figure(5.4, 3.9)
+            draw_shots(axes[0][0], frame, result.entries, _by_method(result.entries))
+            legend_above(figure)
+        else:
+            caption += "; on the right, of the difference of a multitask start to scratch"
+            count = len(methods)
+            figure, axes = new_figure(1.2 + 2.6 * (count + 1), 3.7, 1, count + 1)
+            for ax, method in zip(axes[0], methods, strict=False):
+                own = [entry for entry in result.entries if entry.method in ("", method)]
+                if ax is not axes[0][0]:
+                    ax.sharey(axes[0][0])  # before drawing, so that the first makes room for all
+                draw_shots(ax, frame, own, _by_kind(own))
+                ax.set_title(Entry(SCRATCH, method).name, loc="left")
+            legend_above(figure, 3)
+            ax = axes[0][-1]
+            ax.axhline(0, color="black", lw=0.6)
+            joint = [entry for entry in result.entries if entry.kind == MULTITASK]
+            draw_shots(ax, added, joint, _by_method(joint))
+            ax.set_ylabel("difference (points)")
+            ax.set_title("what the start adds", loc="left")
+            ax.legend(loc="best")
+        axes[0][0].set_ylabel(f"average score {_over(result)} (points)")
+        figure.supxlabel("shots (training images a class)", fontsize=9)
+    if any(entry.hindsight for entry in result.entries):
+        caption += "; the best source is chosen with hindsight, by the scores shown"
+    return Plate(title, f"{caption}.", figure)
+
+
+def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
+    """Score by shots, a panel a task."""
+    entries = [entry for entry in result.entries if entry.kind not in (AS_IS, SINGLE)]
+    chosen = _by_method(entries)
+    columns = min(columns, len(result.targets))
+    rows = -(-len(result.targets) // columns)
+    with style():
+        figure, axes = new_figure(
+            1.0 + 1.75 * columns, 1.0 + 1.6 * rows, rows, columns, sharex=True, sharey=True
+        )
+        panels = [ax for row in axes for ax in row]
+        for ax, target in zip(panels, result.targets, strict=False):
+            part = result.cells[(result.cells["target"] == target) & result.cells["score"].notna()]
+            ax.set_title(target, loc="left", fontsize=8, fontweight="normal")
+            if len(part):
+                points = 100 * part[["score", "low", "high"]]
+                draw_shots(ax, part[["entry", "shots"]].join(points), entries, chosen)
+        for i, ax in enumerate(panels[len(result.targets) :], len(result.targets)):
+            ax.remove()
+            panels[i - columns].tick_params(labelbottom=True)
+        figure.supxlabel("shots (training images a class)", fontsize=9)
+        figure.supylabel("score (points)", fontsize=9)
+        legend_above(figure, min(5, len(entries)))
+    caption = "Score of each task by shots, means over seeds; bars are 95% intervals over seeds."
+    return Plate(f"{result.title}, task by task", caption, figure)
+
+
+def _by_method(entries: Sequence[Entry]) -> dict[Entry, dict[str, Any]]:
+    methods = list(dict.fromkeys(entry.method for entry in entries if entry.method))
+    chosen = looks(methods)
+    found = {}
+    for entry in entries:
+        colour, marker = chosen.get(entry.method, (MUTED, ""))
+        own = {"color": colour, "marker": marker, "label": entry.name}
+        found[entry] = own | _LINES[entry.kind]
+    return found
+
+
+def _by_kind(entries: Sequence[Entry]) -> dict[Entry, dict[str, Any]]:
+    chosen = looks(list(_KIND_NAMES))
+    found = {}
+    for entry in entries:
+        colour, marker = chosen.get(entry.kind, (MUTED, ""))
+        own = {"color": colour, "marker": marker, "label": _KIND_NAMES.get(entry.kind, entry.name)}
+        found[entry] = own | _LINES[entry.kind]
+    return found
+
+
+def _over(result: Benchmark) -> str:
+    """How many tasks the averages are over."""
+    counts = result.averages.loc[result.averages["score"].notna(), "n_targets"]
+    low, high = int(counts.min()), int(counts.max())
+    return f"over {low if low == high else f'{low} to {high}'} tasks"
