@@ -206,3 +206,9 @@ def test_the_default_study_plans_its_1260_runs_in_24_jobs(tmp_path: Path) -> Non
     counts = job_counts(said)
     assert sum(n for name, n in counts.items() if name.startswith("tune_")) == 24
     assert (counts["prepare_test"], counts["backbone"], counts["gather"]) == (20, 1, 1)
+
+
+def test_a_sentence_for_the_classes_is_no_pattern_of_files(root: Path, tmp_path: Path) -> None:
+    """`{c}` stands in the configuration for a class, in Snakemake's eyes for a wildcard."""
+    counts = plan(tmp_path, *configured(root, "groups"))
+    assert (counts["class_texts_1"], counts["group"], counts["report"]) == (1, 1, 1)

@@ -117,7 +117,8 @@ for block, tasks in TASK_BLOCKS.items():
             runtime=STUDY.runtime,
             gpu=1,
         params:
-            template=getattr(STUDY.methods.visual, "class_text", ""),
+            # A function's value is taken as it is: in a plain one, {c} would be a wildcard.
+            template=lambda wildcards: getattr(STUDY.methods.visual, "class_text", ""),
             precision=STUDY.backbone.precision,
             code=CODE["features"],
         message:
