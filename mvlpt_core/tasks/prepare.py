@@ -239,9 +239,13 @@ def _read(
     path: Path, part: str, keys: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDArray[np.uint8]]:
     """Header, tensors and images; the images' pages are read when they are used."""
-    header, tensors = read_tensors(path, KIND, keys)
-    if header["part"] != part:
-        raise InputError(f"{path}: holds a task's {header['part']}: expected its {part}")
+    header, tensors = read_tensors(path, KIND)
+    if header.get("part") != part:
+        held = header.get("part", "features")
+        raise InputError(f"{path}: holds a task's {held}: expected its {part}")
+    for key in keys:
+        if key not in header:
+            raise InputError(f"{path}: its header has no '{key}': expected a task's {part}")
     beside = _images_beside(path)
     try:
         images = np.load(beside, mmap_mode="c", allow_pickle=False)
