@@ -251,7 +251,7 @@ def _read(
         images = np.load(beside, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{beside}: no such file: expected the images of {path.name}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise InputError(f"{beside}: not a whole file of images ({first_line(error)})") from None
     shape = tuple(header["images"]["shape"])
     if images.shape != shape or images.dtype != np.uint8:
