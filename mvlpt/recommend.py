@@ -104,7 +104,9 @@ def _encoded(
     test, sample = scratch / "test.safetensors", scratch / "sample.safetensors"
     prepare_test(row, task, preprocess, max_test=study.max_test, out=test)
     prepare_sample(
-        row,
+        row.task,
+        row.kind,
+        row.location,
         task,
         preprocess,
         shots=shots,

@@ -52,7 +52,9 @@ def build_study(at: Layout, study: Study) -> None:
     preprocess = read_preprocess(at.backbone)
     prepare_test(row, None, preprocess, max_test=study.max_test, out=files.test)
     prepare_sample(
-        row,
+        row.task,
+        row.kind,
+        row.location,
         None,
         preprocess,
         shots=study.shots[0],

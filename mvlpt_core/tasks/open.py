@@ -36,18 +36,27 @@ def find_data_root(data_root: str | Path | None, task: str) -> Path:
     return root
 
 
+def open_source(
+    task: str, kind: str, location: str, data_root: str | Path | None = None
+) -> TaskSource:
+    """Open a task's data; no image is decoded, and no split read, before it is asked.
+
+    Raises `InputError` for data that is absent or malformed.
+    """
+    if kind == "testbed":
+        return drawn.open_drawn(task, location)
+    path = find_data_root(data_root, task) / location
+    reader = webdataset.open_webdataset if kind == "wds" else folder.open_folder
+    return reader(task, path)
+
+
 def open_task(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:
-    """Open the task of a suite's row; no image is decoded, and no split read, before it is asked.
+    """Open the task of a suite's row, with the templates and the metric that it names.
 
     Templates are the row's own, else the data's, else "a photo of a {c}.". Raises `InputError`
-    for data that is absent or malformed, and for a metric that does not fit its labels.
+    as `open_source`, and for a metric that does not fit the labels.
     """
-    if row.kind == "testbed":
-        source = drawn.open_drawn(row.task, row.location)
-    else:
-        path = find_data_root(data_root, row.task) / row.location
-        reader = webdataset.open_webdataset if row.kind == "wds" else folder.open_folder
-        source = reader(row.task, path)
+    source = open_source(row.task, row.kind, row.location, data_root)
     templates = row.templates or source.templates or DEFAULT_TEMPLATES
     check_templates(templates, f"task {row.task}")
     check_metric(row.metric, len(source.classnames), source.multilabel, f"task {row.task}")

@@ -27,7 +27,7 @@ from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.tasks.base import Split, TaskSource
 from mvlpt_core.tasks.fewshot import sample_few_shot, sample_test
-from mvlpt_core.tasks.open import open_task
+from mvlpt_core.tasks.open import open_source, open_task
 
 KIND = "task"
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -98,7 +98,9 @@ def prepare_test(
 
 
 def prepare_sample(
-    row: TaskRow,
+    task: str,
+    kind: str,
+    location: str,
     data_root: str | Path | None,
     preprocess: Mapping[str, Any],
     *,
@@ -108,8 +110,12 @@ def prepare_sample(
     short_classes: str,
     out: str | Path,
 ) -> None:
-    """Draw a task's few-shot sample and decode its images, as `prepare_test` does the test split."""
-    source = open_task(row, data_root)
+    """Draw a task's few-shot sample and decode its images, as `prepare_test` does the test split.
+
+    What is scored, and with which texts, does not matter to a sample: of a suite's row it takes what
+    says where the images are.
+    """
+    source = open_source(task, kind, location, data_root)
     split = source.split("train")
     drawn = sample_few_shot(
         split.labels,
@@ -117,7 +123,7 @@ def prepare_sample(
         shots,
         val_share,
         seed,
-        task=row.task,
+        task=task,
         classnames=source.classnames,
         short_classes=short_classes,
     )

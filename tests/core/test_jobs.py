@@ -68,7 +68,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         files = files_of(root, name)
         prepare_test(row, None, preprocess, max_test=40, out=files.test)
         sample = {"shots": 4, "seed": 1, "val_share": 0.25, "short_classes": "error"}
-        prepare_sample(row, None, preprocess, out=files.sample, **sample)
+        prepare_sample(name, "testbed", name, None, preprocess, out=files.sample, **sample)
         encode_test(
             root / "backbone/backbone.json",
             [files.test],

@@ -43,7 +43,7 @@ SAMPLE: dict[str, Any] = {"shots": 5, "seed": 1, "val_share": 0.2, "short_classe
 
 def sample(data: Path, out: Path, **changes: Any) -> None:
     settings = {"preprocess": PREPROCESS, **SAMPLE, **changes}
-    prepare_sample(ROW, data, out=out, **settings)
+    prepare_sample(ROW.task, ROW.kind, ROW.location, data, out=out, **settings)
 
 
 def test(data: Path, out: Path, **changes: Any) -> None:
@@ -229,7 +229,7 @@ def test_real_tasks(tmp_path: Path) -> None:
         task = load_test(out)
         assert len(task.images) == len(task.labels) <= 200
         settings = {**SAMPLE, "shots": 16, "short_classes": "use_all"}
-        prepare_sample(row, None, preprocess, out=out, **settings)
+        prepare_sample(row.task, row.kind, row.location, None, preprocess, out=out, **settings)
         found = load_sample(out)
         seen = found.labels[found.train]
         classes = np.flatnonzero(seen.any(0)) if task.multilabel else np.unique(seen)

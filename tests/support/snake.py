@@ -7,14 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pytest
-
 import mvlpt_workflow
-
-# Whole studies and a plan for every key take a quarter of an hour on two cores.
-long = pytest.mark.skipif(
-    not os.environ.get("MVLPT_LONG_TESTS"), reason="MVLPT_LONG_TESTS is not set: whole studies"
-)
 
 
 def command(folder: Path, *arguments: str) -> list[str]:

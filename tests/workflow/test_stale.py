@@ -11,9 +11,7 @@ import pytest
 import yaml
 
 from mvlpt_core.contract import settings
-from support.snake import command, long, plan, run
-
-pytestmark = long
+from support.snake import command, plan, run
 
 # What follows from what, in stages (rules without the numbers of their blocks and packs).
 ANALYSIS = {"statistics", "groups", "figures", "report"}
@@ -26,7 +24,7 @@ EVERYTHING = {"backbone", *SAMPLED, *TESTED, "config"}
 CHANGES: list[tuple[str, Any, set[str]]] = [
     ("study", "other", EVERYTHING),
     ("data_root", "elsewhere", set()),
-    ("groups", "groups.tsv", {"report"}),
+    ("groups", "groups.tsv", {"group", "report"}),
     ("runs", {"scratch": [{"group": "tasks", "start": "random"}]}, GATHERED),
     ("seeds", [1, 2, 3], SAMPLED),
     ("shots", [4, 2], SAMPLED),

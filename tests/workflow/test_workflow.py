@@ -13,7 +13,7 @@ import yaml
 
 from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.rows import read_rows
-from support.snake import command, job_counts, long, plan, run
+from support.snake import command, job_counts, plan, run
 from support.task_files import write_birds
 
 TASKS = ["object_golden", "object_rosy", "background_golden", "background_rosy"]
@@ -47,7 +47,6 @@ def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@long
 def test_a_killed_study_ends_with_every_declared_output(tiny: Path) -> None:
     runs = {
         tiny / AT.run(method, group, start, 4, seed)
@@ -77,7 +76,6 @@ def test_a_killed_study_ends_with_every_declared_output(tiny: Path) -> None:
     assert "step 4 of 4, mean loss" in log
 
 
-@long
 def test_a_killed_study_ends_as_one_that_was_left_alone(
     root: Path, tiny: Path, tmp_path: Path
 ) -> None:
@@ -94,7 +92,6 @@ def test_a_killed_study_ends_as_one_that_was_left_alone(
     assert (tiny / gains).read_bytes() == (tmp_path / gains).read_bytes()
 
 
-@long
 def test_a_runs_file_has_the_rows_of_the_contract(tiny: Path) -> None:
     found = read_rows([tiny / RUN]).to_pandas()
     assert sorted(found.loc[found["split"] == "test", "step"]) == [0, 4]
@@ -104,7 +101,6 @@ def test_a_runs_file_has_the_rows_of_the_contract(tiny: Path) -> None:
     assert (named == ["tiny", "background_rosy", "object_rosy", "object_rosy"]).all(axis=None)
 
 
-@long
 def test_transfer_table_has_a_row_for_every_pair(tiny: Path) -> None:
     transfer = pd.read_parquet(tiny / AT.gathered("transfer"))
     assert len(transfer) == 64
@@ -115,7 +111,6 @@ def test_transfer_table_has_a_row_for_every_pair(tiny: Path) -> None:
     assert transfer.groupby("method")["config_digest"].nunique().eq(1).all()
 
 
-@long
 def test_a_folder_of_images_gets_a_recommendation(tiny: Path, tmp_path: Path) -> None:
     birds = write_birds(tmp_path / "B\u00e4r (1)", 4)
     study = str(tiny / "results/tiny")
@@ -134,7 +129,6 @@ def test_a_folder_of_images_gets_a_recommendation(tiny: Path, tmp_path: Path) ->
     assert "object_rosy/test.safetensors: no such file" in done.stderr
 
 
-@long
 def test_a_finished_study_has_nothing_to_do_and_repacking_reruns_nothing(
     root: Path, tiny: Path
 ) -> None:
@@ -145,7 +139,6 @@ def test_a_finished_study_has_nothing_to_do_and_repacking_reruns_nothing(
     assert plan(tiny, "--configfile", str(tiny / "repacked.yaml")) == {"config": 1}
 
 
-@long
 def test_a_failed_study_has_no_report_that_looks_valid(root: Path, tiny: Path) -> None:
     path = tiny / RUN
     content = path.read_bytes()
@@ -165,7 +158,6 @@ def test_a_failed_study_has_no_report_that_looks_valid(root: Path, tiny: Path) -
     assert plan(tiny, *configured(root)) == {}
 
 
-@long
 def test_one_configuration_tunes_a_group_and_starts_members_and_others_from_it(
     root: Path, tmp_path: Path
 ) -> None:

@@ -114,7 +114,7 @@ def task_row(task, images_alone=False):
     row = asdict(SUITE[task])
     del row["factors"]  # the analysis's business
     if images_alone:
-        del row["templates"]
+        del row["templates"], row["metric"]
     return row
 
 

@@ -7,13 +7,12 @@ from adapter import logged
 snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
-    from mvlpt_core.contract.suite import TaskRow
     from mvlpt_core.tasks.prepare import prepare_sample, read_preprocess
 
     prepare_sample(
-        TaskRow(**snakemake.params.row),
-        snakemake.config["data_root"],
-        read_preprocess(snakemake.input.backbone),
+        **snakemake.params.row,
+        data_root=snakemake.config["data_root"],
+        preprocess=read_preprocess(snakemake.input.backbone),
         shots=int(snakemake.wildcards.shots),
         seed=int(snakemake.wildcards.seed),
         **snakemake.params.sample,
