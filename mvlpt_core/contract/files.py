@@ -13,6 +13,9 @@ import yaml
 from mvlpt_core.contract.errors import InputError
 
 
+_PART = ".part."  # in the name of a file that is being written
+
+
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
     """A name beside `path` to write to; it becomes `path` when the block ends without an error.
@@ -23,7 +26,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays: writers choose a format by it.
-    part = path.with_name(f".{os.getpid()}.part.{path.name}")
+    part = path.with_name(f".{os.getpid()}{_PART}{path.name}")
     try:
         yield part
         with part.open("rb") as file:
@@ -37,6 +40,12 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8) as `path`, whole or not at all."""
     with whole(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def remove_parts(folder: str | Path) -> None:
+    """Remove what killed writers left below `folder`; whoever still writes there fails at its end."""
+    for part in Path(folder).rglob(f".*{_PART}*"):
+        part.unlink(missing_ok=True)
 
 
 def first_line(error: BaseException) -> str:

@@ -41,6 +41,8 @@ def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     killed.wait()
     assert 0 < len(list(runs.rglob("*.parquet"))) < 80
     assert not (folder / AT.gathered("transfer")).exists()
+    # What a process that is killed while it writes leaves behind.
+    (folder / RUN).with_name(".1.part.seed1.parquet").write_bytes(b"PAR1")
     run([*study, "--unlock"])
     said = run(study)
     assert "80 of 80 runs done" in said
@@ -56,6 +58,7 @@ def test_a_killed_study_ends_with_every_declared_output(tiny: Path) -> None:
         for seed in (1, 2)
     }
     assert set((tiny / "results/tiny/runs").rglob("*.parquet")) == runs
+    assert not list((tiny / "results").rglob(".*.part.*"))
     for name in (
         AT.config,
         AT.report,
