@@ -12,7 +12,6 @@ import yaml
 
 from mvlpt_core.contract.errors import InputError
 
-
 _PART = ".part."  # in the name of a file that is being written
 
 
