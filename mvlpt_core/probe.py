@@ -38,12 +38,12 @@ from torch import Tensor
 
 from mvlpt_core.contract import metrics, outcomes
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.layout import PROBE, ZERO_SHOT
 from mvlpt_core.contract.rows import finite, write_rows
 from mvlpt_core.contract.tensors import read_tensors
 from mvlpt_core.features import targets
 from mvlpt_core.tasks.prepare import KIND
 
-METHOD, START = "linear_probe", "zero_shot"
 SPREADS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # logits; what the validation part chooses from
 SPREAD = 4.0  # where there is none; compared on the built-in testbed, whose test scores it suits
 _MOST_STEPS = 5000
@@ -189,7 +189,7 @@ def probe_tasks(
     """
     for name, path in scores.items():
         task = read_task(name, **tasks[name])
-        run = {"method": METHOD, "group": name, "start": START, "shots": shots, "seed": seed}
+        run = {"method": PROBE, "group": name, "start": ZERO_SHOT, "shots": shots, "seed": seed}
         rows = [{**run, **row, **provenance} for row in probe_rows(task)]
         write_rows(path, rows)
 

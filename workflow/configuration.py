@@ -8,33 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.runs import Pair, expand
+from mvlpt_core.contract.runs import Runs, expand
 from mvlpt_core.contract.settings import Study, read_study
-from mvlpt_core.contract.suite import TaskRow, read_groups, read_suite
+from mvlpt_core.contract.suite import TaskRow, read_choices, read_groups, read_suite
 from mvlpt_core.tasks.check import check_tasks
 from mvlpt_workflow import located
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings; suite rows by task; members of each named group; the (group, start) pairs."""
+    """Settings; suite rows by task, of the studied ones and of the `sources` beside them; the seeds that
+    groups were found on; the runs."""
 
     study: Study
     suite: dict[str, TaskRow]
-    groups: dict[str, tuple[str, ...]]
-    pairs: list[Pair]
+    sources: dict[str, TaskRow]
+    found_on: dict[str, tuple[int, ...]]
+    runs: Runs
 
     def summary(self) -> str:
         """How large the study is, in words."""
-        axes = (
-            counted(len(self.pairs), "pair") + " of group and start",
-            counted(len(self.study.methods.by_name()), "method"),
-            f"{len(self.study.shots)} shots",
-            counted(len(self.study.seeds), "seed"),
-        )
-        runs = len(self.pairs) * len(self.study.methods.by_name())
-        runs *= len(self.study.shots) * len(self.study.seeds)
-        return f"Study {self.study.study}: {counted(runs, 'run')} ({' x '.join(axes)})"
+        methods, seeds = len(self.study.methods.by_name()), len(self.study.seeds)
+        by_shots = {shots: len(pairs) for shots, pairs in self.runs.pairs.items()}
+        total = sum(by_shots.values()) * methods * seeds
+        if len(set(by_shots.values())) == 1:
+            pairs = f"{counted(by_shots.popitem()[1], 'pair')} of group and start"
+            parts = [pairs, counted(methods, "method"), f"{len(self.study.shots)} shots"]
+        else:
+            listed = ", ".join(f"{n:,} at {shots}" for shots, n in by_shots.items())
+            parts = [f"pairs of group and start ({listed} shots)", counted(methods, "method")]
+        parts.append(counted(seeds, "seed"))
+        return f"Study {self.study.study}: {counted(total, 'run')} ({' x '.join(parts)})"
 
 
 def counted(number: int, noun: str) -> str:
@@ -62,9 +66,22 @@ def check_study(config: Mapping[str, Any], where: str) -> Checked:
     mistake in keys and values, suite, groups, runs or the tasks' data.
     """
     study = read_study(config, where=where)
-    rows = read_suite(located(study.suite))
-    tasks = [row.task for row in rows]
-    groups = read_groups(located(study.groups), tasks) if study.groups else {}
-    pairs = expand(study.runs, tasks, groups)
-    check_tasks(rows, study.data_root)
-    return Checked(study, {row.task: row for row in rows}, groups, pairs)
+    suite = {row.task: row for row in read_suite(located(study.suite))}
+    sources: dict[str, TaskRow] = {}
+    if study.source_suite:
+        sources = {row.task: row for row in read_suite(located(study.source_suite))}
+        for task in filter(suite.__contains__, sources):
+            raise InputError(
+                f"source_suite {study.source_suite}: task {task!r} is in {study.suite} too: expected "
+                "a name of its own"
+            )
+    known = [*suite, *sources]
+    groups = read_groups(map(located, study.groups), known)
+    chosen = {
+        name: read_choices(located(mean.table), known)
+        for name, mean in study.means.items()
+        if mean.table
+    }
+    runs = expand(study, list(suite), groups.members, list(sources), chosen)
+    check_tasks([*suite.values(), *sources.values()], study.data_root)
+    return Checked(study, suite, sources, groups.found_on, runs)

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.layout import PROBE, ZERO_SHOT
 
 from ..stats.variance import mean_interval
 
-ZERO_SHOT, PROBE, SCRATCH = "zero_shot", "linear_probe", "scratch"
+SCRATCH = "scratch"
 MULTITASK, AS_IS, SINGLE = "multitask", "as_is", "single"
 KINDS = (ZERO_SHOT, PROBE, SCRATCH, MULTITASK, AS_IS, SINGLE)
 # What the paper calls the methods; others keep their own name.

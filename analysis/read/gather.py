@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.layout import RANDOM
+from mvlpt_core.contract.layout import RANDOM, ZERO_SHOT
 from mvlpt_core.contract.rows import RUN, read_rows
 
 from ..catalogue import SCRATCH
@@ -70,11 +70,13 @@ def gather(
         task = zero.loc[zero["target"].duplicated(), "target"].iloc[0]
         raise InputError(f"task '{task}' has more than one zero-shot score: expected one")
     scores = _with_baselines(_summarise(rows), zero)
-    # A run of one task is a run of a source and a target; several tasks tuned together are neither.
-    alone = rows["group"] == rows["target"]
+    # A run of one task is a run of a source and a target; several tasks tuned together are neither, nor
+    # is a baseline without a prompt.
+    alone = (rows["group"] == rows["target"]) & (rows["start"] != ZERO_SHOT)
     pairs = rows[alone].assign(source=rows["start"].where(rows["start"] != RANDOM, SCRATCH))
     chosen = pairs[pairs["selected"] & pairs["outcomes"].notna()]
-    transfer = scores[(scores["group"] == scores["target"]) & (scores["start"] != RANDOM)]
+    alone = scores["group"] == scores["target"]
+    transfer = scores[alone & ~scores["start"].isin([RANDOM, ZERO_SHOT])]
     return {
         "scores": scores[list(SCORE_COLUMNS)],
         "transfer": _sorted(transfer.rename(columns={"start": "source"}), TRANSFER_COLUMNS),
@@ -119,8 +121,9 @@ def _with_baselines(scores: pd.DataFrame, zero: pd.DataFrame) -> pd.DataFrame:
     keys = ["method", "target", "shots", "seed"]
     scratch = own.set_index(keys)["score"]
     place = pd.MultiIndex.from_frame(scores[keys])
-    # A gain needs its baseline; a target that is only scored along with others has none.
-    lost = (scores["group"] == scores["target"]).to_numpy() & ~place.isin(scratch.index)
+    # A gain needs its baseline; a target that is only scored along with others has none, a probe is one.
+    alone = (scores["group"] == scores["target"]) & (scores["start"] != ZERO_SHOT)
+    lost = alone.to_numpy() & ~place.isin(scratch.index)
     if lost.any():
         raise InputError(f"{_name(scores[lost].iloc[0])} has no scratch score: expected one")
     zero_shot = zero.set_index("target")["score"]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 RANDOM = "random"  # the start of a run that begins with fresh vectors
+PROBE, ZERO_SHOT = "linear_probe", "zero_shot"  # the baseline's method, and where its fit begins
 FIGURE_SUFFIXES = ("png", "svg")
 GATHERED = ("scores", "transfer", "curves", "outcomes", "truth")
 
@@ -47,6 +48,11 @@ class Layout:
     def group(self, name: str) -> str:
         """The members of a named group, a task a line."""
         return f"{self.root}/groups/{name}.txt"
+
+    def mean(self, start: str, group: str) -> str:
+        """What a start that is a mean stands for where `group` starts from it: a source and its seeds
+        (numbers with commas, or `own`) a line."""
+        return f"{self.root}/means/{start}/{group}.txt"
 
     def sample(self, task: str, shots: object, seed: object) -> list[str]:
         """A few-shot sample: its labels and parts, and its images."""

@@ -287,29 +287,10 @@ class Analysis(_Settings):
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str) else [] if value is None else value
 
 
 Names = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_listed)]
-
-
-class Pattern(_Settings):
-    """Runs of a study: every group named tuned from every start named."""
-
-    group: Names = _key(
-        "what is tuned: names of tasks or groups; tasks (each of them), groups (each named group), "
-        "members or others (each task in, or not in, the start's group)",
-        "a name or a list of names",
-        min_length=1,
-    )
-    start: Names = _key(
-        "where tuning begins: random, or names as above, whose own tuned prompt is loaded",
-        "a name or a list of names",
-        min_length=1,
-    )
-
-
-TRANSFER: dict[str, list[dict[str, Any]]] = {"transfer": [{"group": "tasks", "start": "tasks"}]}
 
 
 def _axis(value: Any) -> Any:
@@ -317,6 +298,67 @@ def _axis(value: Any) -> Any:
 
 
 Axis = Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_axis)]
+
+
+class Pattern(_Settings):
+    """Runs of a study: every group named tuned from every start named."""
+
+    group: Names = _key(
+        "what is tuned: names of tasks or groups; tasks (each of them), groups (each named group), "
+        "members or others (each task in, or not in, the start's group), pairs (every two tasks, tuned "
+        "together), sources (each task of source_suite)",
+        "a name or a list of names",
+        min_length=1,
+    )
+    start: Names = _key(
+        "where tuning begins: random, a mean, or names as above, whose own tuned prompt is loaded",
+        "a name or a list of names",
+        min_length=1,
+    )
+    shots: Axis | None = _key(
+        "at which of the study's shots; null: at all of them",
+        "a whole number of at least 1, or a list of different ones",
+        None,
+        "to keep a large list of runs to one number of shots",
+    )
+    leave_out: Literal["target", "nothing"] | None = _key(
+        "where the start's group holds what is tuned from it: target, start from the group without it "
+        "(a prompt of its own); nothing, start from all of it. null: an error, but for members",
+        "target, nothing or null",
+        None,
+    )
+
+
+class Mean(_Settings):
+    """A start that is the mean of several tuned prompts, tensor by tensor."""
+
+    of: Names = _key(
+        "whose prompts: names of tasks or groups, tasks, sources, groups; or a table (TSV: task, "
+        "source) that says it for each task",
+        "a name, a list of names, or the path of a table (.tsv)",
+        min_length=1,
+    )
+    seeds: Literal["own", "all"] = _key(
+        "own: prompts of the run's own seed; all: of every seed of the study, as the paper does",
+        None,
+        "own",
+    )
+    leave_out: Literal["target", "nothing"] = _key(
+        "target: without prompts that were tuned on what starts from the mean (a group that holds it "
+        "gives way to the group without it); nothing: with them",
+        None,
+        "target",
+    )
+
+    @property
+    def table(self) -> str | None:
+        """The path of the table, where `of` names one."""
+        return self.of[0] if len(self.of) == 1 and self.of[0].endswith(".tsv") else None
+
+
+TRANSFER: dict[str, list[dict[str, Any]]] = {"transfer": [{"group": "tasks", "start": "tasks"}]}
+
+
 Seed = Annotated[int, _key("", WHOLE0, ge=0)]
 
 
@@ -334,11 +376,23 @@ class Study(_Settings):
         "a folder, or null for the environment variable MVLPT_DATA_ROOT",
         None,
     )
-    groups: str | None = _key(
-        "table of named groups of tasks (TSV: group, task)",
-        "the path of a groups file (TSV), or null",
+    source_suite: str | None = _key(
+        "second suite (TSV), of tasks that are tuned on and started from, but not studied themselves",
+        "the path of a suite file (TSV), or null",
         None,
+        "to go from one set of tasks to another",
+    )
+    groups: Names = _key(
+        "tables of named groups of tasks of both suites (TSV: group, task)",
+        "the path of a groups file (TSV), or a list of them",
+        [],
         "to tune one prompt on several tasks",
+    )
+    means: dict[str, Mean] = _key(
+        "starts that are means of tuned prompts, by name",
+        "a mapping of names to {of, seeds, leave_out}",
+        {},
+        "to start from what several prompts have in common",
     )
     runs: dict[str, list[Pattern]] = _key(
         "the runs wanted, as named lists of {group, start} patterns; runs from random that a start "
@@ -421,6 +475,11 @@ class Study(_Settings):
         "all, to use what a transfer run tuned",
     )
     backbone: Backbone = _key("the frozen CLIP model", "a mapping with name, pretrained, precision")
+    linear_probe: bool = _key(
+        "whether a linear probe on the frozen features is fitted as a baseline (seconds a task)",
+        "true or false",
+        True,
+    )
     methods: Methods = _key(
         "the prompt methods, in the order of tables and figures",
         "a mapping with at least one of text, visual and unified",
@@ -428,6 +487,16 @@ class Study(_Settings):
     tuning: Tuning = _key("how every prompt is tuned", "a mapping with epochs or steps")
     joint: Joint = _key("how several tasks are tuned at once", "a mapping", Joint())
     analysis: Analysis = _key("the statistics of the analysis", "a mapping", Analysis())
+
+    @model_validator(mode="after")
+    def _known_shots(self) -> Study:
+        for name, patterns in self.runs.items():
+            odd = [k for pattern in patterns for k in pattern.shots or [] if k not in self.shots]
+            if odd:
+                raise ValueError(
+                    f"runs.{name} wants {odd[0]} shots, expected some of the study's: {self.shots}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _different_axes(self) -> Study:
@@ -524,7 +593,7 @@ def table(kind: type[BaseModel] = Study, prefix: str = "") -> Iterator[dict[str,
     """The documentation of every key, in order: key, expected, default, meaning, change."""
     for name, field in kind.model_fields.items():
         inner = _model_in(field.annotation)
-        nested = inner is not None and inner is not Pattern
+        nested = inner is not None and inner not in (Pattern, Mean)
         default = "required" if field.is_required() else _show(field.get_default())
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         yield {

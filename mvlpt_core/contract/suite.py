@@ -3,13 +3,13 @@
 A suite has the columns `task`, `kind`, `location` and `metric`, optionally `templates`; any further
 column is a *factor*: a grouping of the tasks that the analysis compares gains within and between.
 The order of its rows is the order of the tasks in every table and figure. A table of groups has the
-columns `group` and `task`, a row a member.
+columns `group` and `task`, a row a member; one that a study's gains suggested says from which (`FOUND`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -19,8 +19,13 @@ from mvlpt_core.contract.metrics import METRICS
 
 KINDS = ("testbed", "wds", "folder")
 REQUIRED = ("task", "kind", "location", "metric")
+# Where a table of groups or choices comes from, as the command that writes it notes.
+FOUND = ("method", "study", "config_digest", "seeds")
 # Words that mean something else where a task's or a group's name may stand.
-RESERVED = ("random", "scratch", "tasks", "groups", "members", "others", "zero_shot")
+RESERVED = (
+    *("random", "scratch", "zero_shot", "linear_probe"),
+    *("tasks", "sources", "groups", "members", "others", "pairs"),
+)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -112,30 +117,79 @@ def read_suite(path: str | Path) -> list[TaskRow]:
     return rows
 
 
-def read_groups(path: str | Path, tasks: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Named groups of a study's `tasks`, in the file's order: {group: members}.
+@dataclass(frozen=True)
+class Groups:
+    """Named groups of tasks with their `members`, and for those that a study's gains suggested the
+    seeds that they were `found_on`."""
+
+    members: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    found_on: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def read_groups(paths: Iterable[str | Path], tasks: Collection[str]) -> Groups:
+    """The named groups of several tables, of a study's `tasks`, in the tables' order.
 
     Raises `InputError`, naming file and line, for a name that a task has, a member that is no task
-    of the suite, and a member given twice.
+    of the study, a member given twice, and a group that two tables or two sets of seeds make.
     """
     groups: dict[str, list[str]] = {}
-    for number, values in _read_tsv(Path(path), "groups", ("group", "task")):
-        group, task = values["group"], values["task"]
-        where = f"groups {path}, line {number}"
-        try:
-            check_name(group, "group")
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from error
-        if group in tasks:
-            raise InputError(f"{where}: group {group!r} has a task's name: expected one of its own")
-        if task not in tasks:
-            raise InputError(
-                f"{where}: {task!r} is no task of the suite: expected one of its tasks"
-            )
-        if task in groups.setdefault(group, []):
-            raise InputError(f"{where}: task {task!r} is in group {group!r} twice: expected once")
-        groups[group].append(task)
-    return {group: tuple(members) for group, members in groups.items()}
+    found_on: dict[str, tuple[int, ...]] = {}
+    first: dict[str, Path] = {}
+    for path in map(Path, paths):
+        for number, values in _read_tsv(path, "groups", ("group", "task"), FOUND):
+            group, task = values["group"], values["task"]
+            where = f"groups {path}, line {number}"
+            try:
+                check_name(group, "group")
+                seeds = _seeds(values.get("seeds", ""))
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from error
+            if group in tasks:
+                raise InputError(
+                    f"{where}: group {group!r} has a task's name: expected one of its own"
+                )
+            if task not in tasks:
+                raise InputError(
+                    f"{where}: {task!r} is no task of the suite: expected one of its tasks"
+                )
+            if first.setdefault(group, path) != path:
+                raise InputError(f"{where}: group {group!r} is in {first[group]} too: expected one")
+            if task in groups.setdefault(group, []):
+                raise InputError(
+                    f"{where}: task {task!r} is in group {group!r} twice: expected once"
+                )
+            if found_on.setdefault(group, seeds) != seeds:
+                raise InputError(
+                    f"{where}: group {group!r} has other seeds above: expected the same"
+                )
+            groups[group].append(task)
+    return Groups(
+        {group: tuple(members) for group, members in groups.items()},
+        {group: seeds for group, seeds in found_on.items() if seeds},
+    )
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    parts = text.split(",") if text else []
+    if not all(part.strip().isdecimal() for part in parts):
+        raise InputError(f"seeds {text!r}: expected whole numbers, separated by commas")
+    return tuple(map(int, parts))
+
+
+def read_choices(path: str | Path, tasks: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Sources chosen for each task (TSV: task, source), in the table's order.
+
+    Raises `InputError`, naming file and line, for a name that is no task of the study.
+    """
+    chosen: dict[str, list[str]] = {}
+    for number, values in _read_tsv(Path(path), "choices", ("task", "source"), FOUND):
+        for name in (values["task"], values["source"]):
+            if name not in tasks:
+                raise InputError(
+                    f"choices {path}, line {number}: {name!r} is no task of the suite: expected one"
+                )
+        chosen.setdefault(values["task"], []).append(values["source"])
+    return {task: tuple(dict.fromkeys(sources)) for task, sources in chosen.items()}
 
 
 def _read_tsv(

@@ -114,7 +114,7 @@ def test_names_are_text_letter_by_letter(tmp_path: Path) -> None:
 
 def test_groups_are_named_sets_of_the_suites_tasks(tmp_path: Path) -> None:
     path = suite(tmp_path, "group\ttask\nboth\ta\nrest\tc\nboth\tb\n")
-    assert read_groups(path, ["a", "b", "c"]) == {"both": ("a", "b"), "rest": ("c",)}
+    assert read_groups([path], ["a", "b", "c"]).members == {"both": ("a", "b"), "rest": ("c",)}
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_groups_are_named_sets_of_the_suites_tasks(tmp_path: Path) -> None:
 )
 def test_bad_groups_name_file_line_and_value(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_groups(suite(tmp_path, f"group\ttask\n{line}\n"), ["a", "b"])
+        read_groups([suite(tmp_path, f"group\ttask\n{line}\n")], ["a", "b"])

@@ -18,11 +18,11 @@ rule similarity:
             for task in TASKS
             for seed in STUDY.seeds
         ],
-        prompts=[
-            AT.prompt(method, task, RANDOM, "{shots}", seed)
+        prompts=lambda wildcards: [
+            AT.prompt(method, task, RANDOM, wildcards.shots, seed)
             for method in METHODS
             for task in TASKS
-            if task in FRESH
+            if (task, RANDOM) in PLANNED.pairs[int(wildcards.shots)]
             for seed in STUDY.seeds
         ],
     output:

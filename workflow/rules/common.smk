@@ -21,7 +21,7 @@ os.environ.setdefault("MALLOC_TOP_PAD_", str(1 << 26))
 
 from mvlpt_analysis import catalogue
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.layout import GATHERED, RANDOM, Layout
+from mvlpt_core.contract.layout import GATHERED, PROBE, RANDOM, ZERO_SHOT, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
 from mvlpt_core.contract.runs import blocks, packs
 from mvlpt_core.tasks.check import data_state
@@ -39,44 +39,91 @@ def checked():
 
 
 CHECKED = checked()
-STUDY, SUITE = CHECKED.study, CHECKED.suite
-GROUPS, PAIRS = CHECKED.groups, CHECKED.pairs
+STUDY, PLANNED = CHECKED.study, CHECKED.runs
+GROUPS = PLANNED.groups
 # The resolved configuration is what scripts read and what every job is given.
 config.clear()
 config.update(STUDY.resolved())
 
-TASKS = list(SUITE)
+TASKS = list(CHECKED.suite)  # the tasks studied
+# With those of the second suite that runs are tuned on.
+USED = {task for group, _ in PLANNED.all_pairs for task in PLANNED.members(group)}
+SUITE = CHECKED.suite | {
+    task: row for task, row in CHECKED.sources.items() if task in USED
+}
 METHODS = STUDY.methods.by_name()
 FACTORS = list(
-    dict.fromkeys(factor for row in SUITE.values() for factor in row.factors)
+    dict.fromkeys(factor for row in CHECKED.suite.values() for factor in row.factors)
 )
-PACKS = dict(enumerate(packs(PAIRS, GROUPS, STUDY.pack, STUDY.tasks_per_job), start=1))
-TASK_BLOCKS = dict(enumerate(blocks(TASKS, STUDY.tasks_per_job), start=1))
-# Groups whose own prompt is tuned: what a run may start from. Tasks among them are the scratch runs.
-FRESH = [group for group, start in PAIRS if start == RANDOM]
+TASK_BLOCKS = dict(enumerate(blocks(list(SUITE), STUDY.tasks_per_job), start=1))
 
 AT = Layout(f"results/{STUDY.study}")
 
-AXES = {"method": METHODS, "shots": STUDY.shots, "seed": STUDY.seeds}
 RUNS = [
     AT.run(method, group, start, shots, seed)
     for method in METHODS
-    for group, start in PAIRS
+    for shots, pairs in PLANNED.pairs.items()
+    for group, start in pairs
+    for seed in STUDY.seeds
+]
+PROBES = [
+    AT.run(PROBE, task, ZERO_SHOT, shots, seed)
+    for task in TASKS * STUDY.linear_probe
     for shots in STUDY.shots
     for seed in STUDY.seeds
 ]
 # Digest of the list of runs: what was gathered from other runs is gathered anew.
-RUN_LIST = config_digest({"runs": sorted(RUNS)})
+RUN_LIST = config_digest({"runs": sorted(RUNS + PROBES)})
 
 
-def members(group):
-    """The tasks of a group; a task is a group of one."""
-    return GROUPS.get(group, (group,))
+def packed():
+    """Packs, each with the values of shots that it is tuned at."""
+    alike = {}
+    for shots, pairs in PLANNED.pairs.items():
+        alike.setdefault(tuple(pairs), []).append(shots)
+    for pairs, shots in alike.items():
+        for pack in packs(pairs, GROUPS, STUDY.pack, STUDY.tasks_per_job):
+            yield pack, shots
+
+
+PACKS = dict(enumerate(packed(), start=1))
+
+
+def with_transfer():
+    """The values of shots at which tasks start from tasks: what the analysis is about; else all."""
+    found = [
+        shots
+        for shots, pairs in PLANNED.pairs.items()
+        if any(group in TASKS and start in TASKS for group, start in pairs)
+    ]
+    return found or STUDY.shots
+
+
+ANALYSED = with_transfer()
 
 
 def all_members(pack):
     """Every task that a pack's groups hold, each once."""
-    return list(dict.fromkeys(task for group in pack.groups for task in members(group)))
+    return list(
+        dict.fromkeys(task for group in pack.groups for task in PLANNED.members(group))
+    )
+
+
+def prompts_behind(pair):
+    """The prompts that a run starts from; of several the mean is taken."""
+    if pair not in PLANNED.origins:
+        return []
+    origin = PLANNED.origins[pair]
+    return [
+        AT.prompt("{method}", source, RANDOM, "{shots}", seed)
+        for source in origin.groups
+        for seed in origin.seeds or ["{seed}"]
+    ]
+
+
+def mean_files(pairs):
+    """What says of which prompts the starts of some runs are means."""
+    return [AT.mean(start, group) for group, start in pairs if start in STUDY.means]
 
 
 def has_class_texts(method):
@@ -92,7 +139,7 @@ def keeps_prompt(start):
 def factor_columns():
     """The suite's grouping columns: {factor: its value for each task}."""
     return {
-        factor: [row.factors.get(factor, "") for row in SUITE.values()]
+        factor: [row.factors.get(factor, "") for row in CHECKED.suite.values()]
         for factor in FACTORS
     }
 
@@ -143,23 +190,25 @@ def png(name):
 
 def everything():
     """Every file of the study that a reader or a later job may open."""
-    files = [AT.config, AT.backbone, AT.weights, AT.report, *RUNS]
+    files = [AT.config, AT.backbone, AT.weights, AT.report, *RUNS, *PROBES]
     files += [AT.group(group) for group in GROUPS]
     files += [AT.gathered(name) for name in GATHERED]
-    for task in TASKS:
+    files += mean_files(PLANNED.all_pairs)
+    for task in SUITE:
         files += [*AT.test(task), AT.test_features(task), AT.zero_shot(task)]
         files += [AT.class_texts(task)] * any(map(has_class_texts, METHODS))
-    for shots in STUDY.shots:
+    for shots in ANALYSED:
         files += [*analysed(shots).values(), AT.correlations(shots, "csv")]
         files += [*AT.all_figures(shots, FIGURES), AT.captions(shots)]
+    for shots, pairs in PLANNED.pairs.items():
         for seed in STUDY.seeds:
-            for task in TASKS:
+            for task in SUITE:
                 files += AT.sample(task, shots, seed)
                 files.append(AT.sample_features(task, shots, seed))
             files += [
                 AT.prompt(method, group, start, shots, seed)
                 for method in METHODS
-                for group, start in PAIRS
+                for group, start in pairs
                 if keeps_prompt(start)
             ]
     return files
@@ -173,6 +222,7 @@ CODE = {
         "prepare": ["mvlpt_core.tasks.prepare"],
         "features": ["mvlpt_core.features"],
         "tune": ["mvlpt_core.jobs"],
+        "probe": ["mvlpt_core.probe"],
         "gather": ["mvlpt_analysis.read.gather"],
         "similarity": ["mvlpt_analysis.similarity.pairs"],
         "statistics": ["mvlpt_analysis.study"],
@@ -192,13 +242,24 @@ def provenance(stage, **settings):
     }
 
 
-def tuning_provenance(wildcards):
+def sample_settings():
+    """What a few-shot sample depends on beside shots and seed."""
+    return [STUDY.short_classes, STUDY.val_share]
+
+
+def joint_settings(pack):
+    """How the groups of a pack are tuned, where they are of several tasks."""
+    return config["joint"] if set(pack.groups) & set(GROUPS) else {}
+
+
+def tuning_provenance(method, pack):
     """The settings behind a run, less those of its start: the chain of files tells of that."""
     return provenance(
         "tune",
         tuning=config["tuning"],
-        method={wildcards.method: config["methods"][wildcards.method]},
-        sample=[STUDY.short_classes, STUDY.val_share],
+        method={method: config["methods"][method]},
+        sample=sample_settings(),
+        **({"joint": config["joint"]} if joint_settings(pack) else {}),
     )
 
 
@@ -215,9 +276,15 @@ def backbone_files():
 
 def listed(names):
     """Names for a message; all tasks are just that."""
-    return "all tasks" if list(names) == TASKS else ", ".join(names)
+    names = list(names)
+    if names == list(SUITE):
+        return "all tasks"
+    return ", ".join(
+        names if len(names) <= 20 else [*names[:3], f"{len(names) - 3} more"]
+    )
 
 
 if workflow.is_main_process:
-    jobs = len(PACKS) * len(METHODS) * len(STUDY.shots) * len(STUDY.seeds)
+    jobs = sum(len(shots) for _, shots in PACKS.values())
+    jobs *= len(METHODS) * len(STUDY.seeds)
     logger.info(f"{CHECKED.summary()}, in {counted(jobs, 'job')}")

@@ -1,7 +1,8 @@
 # All runs in tidy tables.
 #
 # REQUIRED INPUTS
-#   results/<study>/runs/...parquet, results/<study>/zero_shot/<task>.parquet
+#   results/<study>/runs/...parquet               prompts' and probes'
+#   results/<study>/zero_shot/<task>.parquet
 # OUTPUTS
 #   results/<study>/scores.parquet        one row a run and task scored
 #   results/<study>/transfer.parquet      the runs of a task from another task's prompt, with their baselines
@@ -12,8 +13,8 @@
 
 rule gather:
     input:
-        runs=RUNS,
-        zero_shot=[AT.zero_shot(task) for task in TASKS],
+        runs=RUNS + PROBES,
+        zero_shot=[AT.zero_shot(task) for task in SUITE],
     output:
         **{name: AT.gathered(name) for name in GATHERED},
     log:

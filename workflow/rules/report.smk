@@ -38,12 +38,12 @@ rule figures:
 
 rule report:
     input:
-        tables=[path for shots in STUDY.shots for path in analysed(shots).values()],
+        tables=[path for shots in ANALYSED for path in analysed(shots).values()],
         curves=AT.gathered("curves"),
         transfer=AT.gathered("transfer"),
-        captions=[AT.captions(shots) for shots in STUDY.shots],
+        captions=[AT.captions(shots) for shots in ANALYSED],
         figures=[
-            AT.figure(shots, name, "png") for shots in STUDY.shots for name in FIGURES
+            AT.figure(shots, name, "png") for shots in ANALYSED for name in FIGURES
         ],
     output:
         AT.report,
@@ -61,7 +61,7 @@ rule report:
         tasks=TASKS,
         methods=list(METHODS),
         factors=factor_columns(),
-        shots=STUDY.shots,
+        shots=ANALYSED,
         protocol=protocol(),
         code=CODE["report"],
     message:

@@ -5,7 +5,8 @@
 #   results/<study>/backbone/backbone.json            the size of its images
 # OUTPUTS
 #   results/<study>/config.yaml                       the resolved configuration
-#   results/<study>/groups/<group>.txt                members of a named group
+#   results/<study>/groups/<group>.txt                members of a group
+#   results/<study>/means/<start>/<group>.txt         what a start is the mean of
 #   results/<study>/prepared/<task>/test.{safetensors,npy}
 #   results/<study>/prepared/<task>/shots<k>_seed<s>.{safetensors,npy}
 
@@ -31,6 +32,11 @@ rule config:
         "../scripts/config.py"
 
 
+localrules:
+    group,
+    mean,
+
+
 rule group:
     output:
         AT.group("{group}"),
@@ -48,8 +54,35 @@ rule group:
         members=lambda wildcards: list(GROUPS[wildcards.group]),
     message:
         "Members of group {wildcards.group}"
-    script:
-        "../scripts/group.py"
+    shell:
+        "printf '%s\\n' {params.members} > {output} 2> {log}"
+
+
+rule mean:
+    output:
+        AT.mean("{start}", "{group}"),
+    log:
+        f"{AT.logs}/mean/{{start}}/{{group}}.log",
+    benchmark:
+        f"{AT.benchmarks}/mean/{{start}}/{{group}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        of=lambda wildcards: list(
+            PLANNED.origins[wildcards.group, wildcards.start].groups
+        ),
+        seeds=lambda wildcards: ",".join(
+            map(str, PLANNED.origins[wildcards.group, wildcards.start].seeds)
+        )
+        or "own",
+    message:
+        "What {wildcards.start} is the mean of for {wildcards.group}"
+    shell:
+        "printf '%s {params.seeds}\\n' {params.of} > {output} 2> {log}"
 
 
 rule prepare_test:

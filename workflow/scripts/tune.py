@@ -22,6 +22,18 @@ with logged(snakemake.log[0]):
         group: named[group].read_text(encoding="utf-8").split() if group in named else [group]
         for group, _ in scores
     }
+
+    def starting(group, start):
+        """The prompts behind a start: one, or those that its file lists for the group."""
+        if at.mean(start, group) not in snakemake.input.means:
+            return [Path(at.prompt(method, start, RANDOM, shots, seed))]
+        lines = Path(at.mean(start, group)).read_text(encoding="utf-8").splitlines()
+        return [
+            Path(at.prompt(method, source, RANDOM, shots, seed if one == "own" else one))
+            for source, seeds in map(str.split, lines)
+            for one in seeds.split(",")
+        ]
+
     tune_pack(
         snakemake.input.backbone,
         groups=groups,
@@ -36,9 +48,7 @@ with logged(snakemake.log[0]):
             for task in {task for members in groups.values() for task in members}
         },
         prompts={
-            (group, start): [Path(at.prompt(method, start, RANDOM, shots, seed))]
-            for group, start in scores
-            if start != RANDOM
+            (group, start): starting(group, start) for group, start in scores if start != RANDOM
         },
         scores=scores,
         kept={at.group_and_start(path): Path(path) for path in snakemake.output.prompts},
