@@ -86,6 +86,7 @@ def average_grid(result: Benchmark) -> Grid:
     if any(entry.hindsight for entry in result.entries):
         notes.append("the best source is chosen with hindsight, by the scores shown: never bold")
     notes.append(f"{PLUS_MINUS} is half of a 95% interval with tasks as units")
+    notes += result.notes
     return Grid(
         f"{result.title}: average score",
         ("", *map(_shots, result.shots)),

@@ -13,6 +13,7 @@ from mvlpt_analysis.benchmark.generalisation import (
     PUBLISHED,
     PUBLISHED_COLUMNS,
     PUBLISHED_TARGETS,
+    Way,
     beside_published,
     best_single,
     generalisation,
@@ -36,6 +37,7 @@ from support.benchmark_scores import (
     difference,
     frame,
     together,
+    way,
 )
 
 
@@ -139,7 +141,7 @@ def test_unusable_scores_are_named():
 
 
 def test_generalisation_compares_starts():
-    found = generalisation(frame(*TRANSFER), GROUPS, "set")
+    found = generalisation(frame(*TRANSFER), [way("set", "ab")])
     names = [entry.name for entry in found.entries]
     assert names == [
         *("zero-shot", "linear probe", "CoOp", "VPT", "MCoOp", "MVPT"),
@@ -157,7 +159,7 @@ def test_generalisation_compares_starts():
 
 
 def test_the_best_single_source_is_a_member_and_not_the_target():
-    found = generalisation(frame(*TRANSFER), GROUPS, "set")
+    found = generalisation(frame(*TRANSFER), [way("set", "ab")])
     row = cell(found.cells, "CoOp from best source", "a")
     assert (row["source"], row["score"]) == ("d", pytest.approx(0.8))
     # It has none on b: it gets no average, and takes none away from the others.
@@ -174,28 +176,40 @@ def test_the_best_single_source_is_a_member_and_not_the_target():
 
 def test_each_target_can_have_its_own_set():
     rows = frame(*TRANSFER, alone("text", "wide", "d", 0.3, 0.5), alone("text", "random", "d", 0.1))
-    found = generalisation(rows, GROUPS, {"a": "set", "d": "wide"})
-    assert found.title == "Generalisation from 2 source sets"
+    sets = {"a": "set", "d": "wide"}
+    own = Way("own", sets, {target: GROUPS[name] for target, name in sets.items()})
+    found = generalisation(rows, [own])
+    assert found.title == "Generalisation from own"
     assert found.targets == ("a", "d")
     assert_allclose(cell(found.cells, "MCoOp", "d")["score"], 0.4)
+    assert found.notes == ()
 
 
-def test_a_wrong_set_is_named():
-    scores = frame(*TRANSFER, alone("text", "wide", "a", 0.3), alone("text", "wide", "d", 0.3))
-    with pytest.raises(InputError, match=r"source set 'nn' is no group of the study: .* set, wide"):
-        generalisation(scores, GROUPS, "nn")
-    with pytest.raises(InputError, match="target 'a' is in its own source set 'wide'"):
-        generalisation(scores, GROUPS, {"a": "wide"})
-    with pytest.raises(InputError, match="no task was tuned from the prompt of pair"):
-        generalisation(scores, GROUPS, "pair")
-    with pytest.raises(InputError, match="target 'e' has no source set"):
-        generalisation(scores, GROUPS, {"a": "set"}, targets=["e"])
-    # A member that was tuned from the prompt is no target unless asked for.
-    assert generalisation(scores, GROUPS, "wide").targets == ("d",)
+def test_several_ways_stand_side_by_side():
+    rows = frame(*TRANSFER, alone("text", "wide", "a", 0.3, 0.5, step0=0.4))
+    found = generalisation(rows, [way("set", "ab"), way("wide", "a", "all")])
+    assert found.title == "Multitask initialisation"
+    assert_allclose(cell(found.cells, "CoOp from set", "a")["score"], 0.85)
+    assert_allclose(cell(found.cells, "CoOp from all", "a")["score"], 0.4)
+    assert_allclose(cell(found.cells, "CoOp, all as it is", "a")["score"], 0.4)
+    assert cell(found.cells, "CoOp from all", "b")["reason"] == "no run"
+    row = difference(found.differences, "CoOp from all", "CoOp from set", "a")  # -0.5 and -0.4
+    assert_allclose(row["difference"], -0.45)
+    # Averages are over what all ways have.
+    assert average(found.averages, "CoOp from set")["n_targets"] == 1
+    assert found.notes == ("all: a is among the tasks behind its own start",)
+
+
+def test_a_wrong_target_is_named():
+    scores = frame(*TRANSFER)
+    with pytest.raises(InputError, match=r"no task was tuned from several \(pair\)"):
+        generalisation(scores, [way("pair", "c")])
+    with pytest.raises(InputError, match="target 'e' has no start from several tasks"):
+        generalisation(scores, [way("set", "ab")], targets=["e"])
 
 
 def test_published_averages_stand_beside_ours():
-    result = generalisation(frame(*TRANSFER), GROUPS, "set")
+    result = generalisation(frame(*TRANSFER), [way("set", "ab")])
     table = beside_published(result, "ViT-B/16")
     assert list(table.columns) == list(PUBLISHED_COLUMNS)
     row = table[table["entry"] == "MCoOp"].iloc[0]
