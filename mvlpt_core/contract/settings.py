@@ -156,6 +156,13 @@ class UnifiedMethod(_Settings):
     width: int = _whole(
         "width of the coupling layer; towers of another width are mapped to it", 128
     )
+    coupling: Literal["joint", "per_token"] = _key(
+        "joint: the coupling layer's tokens attend to one another, as the paper says; per_token: each "
+        "to itself alone, as the published code does",
+        None,
+        "joint",
+        "per_token to compare with numbers of the published code",
+    )
     dropout: float = _dropout()
     lr: float = _lr()
 

@@ -113,6 +113,7 @@ class PlainCoupler(nn.Module):
     def __init__(self, prompt: UnifiedPrompt, run: int) -> None:
         super().__init__()
         w = prompt.settings.width
+        self.apart = prompt.settings.coupling == "per_token"
         p = {k: v.detach()[run].clone() for k, v in prompt.coupler.items()}
         self.has = {
             k for k in ("text_in", "text_out", "visual_in", "visual_out") if f"{k}_weight" in p
@@ -143,11 +144,12 @@ class PlainCoupler(nn.Module):
         def maybe(name: str, x: Tensor) -> Tensor:
             return self.linears[name](x) if name in self.has else x
 
-        x = torch.cat([maybe("text_in", text), maybe("visual_in", visual.flatten(0, 1))])[None]
+        x = torch.cat([maybe("text_in", text), maybe("visual_in", visual.flatten(0, 1))])
+        x = x[:, None] if self.apart else x[None]  # [T, 1, w]: T sequences of one token
         h = self.norm_1(x)
         x = x + self.attention(h, h, h, need_weights=False)[0]
         hidden = self.linears["fc"](self.norm_2(x))
-        x = (x + self.linears["proj"](hidden * torch.sigmoid(1.702 * hidden)))[0]
+        x = (x + self.linears["proj"](hidden * torch.sigmoid(1.702 * hidden))).flatten(0, 1)
         n = len(text)
         return maybe("text_out", x[:n]), maybe("visual_out", x[n:]).reshape(shape)
 
@@ -213,6 +215,7 @@ def plain_loop(
         ("visual", {"depth": "shallow"}),
         ("unified", {}),
         ("unified", {"width": 48, "position": "front"}),
+        ("unified", {"coupling": "per_token"}),
     ],
 )
 def test_each_run_gets_the_numbers_it_would_have_got_alone(
