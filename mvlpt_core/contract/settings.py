@@ -222,6 +222,13 @@ class Tuning(_Settings):
     optimizer: Literal["sgd", "adamw"] = _key("sgd (with momentum) or adamw", None, "sgd")
     momentum: float = _key("of sgd", SHARE, 0.9, ge=0, lt=1)
     weight_decay: float = _key("weight decay", "a number of at least 0", 5e-4, ge=0)
+    multilabel_loss: Literal["cross_entropy", "binary"] = _key(
+        "loss on images of several classes: cross_entropy, one softmax whose weight the image's classes "
+        "share, as in the published code; binary, the mean binary cross entropy over the task's classes",
+        None,
+        "cross_entropy",
+        "binary as a control: CLIP's logits are large for every class, so it starts saturated",
+    )
     warmup: int = _key(
         "length of the warm-up at warmup_lr before the cosine, in the budget's unit",
         WHOLE0,

@@ -234,7 +234,8 @@ def _open_task(
         many = torch.from_numpy(test.images)
     else:
         few, many = load_sample_features(files.sample_features, backbone, name), frozen.test
-    drawn = Labelled(Pool(few, _goal(sample.labels, backbone)), sample.labels)
+    make_pool = partial(_pool, backbone, tuning)
+    drawn = Labelled(make_pool(few, sample.labels), sample.labels)
     limit = tuning.curve_images
     task = Task(
         name,
@@ -242,15 +243,20 @@ def _open_task(
         make([classes]),
         drawn.take(sample.train),
         drawn.take(sample.val),
-        Labelled(Pool(many, _goal(test.labels, backbone)), test.labels),
+        Labelled(make_pool(many, test.labels), test.labels),
         sample_test(test.labels, limit, name) if limit else np.arange(0),
     )
     return task, classes
 
 
-def _goal(labels: NDArray[np.integer], backbone: Backbone) -> Tensor:
+def _pool(backbone: Backbone, tuning: Tuning, inputs: Tensor, labels: NDArray[np.integer]) -> Pool:
     goal = targets(labels).to(backbone.device)
-    return goal.to(backbone.dtype) if goal.is_floating_point() else goal
+    if goal.dim() == 1:
+        return Pool(inputs, goal)
+    binary = None
+    if tuning.multilabel_loss == "binary":
+        binary = torch.ones(len(goal), dtype=torch.bool, device=goal.device)
+    return Pool(inputs, goal.to(backbone.dtype), binary=binary)
 
 
 def _joined(parts: Sequence[tuple[Pool, int]], joint: Joint) -> Pool:
@@ -262,6 +268,16 @@ def _joined(parts: Sequence[tuple[Pool, int]], joint: Joint) -> Pool:
     total = sum(count for _, count in parts)
     kinds = {pool.targets.dtype for pool, _ in parts}
     weights = next((kind for kind in kinds if kind.is_floating_point), None)
+    binary = None
+    if any(pool.binary is not None for pool, _ in parts):
+        binary = torch.cat(
+            [
+                torch.zeros(len(pool), dtype=torch.bool, device=pool.targets.device)
+                if pool.binary is None
+                else pool.binary
+                for pool, _ in parts
+            ]
+        )
     goals, allowed, first = [], [], 0
     for pool, count in parts:
         mask = torch.zeros(len(pool), total, dtype=torch.bool, device=pool.targets.device)
@@ -278,4 +294,5 @@ def _joined(parts: Sequence[tuple[Pool, int]], joint: Joint) -> Pool:
         torch.cat([pool.inputs for pool, _ in parts]),
         torch.cat(goals),
         torch.cat(allowed) if joint.label_space == "per_task" else None,
+        binary,
     )

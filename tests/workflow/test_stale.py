@@ -62,6 +62,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
             ("optimizer", "adamw"),
             ("momentum", 0.5),
             ("weight_decay", 0.1),
+            ("multilabel_loss", "binary"),
             ("warmup", 2),
             ("warmup_lr", 0.001),
             ("checkpoint", "best_val"),
