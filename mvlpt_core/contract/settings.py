@@ -66,8 +66,9 @@ class Backbone(_Settings):
         "an open_clip pretrained tag, or null for hf-hub and local-dir models",
         None,
     )
-    precision: Literal["auto", "fp32", "bf16"] = _key(
-        "precision of the matrix products; auto is bf16 where the device gains from it",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _key(
+        "precision of the matrix products; auto is bf16 where the device gains from it; fp16 tunes with "
+        "a loss scale of each run's own",
         None,
         "auto",
         "fp32 to compare devices",

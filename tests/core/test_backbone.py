@@ -153,10 +153,11 @@ def test_a_text_longer_than_the_tower_is_an_error() -> None:
         layout(n_ctx=15)
 
 
-def test_bf16_products_stay_close_to_fp32() -> None:
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_products_stay_close_to_fp32(half: torch.dtype) -> None:
     weights, config = small_clip_weights()
     features = []
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, half):
         backbone = build_backbone(weights, config, torch.device("cpu"), dtype)
         prompt = torch.randn(2, 3, 2, 64, generator=torch.Generator().manual_seed(1))
         features.append(backbone.image(random_images(5), prompt))

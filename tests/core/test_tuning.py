@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mvlpt_core.backbone.textlayout import text_layout
-from mvlpt_core.backbone.towers import Backbone
+from mvlpt_core.backbone.towers import Backbone, build_backbone
 from mvlpt_core.contract.seeds import number
 from mvlpt_core.contract.settings import METHODS, Joint, Method, Tuning
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Prompt, Towers, UnifiedPrompt, Vectors, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
 from mvlpt_core.tuning.loop import Tuned, tune
+from mvlpt_core.tuning.optimizer import Optimizer
 from mvlpt_core.tuning.progress import Progress
 from mvlpt_core.tuning.schedule import batch_order, joint_order, schedule
 from mvlpt_core.tuning.scoring import Evaluation
@@ -35,6 +36,7 @@ from support.engine_reference import (
     plain_lr,
     random_images,
     small_clip,
+    small_clip_weights,
 )
 
 IMAGES, CLASSES = 11, len(NAMES)
@@ -256,6 +258,90 @@ def test_a_diverged_run_leaves_its_neighbours_alone() -> None:
         assert tuned.lasted == [0, 6, 6]
         for name, value in alone.state_of(0).items():
             torch.testing.assert_close(pack.state_of(1)[name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_fp16_tunes_each_run_as_fp32_does(method: str) -> None:
+    weights, config = small_clip_weights()
+    images, budget = random_images(IMAGES), BUDGET["sgd"].model_copy(update={"warmup": 0})
+    moved = {}
+    for dtype in (torch.float32, torch.float16):
+        backbone = build_backbone(weights, config, torch.device("cpu"), dtype)
+        pool, order = pool_for(method, backbone, images, LABELS), order_of(budget, 0)
+        for seeds in ([5], [4, 5]):
+            prompt = prompts(settings_of(method), seeds, backbone)
+            before = prompt.state_of(len(seeds) - 1)
+            plan = schedule(budget, 0.001, IMAGES)
+            tuned = tune(
+                classifier_for(backbone, prompt.settings),
+                prompt,
+                pool,
+                order,
+                plan,
+                budget,
+                no_scores,
+                dropout_seeds=seeds,
+            )
+            assert tuned.alive == [True] * len(seeds)
+            after = prompt.state_of(len(seeds) - 1)
+            moved[dtype, len(seeds)] = torch.cat([(after[k] - before[k]).flatten() for k in after])
+    full, half, packed = (
+        moved[key] for key in ((torch.float32, 1), (torch.float16, 1), (torch.float16, 2))
+    )
+    assert full.norm() > 1e-4
+    assert F.cosine_similarity(full, half, 0) > 0.999
+    assert F.cosine_similarity(half, packed, 0) > 0.999
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_a_gradient_that_overflows_passes_its_own_step_alone(kind: str) -> None:
+    start, gradients = torch.randn(3, 4), torch.randn(3, 3, 4)  # [R, n], [steps, R, n]
+
+    def tuned(scaled: bool, wrong: list[int]) -> tuple[Tensor, Optimizer]:
+        p = nn.Parameter(start.clone())
+        optimizer = Optimizer([p], kind, 0.9, 0.1, scaled=scaled)
+        for step, g in enumerate(gradients):
+            g = g.clone()
+            if step in wrong:
+                g[1, 2] = math.inf
+            optimizer.backward((p * g).sum(1))
+            optimizer.step(0.1)
+            if step == 0 and wrong == [0]:
+                assert torch.equal(p[1], start[1])
+        return p.detach(), optimizer
+
+    plain, _ = tuned(False, [])
+    whole, optimizer = tuned(True, [])
+    assert optimizer.scale is not None
+    assert optimizer.scale.tolist() == [1024, 1024, 1024]
+    torch.testing.assert_close(whole, plain)  # powers of two change no digit but at underflow
+    for wrong in ([0], [1]):
+        found, optimizer = tuned(True, wrong)
+        assert optimizer.scale is not None
+        assert optimizer.scale.tolist() == [1024, 512, 1024]
+        assert torch.equal(found[[0, 2]], whole[[0, 2]])
+        assert found[1].isfinite().all()
+        assert not torch.equal(found[1], whole[1])
+
+
+def test_a_small_gradient_survives_fp16_by_its_scale() -> None:
+    weights, config = small_clip_weights()
+    found = []
+    for dtype, scaled in ((torch.float32, False), (torch.float16, True), (torch.float16, False)):
+        backbone = build_backbone(weights, config, torch.device("cpu"), dtype)
+        prompt = prompts(settings_of("visual"), [5], backbone)
+        features = classifier_for(backbone, prompt.settings)
+        pool = pool_for("visual", backbone, random_images(IMAGES), LABELS)
+        optimizer = Optimizer(prompt.parameters(), "sgd", 0.9, 0.0, scaled=scaled)
+        vectors = prompt()
+        logits = features.logits(features.text(vectors), features.image(vectors, pool.inputs))
+        optimizer.backward(losses(logits, pool) * 1e-6)
+        (gradient,) = (p.grad for p in prompt.parameters())
+        assert gradient is not None
+        found.append(gradient.flatten())
+    full, kept, lost = found
+    assert F.cosine_similarity(full, kept, 0) > 0.999
+    assert F.cosine_similarity(full, lost, 0) < 0.99
 
 
 def test_a_run_may_draw_its_batches_from_tasks_with_different_classes() -> None:
