@@ -223,6 +223,19 @@ class Tuning(_Settings):
     optimizer: Literal["sgd", "adamw"] = _key("sgd (with momentum) or adamw", None, "sgd")
     momentum: float = _key("of sgd", SHARE, 0.9, ge=0, lt=1)
     weight_decay: float = _key("weight decay", "a number of at least 0", 5e-4, ge=0)
+    augment: Literal["none", "crop_flip"] = _key(
+        "what of a training image is seen: none, the image as it is scored; crop_flip, random resized "
+        "crops, flipped half the time, of the original image",
+        None,
+        "none",
+        "crop_flip, as the paper does, where CoOp's tasks are tuned on",
+    )
+    views: int = _whole(
+        "crops of each training image under crop_flip, drawn with the seed and encoded once: epoch e "
+        "sees view e modulo views",
+        8,
+        "more for more variety; each costs a training image's disk and encoding",
+    )
     multilabel_loss: Literal["cross_entropy", "binary"] = _key(
         "loss on images of several classes: cross_entropy, one softmax whose weight the image's classes "
         "share, as in the published code; binary, the mean binary cross entropy over the task's classes",
@@ -265,6 +278,11 @@ class Tuning(_Settings):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("tuning needs exactly one of the keys 'epochs' and 'steps'")
         return self
+
+    @property
+    def stored_views(self) -> int:
+        """Augmented views that a prepared sample holds of each training image."""
+        return self.views if self.augment == "crop_flip" else 0
 
 
 class Joint(_Settings):

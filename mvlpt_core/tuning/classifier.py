@@ -5,7 +5,7 @@ R runs, B images, C classes, N images of a pool, D feature size, S image side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -25,19 +25,27 @@ class Pool:
     class numbers [N] or class weights [N, C] that sum to 1 a row (multi-label). `allowed` [N, C]
     marks the classes an image may be given: others are excluded with -inf, so that one run can draw
     its batches from tasks with different classes. `binary` [N] marks the images, of multi-label
-    tasks, whose loss takes each class for itself instead of one softmax.
+    tasks, whose loss takes each class for itself instead of one softmax. `views` [V, N, ..] are what
+    tuning sees of the images where they are augmented.
     """
 
     inputs: Tensor
     targets: Tensor
     allowed: Tensor | None = None
     binary: Tensor | None = None
+    views: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def seen(self, epoch: int) -> Pool:
+        """The pool as tuning sees it in an epoch, counted from 0."""
+        if self.views is None:
+            return self
+        return replace(self, inputs=self.views[epoch % len(self.views)], views=None)
+
     def take(self, index: Tensor) -> Pool:
-        """The images `index`, [B] shared by all runs or [R, B] with each run's own."""
+        """The images `index`, [B] shared by all runs or [R, B] with each run's own; without views."""
         here = index.to(self.targets.device)
         allowed = None if self.allowed is None else self.allowed[here]
         binary = None if self.binary is None else self.binary[here]

@@ -67,7 +67,7 @@ def tune(
     with torch.no_grad():
         evaluations = list(evaluate(prompt(), 0))
     for step, lr in enumerate(plan.rates, start=1):
-        batch = pool.take(order[..., step - 1, :])
+        batch = pool.seen((step - 1) // plan.per_epoch).take(order[..., step - 1, :])
         vectors = _drop(prompt(), prompt.settings.dropout, batch, generators)
         logits = classifier.logits(
             classifier.text(vectors), classifier.image(vectors, batch.inputs)

@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-
 _FIRST_SCALE = 2.0**10  # a mean cross entropy's gradient, 1024 times, is far from 65504
 
 

@@ -364,6 +364,38 @@ def test_a_run_may_draw_its_batches_from_tasks_with_different_classes() -> None:
     torch.testing.assert_close(losses(logits, Pool(torch.zeros(6), soft, allowed)), expected)
 
 
+@pytest.mark.parametrize("method", ["text", "visual"])
+def test_an_epoch_sees_its_view_of_every_image(method: str) -> None:
+    _, backbone = small_clip()
+    budget = Tuning(epochs=5, batch_size=4, optimizer="adamw", warmup=0)
+    views = torch.stack([random_images(IMAGES, seed) for seed in (1, 2, 3)])
+    settings, plan = settings_of(method), schedule(budget, 0.02, IMAGES)
+    assert plan.per_epoch == 2
+    order = batch_order(IMAGES, plan, 0)
+    seen = views.flatten(0, 1) if method == "visual" else backbone.image(views.flatten(0, 1))[0]
+    shown = Pool(torch.zeros_like(seen[:IMAGES]), LABELS, views=seen.unflatten(0, (3, IMAGES)))
+    # The same as one pool of all views, whose order is written out.
+    every = Pool(seen, LABELS.repeat(3))
+    epochs = torch.arange(plan.steps)[:, None] // 2
+    found = []
+    for pool, where in ((shown, order), (every, order + IMAGES * (epochs % 3))):
+        prompt = prompts(settings, [1, 2], backbone)
+        before = prompt.state_of(0)
+        tune(
+            classifier_for(backbone, settings),
+            prompt,
+            pool,
+            where,
+            plan,
+            budget,
+            no_scores,
+            dropout_seeds=[1, 2],
+        )
+        found.append(prompt.state_of(0))
+        assert not torch.equal(found[-1][method], before[method])
+    assert torch.equal(found[0][method], found[1][method])
+
+
 def test_dropout_is_drawn_for_each_run_alone() -> None:
     _, backbone = small_clip()
     images, budget = random_images(IMAGES), BUDGET["adamw"]
