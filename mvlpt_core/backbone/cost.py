@@ -56,7 +56,7 @@ def image_step(backbone: Backbone, runs: int, images: int, n_ctx: int) -> float:
     """
     tower = backbone.image
     width, layers, tokens = tower.width, len(tower.blocks), tower.position.shape[0]
-    stem = 2 * images * tokens * width * tower.patch.weight.shape[1]
+    stem = 2 * images * (tokens - 1) * width * tower.patch.weight.shape[1]
     total = float(stem)
     for layer in range(layers):
         first, last = layer == 0, layer == layers - 1
@@ -96,7 +96,7 @@ def image_forward(backbone: Backbone, images: int, n_ctx: int) -> float:
     """Forward pass alone of one run's deep prompts over `images`: what scoring a split costs."""
     tower = backbone.image
     width, layers, tokens = tower.width, len(tower.blocks), tower.position.shape[0]
-    total = 2.0 * images * tokens * width * tower.patch.weight.shape[1]
+    total = 2.0 * images * (tokens - 1) * width * tower.patch.weight.shape[1]
     for layer in range(layers):
         queries = 1 if layer == layers - 1 else tokens
         total += 2 * width**2 * (images * (2 * tokens + queries) + 2 * n_ctx)
