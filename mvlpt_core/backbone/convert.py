@@ -77,10 +77,10 @@ def load_open_clip(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any
             )
         if Path(pretrained).is_file() and Path(pretrained).suffix != ".safetensors":
             raise InputError(f"{label}: a weights file must be in the safetensors format.")
+    # A tag trained with QuickGELU needs it, whatever the model's name says.
+    tag: dict[str, Any] = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
     try:
-        # weights_only refuses pickled code; require_pretrained: random weights are no backbone. A tag
-        # trained with QuickGELU needs it, whatever the model's name says.
-        tag: dict[str, Any] = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
+        # weights_only refuses pickled code; require_pretrained: random weights are no backbone.
         model = open_clip.create_model(
             name,
             pretrained=pretrained or None,
@@ -93,9 +93,13 @@ def load_open_clip(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any
     ) as error:  # open_clip and the hub raise many kinds; the user needs one sentence
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if _is_network_error(error):
+            from huggingface_hub.constants import HF_HUB_CACHE
+
+            hub = (tag or {}).get("hf_hub") or name.removeprefix("hf-hub:")
             raise InputError(
-                f"{label}: the weights could not be fetched ({reason}); connect to the hub once, fill "
-                "its cache (HF_HOME), or give a 'local-dir:' folder."
+                f"{label}: the weights '{hub.strip('/')}' are not in the hub's cache '{HF_HUB_CACHE}' "
+                f"and could not be fetched ({reason}): expected a network once, a filled cache "
+                "(HF_HOME), or a 'local-dir:' folder"
             ) from error
         raise InputError(f"{label}: open_clip could not load it ({reason}).") from error
     config = getattr(model.visual, "preprocess_cfg", None)

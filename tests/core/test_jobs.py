@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from mvlpt_core import jobs
 from mvlpt_core.backbone.convert import convert_backbone, load_open_clip
 from mvlpt_core.backbone.device import cached_backbone, load_backbone
+from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.metrics import weighted_scores
 from mvlpt_core.contract.rows import read_rows
@@ -51,9 +52,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 PROVENANCE = {"study": "tiny", "config_digest": "c0", "code_digest": "d0"}
 
 
-def write_open_clip(folder: Path, *, weights: str = "open_clip_model.safetensors") -> str:
+def write_open_clip(
+    folder: Path, *, weights: str = "open_clip_model.safetensors", quick_gelu: bool = False
+) -> str:
     """A folder as open_clip's `local-dir:` takes it; returns its name."""
     model_config = {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}
+    model_config |= {"quick_gelu": True} if quick_gelu else {}
     folder.mkdir(parents=True, exist_ok=True)
     preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "resize_mode": "squash"}
     (folder / "open_clip_config.json").write_text(
@@ -495,17 +499,64 @@ def test_backbones_that_cannot_be_loaded_are_one_sentence(tmp_path: Path) -> Non
             load_open_clip(name, pretrained)
 
 
-def test_an_unreachable_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "hub"),
+    [
+        ("ViT-B-32", "timm/vit_base_patch32_clip_224.openai"),
+        ("ViT-B-16", "timm/vit_base_patch16_clip_224.openai"),
+        ("ViT-L-14", "timm/vit_large_patch14_clip_224.openai"),
+        ("hf-hub:someone/clip", "someone/clip"),
+    ],
+)
+def test_weights_that_are_nowhere_are_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, hub: str
+) -> None:
     import open_clip
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    asked: list[object] = []
 
     def unreachable(*args: object, **kwargs: object) -> None:
+        asked.append(kwargs["force_quick_gelu"])
         raise ConnectionError("Failed to resolve host")
 
     monkeypatch.setattr(open_clip, "create_model", unreachable)
-    with pytest.raises(
-        InputError, match=r"the weights could not be fetched .*Failed to resolve host"
-    ):
-        load_open_clip("ViT-B-16", "openai")
+    tag = "" if ":" in name else "openai"
+    with pytest.raises(InputError) as caught:
+        load_open_clip(name, tag)
+    message = str(caught.value)
+    for part in (f"'{hub}'", f"'{HF_HUB_CACHE}'", "(Failed to resolve host): expected a network"):
+        assert part in message
+    assert "\n" not in message
+    assert asked == [tag == "openai"]  # OpenAI's weights are QuickGELU's
+
+
+def test_a_folder_with_quick_gelu_gives_open_clips_features(tmp_path: Path) -> None:
+    """The layout of OpenAI's weights, in small: read by open_clip itself, then by us."""
+    import open_clip
+
+    name = write_open_clip(tmp_path / "clip", quick_gelu=True)
+    convert_backbone(name, "", tmp_path / "backbone")
+    backbone = load_backbone(tmp_path / "backbone", "cpu", "fp32")
+    model = open_clip.create_model(name).eval()
+    images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    names = [[320, 1000], [530], [7, 8, 9]]
+    sos, eos = backbone.text.sos, backbone.text.eos
+    tokens = torch.zeros(3, backbone.text.context_length, dtype=torch.long)
+    for row, ids in zip(tokens, names, strict=True):
+        row[: len(ids) + 2] = torch.tensor([sos, *ids, eos])
+    seen = ((images / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
+    layout = text_layout(names, sos=sos, eos=eos, context_length=backbone.text.context_length)
+    with torch.no_grad():
+        for found, expected in (
+            (backbone.image(images)[0], model.encode_image(seen, normalize=True)),
+            (backbone.text(layout)[0], model.encode_text(tokens, normalize=True)),
+        ):
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    other = write_open_clip(tmp_path / "plain")
+    plain = open_clip.create_model(other).eval()
+    with torch.no_grad():  # or this test would say nothing
+        assert (plain.encode_image(seen) - model.encode_image(seen)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "list"])
