@@ -144,6 +144,82 @@ def factor_columns():
     }
 
 
+def runs_of(pairs):
+    """The score rows of (group, start) pairs, of those that are planned at each value of shots."""
+    return [
+        AT.run(method, *pair, k, seed)
+        for k, planned in PLANNED.pairs.items()
+        for pair in dict.fromkeys(pairs)
+        if pair in set(planned)
+        for method in METHODS
+        for seed in STUDY.seeds
+    ]
+
+
+WAYS = PLANNED.ways()
+# Groups of studied tasks that are tuned together, and every two tasks that are.
+TOGETHER = {
+    group: list(members)
+    for group, members in CHECKED.groups.members.items()
+    if set(members) <= set(TASKS)
+    and any(group == tuned for tuned, _ in PLANNED.all_pairs)
+}
+JOINT_PAIRS = {
+    group: list(members)
+    for group, members in GROUPS.items()
+    if group == "_and_".join(members)
+}
+SCRATCH = [(task, RANDOM) for task in TASKS]
+SINGLE = [(task, source) for task in TASKS for source in SUITE]
+
+
+def benchmarks():
+    """The benchmarks that the study has runs for: {name: (runs, settings)}."""
+    found = {}
+    if runs_of(SCRATCH):
+        found["few_shot"] = (SCRATCH, {})
+    if WAYS:
+        starts = [pair for way in WAYS.values() for pair in way.items()]
+        behind = {
+            name: {
+                task: list(PLANNED.behind(task, start)) for task, start in way.items()
+            }
+            for name, way in WAYS.items()
+        }
+        found["generalisation"] = (
+            [*SCRATCH, *SINGLE, *starts],
+            {"ways": WAYS, "behind": behind, "backbone": STUDY.backbone.name},
+        )
+    if TOGETHER:
+        pairs = [pair for pair in PLANNED.all_pairs if pair[0] in TOGETHER]
+        alone = [(task, start) for _, start in pairs for task in TASKS]
+        found_on = {
+            group: list(seeds)
+            for group, seeds in CHECKED.groups.found_on.items()
+            if group in TOGETHER
+        }
+        found["adaptation"] = (
+            [*SCRATCH, *pairs, *alone],
+            {"groups": TOGETHER, "found_on": found_on},
+        )
+    if JOINT_PAIRS:
+        joint = [(group, RANDOM) for group in JOINT_PAIRS]
+        draws = {key: config["analysis"][key] for key in ("permutations", "seed")}
+        found["joint_pairs"] = (
+            [*SCRATCH, *SINGLE, *joint],
+            {"pairs": JOINT_PAIRS, **draws},
+        )
+    return found
+
+
+TABLES = benchmarks()
+
+
+def benchmark_files(name):
+    """Every file of one of the benchmarks."""
+    return [AT.benchmark(file) for file in catalogue.BENCHMARKS[name].names]
+
+
 def table_path(name, shots):
     """A table of the analysis; correlations stand a level higher, as parquet too."""
     return AT.correlations(shots) if name == "correlations" else AT.table(shots, name)
@@ -194,6 +270,7 @@ def everything():
     files += [AT.group(group) for group in GROUPS]
     files += [AT.gathered(name) for name in GATHERED]
     files += mean_files(PLANNED.all_pairs)
+    files += [path for name in TABLES for path in benchmark_files(name)]
     for task in SUITE:
         files += [*AT.test(task), AT.test_features(task), AT.zero_shot(task)]
         files += [AT.class_texts(task)] * any(map(has_class_texts, METHODS))
@@ -227,6 +304,7 @@ CODE = {
         "similarity": ["mvlpt_analysis.similarity.pairs"],
         "statistics": ["mvlpt_analysis.study"],
         "figures": ["mvlpt_analysis.figures.gallery"],
+        "benchmark": ["mvlpt_analysis.benchmark.make"],
         "report": ["mvlpt_analysis.report.page"],
     }.items()
 }
