@@ -7,13 +7,13 @@
 # OUTPUTS
 #   results/<study>/tables/<benchmark>[_...].{parquet,csv,md,tex,json,png,svg}
 
-for name, (pairs, settings) in TABLES.items():
+for name, of in TABLES.items():
 
     rule:
         name:
             name
         input:
-            runs=runs_of(pairs) + PROBES,
+            runs=runs_of(of.pairs) + PROBES,
             zero_shot=[AT.zero_shot(task) for task in SUITE],
         output:
             benchmark_files(name),
@@ -28,8 +28,8 @@ for name, (pairs, settings) in TABLES.items():
             mem_mb=4000,
             runtime=60,
         params:
-            settings={"tasks": TASKS, **settings},
-            runs=config_digest({"runs": sorted(runs_of(pairs))}),
+            settings={"tasks": TASKS, **of.settings},
+            runs=config_digest({"runs": sorted(runs_of(of.pairs))}),
             code=CODE["benchmark"],
         message:
             f"Benchmark: {catalogue.BENCHMARKS[name].about}"

@@ -26,6 +26,7 @@ from mvlpt_core.contract.provenance import code_digest, config_digest
 from mvlpt_core.contract.runs import blocks, packs
 from mvlpt_core.tasks.check import data_state
 from mvlpt_workflow import ENVIRONMENT, located_backbone
+from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import check_study, counted
 
 
@@ -156,63 +157,7 @@ def runs_of(pairs):
     ]
 
 
-WAYS = PLANNED.ways()
-# Groups of studied tasks that are tuned together, and every two tasks that are.
-TOGETHER = {
-    group: list(members)
-    for group, members in CHECKED.groups.members.items()
-    if set(members) <= set(TASKS)
-    and any(group == tuned for tuned, _ in PLANNED.all_pairs)
-}
-JOINT_PAIRS = {
-    group: list(members)
-    for group, members in GROUPS.items()
-    if group == "_and_".join(members)
-}
-SCRATCH = [(task, RANDOM) for task in TASKS]
-SINGLE = [(task, source) for task in TASKS for source in SUITE]
-
-
-def benchmarks():
-    """The benchmarks that the study has runs for: {name: (runs, settings)}."""
-    found = {}
-    if runs_of(SCRATCH):
-        found["few_shot"] = (SCRATCH, {})
-    if WAYS:
-        starts = [pair for way in WAYS.values() for pair in way.items()]
-        behind = {
-            name: {
-                task: list(PLANNED.behind(task, start)) for task, start in way.items()
-            }
-            for name, way in WAYS.items()
-        }
-        found["generalisation"] = (
-            [*SCRATCH, *SINGLE, *starts],
-            {"ways": WAYS, "behind": behind, "backbone": STUDY.backbone.name},
-        )
-    if TOGETHER:
-        pairs = [pair for pair in PLANNED.all_pairs if pair[0] in TOGETHER]
-        alone = [(task, start) for _, start in pairs for task in TASKS]
-        found_on = {
-            group: list(seeds)
-            for group, seeds in CHECKED.groups.found_on.items()
-            if group in TOGETHER
-        }
-        found["adaptation"] = (
-            [*SCRATCH, *pairs, *alone],
-            {"groups": TOGETHER, "found_on": found_on},
-        )
-    if JOINT_PAIRS:
-        joint = [(group, RANDOM) for group in JOINT_PAIRS]
-        draws = {key: config["analysis"][key] for key in ("permutations", "seed")}
-        found["joint_pairs"] = (
-            [*SCRATCH, *SINGLE, *joint],
-            {"pairs": JOINT_PAIRS, **draws},
-        )
-    return found
-
-
-TABLES = benchmarks()
+TABLES = benchmarks(CHECKED)
 
 
 def benchmark_files(name):
