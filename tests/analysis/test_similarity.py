@@ -242,6 +242,8 @@ def test_table_holds_every_measure_of_every_pair(files, tmp_path):
                 "text": rng.normal(size=(2, 4)),
                 "visual": rng.normal(size=(3, 2, 4)),
                 "coupler.weight": np.ones(3),
+                "start:text": rng.normal(size=(2, 4)),
+                "start:visual": rng.normal(size=(3, 2, 4)),
             },
         )
         for task in "abcd"
