@@ -60,6 +60,10 @@ def tune_pack(
 
     Raises `InputError`, naming the file or task, for what does not fit.
     """
+    if shots == 1 and tuning.checkpoint == "best_val":
+        # One image a class cannot be held out: there is nothing to choose by.
+        _log.info("one shot has no held-out part: the last checkpoint is the result")
+        tuning = tuning.model_copy(update={"checkpoint": "last"})
     clip = cached_backbone(Path(backbone).parent, device, precision)
     provenance = {**provenance, "backbone": clip.name}
     for group, tasks in groups.items():
