@@ -69,7 +69,7 @@ def test_every_key_is_documented() -> None:
 
 def test_a_checkpoint_needs_something_to_choose_by() -> None:
     tuning = {"steps": 1, "checkpoint": "best_val"}
-    with pytest.raises(InputError, match="'tuning.checkpoint' is 'best_val', but val_share is 0"):
+    with pytest.raises(InputError, match="'best_val', but val_share is 0"):
         read_study({**MINIMAL, "tuning": tuning, "val_share": 0.0}, "x")
 
 
