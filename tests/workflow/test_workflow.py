@@ -186,7 +186,7 @@ def test_one_configuration_tunes_a_group_and_starts_members_and_others_from_it(
     report = (tmp_path / at.report).read_text()
     assert "nan" not in report.split("<table", 1)[0].split("</style>")[-1]
     groups = tmp_path / "groups.tsv"
-    groups.write_text("group\ttask\ngold\tobject_golden\ngold\tobject_rosy\n")
+    groups.write_text("group\ttask\ngold\tobject_golden\ngold\tbackground_rosy\n")
     config = yaml.safe_load((root / "tests/workflow/config/groups.yaml").read_text())
     config["groups"] = str(groups)
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
