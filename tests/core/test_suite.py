@@ -34,6 +34,20 @@ def test_rows_keep_order_and_optional_columns(tmp_path: Path) -> None:
     ]
 
 
+def test_what_a_copy_should_be_is_no_factor(tmp_path: Path) -> None:
+    path = suite(
+        tmp_path,
+        HEADER[:-1] + "\trepo\trevision\tclasses\ttrain\ttest\tnote\tera\n"
+        "a\twds\ta\taccuracy\tme/wds_a\tmain\t3\t40\t20\thalf of it\told\n"
+        "b\twds\tb\taccuracy\t\t\t\t\t\t\t\n",
+    )
+    first, second = read_suite(path)
+    assert (first.repo, first.revision, first.note) == ("me/wds_a", "main", "half of it")
+    assert (first.classes, first.train, first.test) == (3, 40, 20)
+    assert first.factors == {"era": "old"}
+    assert second == TaskRow("b", "wds", "b", "accuracy", factors={"era": ""})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -62,6 +76,13 @@ def test_rows_keep_order_and_optional_columns(tmp_path: Path) -> None:
             HEADER[:-1] + "\ttemplates\nx\twds\tx\taccuracy\ta {c}|a photo\n",
             r"line 2: template 'a photo' of task x has no \{c\}",
         ),
+        (HEADER[:-1] + "\trepo\nx\twds\tx\taccuracy\twds_x\n", r"repo 'wds_x' of task x: expected"),
+        (
+            HEADER[:-1] + "\trevision\nx\twds\tx\taccuracy\tmain\n",
+            r"line 2: revision 'main' of task x has no repo",
+        ),
+        (HEADER[:-1] + "\ttest\nx\twds\tx\taccuracy\t1k\n", r"line 2: test '1k': expected"),
+        (HEADER[:-1] + "\ttrain\nx\twds\tx\taccuracy\t0\n", r"line 2: train '0': expected"),
     ],
 )
 def test_bad_suite_names_file_line_and_value(tmp_path: Path, text: str, message: str) -> None:
