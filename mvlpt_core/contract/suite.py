@@ -1,9 +1,10 @@
 """Suites and groups: the tables of tasks a study runs on, and of named sets of them (TSV).
 
 A suite has the columns `task`, `kind`, `location` and `metric`, optionally `templates` and those that
-say what a task's copy should be (`EXPECTED`); any further column is a *factor*: a grouping of the tasks that the analysis compares gains within and between.
-The order of its rows is the order of the tasks in every table and figure. A table of groups has the
-columns `group` and `task`, a row a member; one that a study's gains suggested says from which (`FOUND`).
+say what a task's copy should be (`EXPECTED`); any further column is a *factor*: a grouping of the tasks
+that the analysis compares gains within and between. The order of its rows is the order of the tasks in
+every table and figure. A table of groups has the columns `group` and `task`, a row a member; one that a
+study's gains suggested says from which (`FOUND`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line
@@ -119,13 +121,13 @@ def read_suite(path: str | Path) -> list[TaskRow]:
     rows: list[TaskRow] = []
     seen: dict[str, int] = {}
     for number, values in _read_tsv(Path(path), "suite", REQUIRED, ("templates", *EXPECTED)):
-        own = {key: values.pop(key) for key in REQUIRED}
+        own: dict[str, Any] = {key: values.pop(key) for key in REQUIRED}
         templates = values.pop("templates", "")
         split = tuple(part.strip() for part in templates.split("|")) if templates else ()
-        expected = {key: values.pop(key, "") for key in EXPECTED}
+        own |= {key: values.pop(key, "") for key in EXPECTED}
         try:
-            counts = {key: _count(expected.pop(key), key) for key in COUNTS}
-            row = TaskRow(**own, templates=split, factors=values, **counts, **expected)
+            own |= {key: _count(own[key], key) for key in COUNTS}
+            row = TaskRow(**own, templates=split, factors=values)
         except InputError as error:
             raise InputError(f"suite {path}, line {number}: {error}") from error
         if row.task in seen:
