@@ -109,7 +109,7 @@ def test_shipped_suites() -> None:
     elevater = {row.task: row for row in read_suite(SUITES / "elevater.tsv")}
     coop = {row.task: row for row in read_suite(SUITES / "coop.tsv")}
     assert (len(elevater), len(coop)) == (20, 11)
-    assert elevater["hateful-memes"].kind == "folder"
+    assert elevater["hateful-memes"].kind == "hateful_memes"
     assert elevater["hateful-memes"].metric == "roc_auc"
     mean_per_class = {name for name, row in elevater.items() if row.metric == "mean_per_class"}
     assert mean_per_class == {
@@ -120,11 +120,17 @@ def test_shipped_suites() -> None:
     }
     for row in [*elevater.values(), *coop.values()]:
         assert row.location.startswith("wds_") == (row.kind == "wds")
-    # The overlap of data leaves 12 of the 20 as targets of the cross-task benchmark.
-    sources = {row.location for row in coop.values()}
-    targets = [row.task for row in elevater.values() if row.location not in sources]
-    assert len(targets) == 12
-    assert not set(targets) & set(coop)
+        assert row.classes and row.train and row.test
+        # Each copy on the hub is named; what is not there says why.
+        if row.kind == "wds":
+            assert row.repo == f"clip-benchmark/{row.location}"
+        else:
+            assert row.repo or row.note
+    assert {row.kind for row in coop.values()} == {"wds", "coop"}
+    assert not set(elevater) & set(coop)
+    # The copies that are known to hold another split than the paper's.
+    noted = {name for name, row in elevater.items() if row.repo and row.note}
+    assert noted == {"caltech-101", "cifar-100", "eurosat_clip", "oxford-iiit-pets", "resisc45_clip"}
 
 
 def test_names_are_text_letter_by_letter(tmp_path: Path) -> None:
