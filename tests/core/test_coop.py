@@ -1,8 +1,6 @@
 """Folders with CoOp's splits, in the layouts that its data sets have."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,28 +8,9 @@ import pytest
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks.open import open_task
-from support.task_files import COLOURS, expect, picture
+from support.task_files import COLOURS, expect, picture, write_coop, write_splits
 
 ROW = TaskRow("pets", "coop", "oxford_pets", "accuracy")
-NAMES = ["red_cat", "green dog", "blue cat"]
-
-
-def write_coop(root: Path, images: str = "images") -> dict[str, Any]:
-    """Six training images, three each to validate and to test, of class i % 3 and its colour."""
-    splits: dict[str, Any] = {}
-    for part, numbers in {"train": range(6), "val": range(6, 9), "test": range(9, 12)}.items():
-        splits[part] = [[f"sub/{i}.jpg", i % 3, NAMES[i % 3]] for i in numbers]
-        for i in numbers:
-            file = root / images / f"sub/{i}.jpg"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(picture(COLOURS[i % 3], "jpg"))
-    (root / "annotations").mkdir(exist_ok=True)
-    write_splits(root, splits)
-    return splits
-
-
-def write_splits(root: Path, splits: object) -> None:
-    (root / "split_zhou_OxfordPets.json").write_text(json.dumps(splits, indent=4))
 
 
 # As in pets, cars (whose paths start at the data set's own folder) and EuroSAT.

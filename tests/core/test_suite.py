@@ -120,16 +120,23 @@ def test_shipped_suites() -> None:
     }
     for row in [*elevater.values(), *coop.values()]:
         assert row.location.startswith("wds_") == (row.kind == "wds")
-        assert row.classes and row.train and row.test
+        assert None not in (row.classes, row.train, row.test)
         # Each copy on the hub is named; what is not there says why.
         if row.kind == "wds":
             assert row.repo == f"clip-benchmark/{row.location}"
         else:
             assert row.repo or row.note
     assert {row.kind for row in coop.values()} == {"wds", "coop"}
+    assert not set(elevater) & set(coop)  # one may be the other's source_suite
     # The copies that are known to hold another split than the paper's.
     noted = {name for name, row in elevater.items() if row.repo and row.note}
-    assert noted == {"caltech-101", "cifar-100", "eurosat_clip", "oxford-iiit-pets", "resisc45_clip"}
+    assert noted == {
+        "caltech-101",
+        "cifar-100",
+        "eurosat_clip",
+        "oxford-iiit-pets",
+        "resisc45_clip",
+    }
 
 
 def test_names_are_text_letter_by_letter(tmp_path: Path) -> None:
