@@ -190,6 +190,14 @@ def hash_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.frombuffer(found.digest(), np.uint8)
 
 
+def content_digest(labels: NDArray[np.integer], hashes: NDArray[np.uint8]) -> str:
+    """Digest of images, by their `hashes` [N, 16], and of their labels, in their order."""
+    found = hashlib.blake2b(digest_size=HASH_BYTES)
+    for value in (labels.astype(np.int64), hashes):
+        found.update(repr(value.shape).encode() + value.tobytes())
+    return found.hexdigest()
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """`image` of any mode as RGB, on white where it is transparent."""
     if "A" in image.getbands() or "transparency" in image.info:
