@@ -11,6 +11,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import read_yaml, whole
 from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.settings import read_study
+from mvlpt_core.tasks.open import find_data_root
 from mvlpt_core.tasks.verify import Found, check_data, check_prepared
 from mvlpt_workflow.configuration import counted, find_rows
 
@@ -37,8 +38,12 @@ def check_tasks_data(
         raise InputError(f"--out {out}: expected a name that ends in .csv")
     if cache is None and out is not None:
         cache = out.with_suffix(".cache")
+    root = data_root or root
+    for row in rows:
+        if row.kind != "testbed":
+            find_data_root(root, row.task)
     prepared = _prepared(study, [row.task for row in rows]) if study else {}
-    found = check_data(rows, data_root or root, cache, workers)
+    found = check_data(rows, root, cache, workers)
     for one in found:
         if study:
             check_prepared(one, prepared[one.task])
@@ -46,13 +51,18 @@ def check_tasks_data(
     if out is not None:
         with whole(out) as part:
             table.to_csv(part, index=False)
-    shown = table.drop(columns=["wrong", "notes"])
+    shown = table.drop(columns=["wrong", "notes"]).astype(object)
     shown["digest"] = shown["digest"].str[:12]
-    print(shown.to_string(index=False, na_rep="-"))
+    print(shown.where(shown.notna(), "-").to_string(index=False))
     for kind in ("notes", "wrong"):
         lines = [f"  {one.task}: {line}" for one in found for line in getattr(one, kind)]
         if lines:
             print(f"{kind}:", *lines, sep="\n")
+    absent = [
+        row.task for row, one in zip(rows, found, strict=True) if row.repo and not one.classes
+    ]
+    if absent:
+        print(f"from the hub: mvlpt fetch {name} --task {' '.join(absent)}")
     wrong = sum(len(one.wrong) for one in found)
     notes = sum(len(one.notes) for one in found)
     print(f"{counted(len(found), 'task')}: {wrong} wrong, {counted(notes, 'note')}")

@@ -68,7 +68,8 @@ def find_copy(row: TaskRow) -> Copy:
     if row.kind not in ("wds", "coop") or not row.repo:
         why = f" ({row.note})" if row.note else ""
         raise InputError(
-            f"task {row.task} has no copy on the hub: expected {row.location}, by you{why}"
+            f"task {row.task} has no copy on the hub: expected its folder {row.location} below the data "
+            f"root, brought by hand{why}"
         )
     revision = row.revision or DEFAULT_REVISION
     repo_type, info = _repository(row.repo, revision)
