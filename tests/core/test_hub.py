@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from mvlpt.cli import main
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks import hub
@@ -239,6 +240,72 @@ def test_no_network_and_no_entry(remote: Hub) -> None:
     remote.error = GatedRepoError("403", response=response)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"wds_toy is gated: expected its terms accepted"):
         hub.find_copy(WDS)
+
+
+SUITE = f"""task\tkind\tlocation\tmetric\trepo
+toy\twds\twds_toy\taccuracy\t{WDS.repo}
+pets\tcoop\tdeep/oxford-pets\taccuracy\t{COOP.repo}
+memes\thateful_memes\thateful-memes\troc_auc\t
+"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path, remote: Hub) -> list[str]:
+    (tmp_path / "suite.tsv").write_text(SUITE)
+    (tmp_path / "data").mkdir()
+    return ["fetch", str(tmp_path / "suite.tsv"), "--data-root", str(tmp_path / "data")]
+
+
+def test_the_command(
+    tmp_path: Path, remote: Hub, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*asked, "--dry-run", "--task", "toy"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "toy: clip-benchmark/wds_toy at c0ffee (main, the suite pins none): 6 files, 0.00 GB"
+        in shown
+    )
+    assert f"to get: 0.00 GB, into {tmp_path / 'data'}" in shown
+    assert not remote.got
+    assert main(asked) == 1  # the memes are not there, all else is got
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: task memes has no copy on the hub: expected its folder")
+    assert f"pets: fetched to {tmp_path / 'data' / 'deep' / 'oxford-pets'}" in shown.out
+    assert main(["check", *asked[1:]]) == 1
+    (tmp_path / "data" / "hateful-memes").mkdir()
+    got = len(remote.got)
+    assert main(asked) == 0
+    shown = capsys.readouterr()
+    assert "memes: is there" in shown.err
+    assert shown.out.count("is there already") == 2
+    assert len(remote.got) == got
+
+
+def test_one_task_that_fails_leaves_the_others(
+    tmp_path: Path, remote: Hub, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (remote.root / "model" / COOP.repo / "oxford_pets.zip").write_bytes(b"no archive")
+    assert main([*asked, "--task", "pets", "toy"]) == 1
+    shown = capsys.readouterr()
+    assert "oxford_pets.zip cannot be unpacked" in shown.err
+    assert "toy: fetched to" in shown.out
+
+
+def test_bad_requests(
+    tmp_path: Path,
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*asked, "--task", "birds"]) == 2
+    assert "has no such task: expected toy, pets, memes" in capsys.readouterr().err
+    assert main([*asked[:3], str(tmp_path / "none")]) == 2
+    assert "none is not a folder: expected the setting data_root" in capsys.readouterr().err
+    monkeypatch.delenv("MVLPT_DATA_ROOT", raising=False)
+    assert main(asked[:2]) == 2
+    assert "neither the setting data_root nor the environment variable" in capsys.readouterr().err
+    assert main(["fetch", "testbed"]) == 0
+    assert "nothing to fetch" in capsys.readouterr().out
 
 
 def test_the_fake_takes_what_the_client_takes() -> None:
