@@ -27,6 +27,8 @@ _KIND_NAMES = {
     AS_IS: "multitask prompt as it is",
     SINGLE: "from the best single source (hindsight)",
 }
+_BASES = (ZERO_SHOT, PROBE)
+_DASHES = ("-", "--", ":", "-.")
 # Octaves: from one entry to the next where bars would hide one another, and all together at most.
 _DODGE, _WIDEST = 0.07, 0.6
 
@@ -53,11 +55,7 @@ def contrast_frame(result: Benchmark, minus: str = SCRATCH) -> pd.DataFrame:
     """Mean difference of each multitask start to the same method's entry of the kind `minus`: columns
     entry, shots, score, low, high, in points (interval with tasks as units)."""
     table = result.differences[result.differences["target"].isna()]
-    pairs = {
-        Entry(MULTITASK, e.method).name: Entry(minus, e.method).name
-        for e in result.entries
-        if e.kind == MULTITASK
-    }
+    pairs = {e.name: Entry(minus, e.method).name for e in result.entries if e.kind == MULTITASK}
     mine = table["minus"] == table["entry"].map(pairs)
     found = table[mine & table["difference"].notna()]
     values = 100 * found[["difference", "low", "high"]]
@@ -121,7 +119,8 @@ def plot_average(result: Benchmark) -> Plate:
             ax = axes[0][-1]
             ax.axhline(0, color="black", lw=0.6)
             joint = [entry for entry in result.entries if entry.kind == MULTITASK]
-            draw_shots(ax, added, joint, _by_method(joint))
+            looking = _by_kind(result.entries) if count == 1 else _by_method(joint)
+            draw_shots(ax, added, joint, looking)
             ax.set_ylabel("difference (points)")
             ax.set_title("what the start adds", loc="left")
             ax.legend(loc="best")
@@ -160,23 +159,34 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
 
 
 def _by_method(entries: Sequence[Entry]) -> dict[Entry, dict[str, Any]]:
+    """A colour a method; several ways to start from many tasks have dashes of their own."""
     methods = list(dict.fromkeys(entry.method for entry in entries if entry.method))
+    ways = list(dict.fromkeys(entry.way for entry in entries if entry.way))
     chosen = looks(methods)
     found = {}
     for entry in entries:
         colour, marker = chosen.get(entry.method, (MUTED, ""))
         own = {"color": colour, "marker": marker, "label": entry.name}
         found[entry] = own | _LINES[entry.kind]
+        if entry.way:
+            found[entry]["ls"] = _DASHES[ways.index(entry.way) % len(_DASHES)]
     return found
 
 
 def _by_kind(entries: Sequence[Entry]) -> dict[Entry, dict[str, Any]]:
-    chosen = looks(list(_KIND_NAMES))
+    """A colour a kind of start, and a way; a prompt as it is has its start's colour."""
+
+    def shown(entry: Entry) -> str:
+        return entry.way or (MULTITASK if entry.kind == AS_IS else entry.kind)
+
+    chosen = looks(list(dict.fromkeys(shown(e) for e in entries if e.kind not in _BASES)))
     found = {}
     for entry in entries:
-        colour, marker = chosen.get(entry.kind, (MUTED, ""))
-        own = {"color": colour, "marker": marker, "label": _KIND_NAMES.get(entry.kind, entry.name)}
-        found[entry] = own | _LINES[entry.kind]
+        colour, marker = chosen.get(shown(entry), (MUTED, ""))
+        label = _KIND_NAMES.get(entry.kind, entry.name)
+        if entry.way:
+            label = f"from {entry.way}" if entry.kind == MULTITASK else f"{entry.way} as it is"
+        found[entry] = {"color": colour, "marker": marker, "label": label} | _LINES[entry.kind]
     return found
 
 

@@ -1,8 +1,10 @@
-"""The cross-task generalisation benchmark: one prompt tuned on a set of tasks, then used on others."""
+"""Multitask initialisation: tasks started from prompts of several others. From one set of tasks to others it
+is the paper's cross-task generalisation benchmark."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -44,94 +46,87 @@ PUBLISHED_COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way to start tasks from several: the start of each target, and the tasks behind it."""
+
+    name: str
+    starts: Mapping[str, str]
+    members: Mapping[str, Sequence[str]]
+
+
 def generalisation(
     scores: pd.DataFrame,
-    groups: Mapping[str, Sequence[str]],
-    source_set: str | Mapping[str, str],
+    ways: Sequence[Way],
     targets: Sequence[str] | None = None,
     level: float = 0.95,
 ) -> Benchmark:
-    """Targets x {zero-shot, linear probe, and by method: scratch, started from the set's prompt, that
-    prompt as it is (step 0), best single source} x shots, from a study's scores.
+    """Targets x {zero-shot, linear probe, and by method: scratch; for each way to start from several tasks,
+    the tuned run and its prompt as it is (step 0); best single source} x shots, from a study's scores.
 
-    `groups` are the named groups with their members; `source_set` names the set, or each target's own
-    (a set that leaves it out). `targets` by default: the tasks that were tuned from the set's prompt, less
-    its members.
-    The best single source is, among the set's members, the one with the best mean test score on the
-    target: chosen with hindsight, so that it bounds what choosing one source can give. Differences are
-    those of multitask starts to scratch, to the prompt as it is, to the best single source, to zero-shot
-    and to the linear probe. Raises `InputError` for an unknown set, a target that is a member of its
-    own set, and without any run from a set's prompt.
+    `targets` by default: all tasks that have a start. The best single source is, among the tasks behind
+    a target's starts, the one with the best mean test score on the target: chosen with hindsight, so that
+    it bounds what choosing one source can give. Differences are those of each way to scratch, to its
+    prompt as it is, to the ways before it, to the best single source, to zero-shot and to the linear
+    probe. Targets that are among the tasks behind their own start are noted. Raises `InputError` for a
+    target without a start, and where no task was tuned from one.
     """
     scores = check_scores(scores)
     methods = methods_of(scores)
-    sets = _sets(scores, groups, source_set, targets)
-    for target, name in sets.items():
-        if target in groups[name]:
-            raise InputError(
-                f"generalisation: target '{target}' is in its own source set '{name}': expected a "
-                "set that leaves it out"
-            )
-    here = scores[scores["target"].isin(list(sets))]
-    entries = [Entry(ZERO_SHOT), Entry(PROBE)]
-    entries += [Entry(kind, m) for kind in (SCRATCH, MULTITASK, AS_IS, SINGLE) for m in methods]
-    runs = baseline_runs(here, sets)
-    contrasts = []
+    targets = _targets(scores, ways, targets)
+    here = scores[scores["target"].isin(targets)]
+    labels = [way.name if len(ways) > 1 else "" for way in ways]
+    entries = [Entry(ZERO_SHOT), Entry(PROBE), *(Entry(SCRATCH, m) for m in methods)]
+    entries += [Entry(kind, m, w) for kind in (MULTITASK, AS_IS) for m in methods for w in labels]
+    entries += [Entry(SINGLE, m) for m in methods]
+    members = {
+        task: tuple(dict.fromkeys(t for way in ways for t in way.members.get(task, ())))
+        for task in targets
+    }
+    runs, contrasts = baseline_runs(here, targets), []
     for method in methods:
-        started = _from_sets(here, method, sets)
-        runs += [
-            as_runs(Entry(SCRATCH, method), tuned_alone(here, method, RANDOM)),
-            as_runs(Entry(MULTITASK, method), started),
-            as_runs(Entry(AS_IS, method), started, "step0"),
-            best_single(here, method, {target: groups[name] for target, name in sets.items()}),
-        ]
-        own = Entry(MULTITASK, method)
-        contrasts += [(own, Entry(kind, method)) for kind in (SCRATCH, AS_IS, SINGLE)]
-        contrasts += [(own, Entry(ZERO_SHOT)), (own, Entry(PROBE))]
-    names = sorted(set(sets.values()))
-    title = f"Generalisation from {names[0] if len(names) == 1 else f'{len(names)} source sets'}"
+        runs.append(as_runs(Entry(SCRATCH, method), tuned_alone(here, method, RANDOM)))
+        runs.append(best_single(here, method, members))
+        others = [Entry(SCRATCH, method), Entry(SINGLE, method), Entry(ZERO_SHOT), Entry(PROBE)]
+        before: list[Entry] = []
+        for way, label in zip(ways, labels, strict=True):
+            own, as_is = Entry(MULTITASK, method, label), Entry(AS_IS, method, label)
+            started = _started(here, method, way.starts)
+            runs += [as_runs(own, started), as_runs(as_is, started, "step0")]
+            contrasts += [(own, minus) for minus in (*others[:1], as_is, *before, *others[1:])]
+            before.append(own)
+    title = "Multitask initialisation" if len(ways) > 1 else f"Generalisation from {ways[0].name}"
     known = pd.concat(runs, ignore_index=True)
-    return benchmark(title, known, entries, list(sets), contrasts, level)
+    found = benchmark(title, known, entries, targets, contrasts, level)
+    inside = [
+        f"{way.name}: {task} is among the tasks behind its own start"
+        for way in ways
+        for task in targets
+        if task in way.members.get(task, ())
+    ]
+    return replace(found, notes=tuple(inside))
 
 
-def _sets(
-    scores: pd.DataFrame,
-    groups: Mapping[str, Sequence[str]],
-    source_set: str | Mapping[str, str],
-    targets: Sequence[str] | None,
-) -> dict[str, str]:
-    """The source set of each target."""
-    names = [source_set] if isinstance(source_set, str) else list(source_set.values())
-    for name in names:
-        if name not in groups:
-            known = ", ".join(groups) or "none"
-            raise InputError(f"source set '{name}' is no group of the study: expected of {known}")
-    alone = scores[scores["group"] == scores["target"]]
-    if isinstance(source_set, str):
-        if targets is None:
-            found = alone.loc[alone["start"] == source_set, "target"].unique()
-            targets = [str(task) for task in found if task not in groups[source_set]]
-        sets = dict.fromkeys(targets, source_set)
-    else:
-        sets = dict(source_set)
-        if targets is not None:
-            lost = [task for task in targets if task not in sets]
-            if lost:
-                raise InputError(f"target '{lost[0]}' has no source set: expected one")
-            sets = {task: sets[task] for task in targets}
-    started = [alone[(alone["start"] == n) & (alone["target"] == t)] for t, n in sets.items()]
-    if not any(len(part) for part in started):
+def _targets(scores: pd.DataFrame, ways: Sequence[Way], targets: Sequence[str] | None) -> list[str]:
+    """The targets wanted, checked."""
+    known = list(dict.fromkeys(task for way in ways for task in way.starts))
+    lost = [task for task in targets or () if task not in known]
+    if lost:
+        raise InputError(f"target '{lost[0]}' has no start from several tasks: expected one")
+    if not any(len(_started(scores, None, way.starts)) for way in ways):
+        names = ", ".join(way.name for way in ways) or "none"
         raise InputError(
-            f"generalisation: no task was tuned from the prompt of {', '.join(sorted(set(names)))}: "
-            "expected such runs"
+            f"generalisation: no task was tuned from several ({names}): expected such runs"
         )
-    return sets
+    return list(targets) if targets is not None else known
 
 
-def _from_sets(scores: pd.DataFrame, method: str, sets: Mapping[str, str]) -> pd.DataFrame:
-    """A method's runs of each target from its set's prompt."""
-    alone = scores[(scores["group"] == scores["target"]) & (scores["method"] == method)]
-    return alone[alone["start"] == alone["target"].map(dict(sets))]
+def _started(scores: pd.DataFrame, method: str | None, starts: Mapping[str, str]) -> pd.DataFrame:
+    """Runs of each task from its start, of one method or of all."""
+    alone = scores[scores["group"] == scores["target"]]
+    if method is not None:
+        alone = alone[alone["method"] == method]
+    return alone[alone["start"] == alone["target"].map(dict(starts))]
 
 
 def best_single(

@@ -41,10 +41,12 @@ DIFFERENCE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One column of a table: a prompt method (or "") in one of the `KINDS`."""
+    """One column of a table: a prompt method (or "") in one of the `KINDS`; where there are several ways
+    to start from many tasks, the `way`."""
 
     kind: str
     method: str = ""
+    way: str = ""
 
     @property
     def name(self) -> str:
@@ -53,10 +55,12 @@ class Entry:
             return {ZERO_SHOT: "zero-shot", PROBE: "linear probe"}[self.kind]
         own = PAPER.get(self.method, self.method)
         joint = f"M{own}" if self.method in PAPER else f"multitask {own}"
+        if self.way:
+            joint = f"{own} from {self.way}"
         return {
             SCRATCH: own,
             MULTITASK: joint,
-            AS_IS: f"{joint} as it is",
+            AS_IS: f"{joint} as it is" if not self.way else f"{own}, {self.way} as it is",
             SINGLE: f"{own} from best source",
         }[self.kind]
 
@@ -69,7 +73,7 @@ class Entry:
 @dataclass(frozen=True)
 class Benchmark:
     """A benchmark's tables: `cells` (`CELL_COLUMNS`, each entry on each target for all shots),
-    `averages` (`AVERAGE_COLUMNS`) and `differences` (`DIFFERENCE_COLUMNS`)."""
+    `averages` (`AVERAGE_COLUMNS`) and `differences` (`DIFFERENCE_COLUMNS`); `notes` for its readers."""
 
     title: str
     entries: tuple[Entry, ...]
@@ -78,6 +82,7 @@ class Benchmark:
     cells: pd.DataFrame
     averages: pd.DataFrame
     differences: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def benchmark(

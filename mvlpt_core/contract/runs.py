@@ -38,11 +38,16 @@ class Origin:
 @dataclass(frozen=True)
 class Runs:
     """The runs of a study: (group, start) pairs by shots, those from random first; the members of every
-    group of several tasks, named or made here; the origin of every pair that does not begin at random."""
+    group of several tasks, named or made here; the origin of every pair that does not begin at random.
+
+    `asked` says which list of runs asked for which multitask start or mean, of what, and under which
+    name it stands: (list, start as asked for, group, start).
+    """
 
     pairs: dict[int, list[Pair]]
     groups: dict[str, tuple[str, ...]]
     origins: dict[Pair, Origin] = field(default_factory=dict)
+    asked: tuple[tuple[str, str, str, str], ...] = ()
 
     @property
     def all_pairs(self) -> list[Pair]:
@@ -52,6 +57,33 @@ class Runs:
     def members(self, group: str) -> tuple[str, ...]:
         """The tasks of a group; a task is a group of one."""
         return self.groups.get(group, (group,))
+
+    def behind(self, group: str, start: str) -> tuple[str, ...]:
+        """The tasks that the prompts behind a start were tuned on."""
+        sources = self.origins[group, start].groups
+        return tuple(dict.fromkeys(task for source in sources for task in self.members(source)))
+
+    def ways(self) -> dict[str, dict[str, str]]:
+        """Ways to start single tasks from several: {way: {task: its start}}.
+
+        A list of runs that gives each task one such start is a way, under its name (less `from_`);
+        of another list every start that it asks for is one.
+        """
+        lists: dict[str, dict[str, dict[str, str]]] = {}
+        for name, asked, group, start in self.asked:
+            if group not in self.groups:
+                lists.setdefault(name, {}).setdefault(asked, {})[group] = start
+        found: dict[str, dict[str, str]] = {}
+        for name, starts in lists.items():
+            tasks = [task for own in starts.values() for task in own]
+            if len(set(tasks)) == len(tasks):
+                found[name] = {
+                    task: start for own in starts.values() for task, start in own.items()
+                }
+            else:
+                for asked, own in starts.items():
+                    found[asked if asked not in found else f"{name}_{asked}"] = own
+        return found
 
 
 def expand(
@@ -88,6 +120,7 @@ class _Expansion:
         self.named = {name: tuple(members) for name, members in groups.items()}
         self.groups = dict(self.named)
         self.origins: dict[Pair, Origin] = {}
+        self.asked: dict[tuple[str, str, str, str], None] = {}
         for name in study.means:
             check_name(name, "mean")
             if name in self.named or name in tasks or name in sources:
@@ -102,16 +135,20 @@ class _Expansion:
             for name, patterns in self.study.runs.items():
                 for pattern in patterns:
                     if pattern.shots is None or shots in pattern.shots:
-                        wanted |= dict.fromkeys(self._of(f"runs.{name}", pattern))
+                        wanted |= dict.fromkeys(self._of(name, pattern))
             pairs[shots] = self._complete(wanted)
-        return Runs(pairs, self._in_use(pairs), self.origins)
+        return Runs(pairs, self._in_use(pairs), self.origins, tuple(self.asked))
 
-    def _of(self, where: str, pattern: Pattern) -> Iterable[Pair]:
+    def _of(self, name: str, pattern: Pattern) -> Iterable[Pair]:
+        where = f"runs.{name}"
         for start in self._names(pattern.start, where, (RANDOM, *self.study.means)):
             for word in pattern.group:
                 said = pattern.leave_out or ("nothing" if word == "members" else None)
                 for group in self._tuned(word, start, where):
-                    yield group, self._start(group, start, said, where)
+                    final = self._start(group, start, said, where)
+                    if start in self.study.means or len(self.members(start)) > 1:
+                        self.asked[name, start, group, final] = None
+                    yield group, final
 
     def _tuned(self, word: str, start: str, where: str) -> list[str]:
         """The groups that a word stands for, beside the start."""

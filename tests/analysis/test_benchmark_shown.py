@@ -12,12 +12,23 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from mvlpt_analysis.benchmark import figure, grids, write
-from mvlpt_analysis.benchmark.adaptation import adaptation
+from mvlpt_analysis.benchmark.adaptation import judge
 from mvlpt_analysis.benchmark.few_shot import few_shot
 from mvlpt_analysis.benchmark.generalisation import beside_published, generalisation
 from mvlpt_analysis.benchmark.table import CELL_COLUMNS
 from mvlpt_analysis.figures.style import save
-from support.benchmark_scores import FEW, GROUPS, JOINT, T2, TRANSFER, alone, average, frame, run
+from support.benchmark_scores import (
+    FEW,
+    GROUPS,
+    JOINT,
+    T2,
+    TRANSFER,
+    alone,
+    average,
+    frame,
+    run,
+    way,
+)
 
 
 def markdown_table(text, heading):
@@ -76,7 +87,7 @@ def test_differences_have_signs_and_bounds(few):
 
 def test_what_is_chosen_with_hindsight_is_never_bold():
     found = generalisation(
-        frame(*TRANSFER, alone("text", "c", "b", 1.0, 1.0)), GROUPS, "set", targets=["b"]
+        frame(*TRANSFER, alone("text", "c", "b", 1.0, 1.0)), [way("set", "ab")], targets=["b"]
     )
     text = write.markdown(grids.benchmark_grids(found))
     table, notes = markdown_table(text, "Generalisation from set, 5 shots, text")
@@ -126,7 +137,7 @@ def test_csv_keeps_every_digit(few):
 
 
 def test_adaptation_and_published_tables_are_written():
-    table = adaptation(frame(*JOINT), {"pair": GROUPS["pair"]}, found_on=[1, 2])
+    table = judge(frame(*JOINT), {"pair": GROUPS["pair"]}, found_on=[1, 2])
     rows, notes = markdown_table(
         write.markdown(grids.adaptation_grids(table)),
         "Tasks tuned together, text from random, 5 shots",
@@ -136,7 +147,7 @@ def test_adaptation_and_published_tables_are_written():
     assert rows[1] == ["a", "pair", "**80.0**", "60.0", difference, "2 seeds"]
     assert rows[-1][0] == "*mean over tasks*"
     assert "Judged on the seeds that found the groups: groups look better there" in notes
-    result = generalisation(frame(*TRANSFER), GROUPS, "set")
+    result = generalisation(frame(*TRANSFER), [way("set", "ab")])
     known = write.markdown([grids.published_grid(beside_published(result, "ViT-B-16"))])
     rows, notes = markdown_table(known, "Beside the published averages")
     assert rows[4][:4] == ["MCoOp", "5", "80.0", "61.6"]
@@ -205,7 +216,7 @@ def test_bars_are_those_of_the_gain_over_zero_shot(few):
 
 
 def test_added_is_multitask_minus_scratch():
-    found = generalisation(frame(*TRANSFER), GROUPS, "set")
+    found = generalisation(frame(*TRANSFER), [way("set", "ab")])
     drawn = figure.contrast_frame(found).set_index("entry")
     assert_allclose(drawn.loc["MCoOp", ["score", "high"]].tolist(), [10, 10 + T2 * 15])
     assert set(drawn.index) == {"MCoOp", "MVPT"}
@@ -213,7 +224,7 @@ def test_added_is_multitask_minus_scratch():
 
 
 def test_figures_are_saved(agg, tmp_path, few):
-    sets = generalisation(frame(*TRANSFER), GROUPS, "set")
+    sets = generalisation(frame(*TRANSFER), [way("set", "ab")])
     for name, plate in {
         "few": figure.plot_average(few),
         "sets": figure.plot_average(sets),

@@ -151,3 +151,24 @@ def test_names_are_free_and_legal() -> None:
         runs(wanted, means={"both": {"of": "tasks"}})
     with pytest.raises(InputError, match="mean name 'pairs' means something else"):
         runs(wanted, means={"pairs": {"of": "tasks"}})
+
+
+def test_ways_are_named_by_their_list_or_by_their_starts() -> None:
+    found = runs(
+        [
+            {"group": "members", "start": "both"},
+            {"group": "c", "start": "both"},
+            {"group": "both", "start": "all", "leave_out": "nothing"},
+        ]
+    )
+    assert found.ways() == {"x": {"a": "both", "b": "both", "c": "both"}}
+    means = {"mean": {"of": "tasks"}}
+    several = runs(
+        [{"group": "tasks", "start": ["all", "mean"], "leave_out": "target"}], means=means
+    )
+    assert several.ways() == {
+        "all": {task: f"all_less_{task}" for task in TASKS},
+        "mean": dict.fromkeys(TASKS, "mean"),
+    }
+    assert several.behind("a", "mean") == several.behind("a", "all_less_a") == ("b", "c")
+    assert runs([{"group": "tasks", "start": "tasks"}]).ways() == {}

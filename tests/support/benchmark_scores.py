@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mvlpt_analysis.benchmark.generalisation import Way
+
 T2 = stats.t.ppf(0.975, 1)  # Student's t of two seeds or targets
 ZERO = {"a": 0.2, "b": 0.4, "c": 0.6, "d": 0.1, "e": 0.3}
 
@@ -74,6 +76,14 @@ FEW = (
 
 
 GROUPS = {"set": ("c", "d"), "wide": ("a", "b", "c"), "pair": ("a", "b")}
+
+
+def way(name, targets, label=None):
+    """The way to start targets from the prompt of a group."""
+    starts = dict.fromkeys(targets, name)
+    return Way(label or name, starts, dict.fromkeys(targets, GROUPS[name]))
+
+
 TRANSFER = (
     *FEW,
     alone("text", "set", "a", 0.8, 0.9, step0=0.25),

@@ -45,6 +45,12 @@ rule report:
         figures=[
             AT.figure(shots, name, "png") for shots in ANALYSED for name in FIGURES
         ],
+        benchmarks=[AT.benchmark(f"{name}.json") for name in TABLES],
+        shown=[
+            AT.benchmark(f"{figure}.png")
+            for name in TABLES
+            for figure in catalogue.BENCHMARKS[name].figures
+        ],
     output:
         AT.report,
     log:

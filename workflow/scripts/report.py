@@ -40,4 +40,5 @@ with logged(snakemake.log[0]):
         parts,
         View(params.tasks, params.methods, factors=params.factors),
         study_protocol(params.protocol),
+        [Path(path) for path in snakemake.input.benchmarks],
     )

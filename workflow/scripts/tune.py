@@ -23,7 +23,7 @@ with logged(snakemake.log[0]):
         for group, _ in scores
     }
 
-    def starting(group, start):
+    def starting(group: str, start: str) -> list[Path]:
         """The prompts behind a start: one, or those that its file lists for the group."""
         if at.mean(start, group) not in snakemake.input.means:
             return [Path(at.prompt(method, start, RANDOM, shots, seed))]
