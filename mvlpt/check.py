@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from mvlpt.finished import open_finished
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import read_yaml, whole
-from mvlpt_core.contract.layout import Layout
-from mvlpt_core.contract.settings import read_study
+from mvlpt_core.contract.files import whole
 from mvlpt_core.tasks.open import find_data_root
 from mvlpt_core.tasks.verify import Found, check_data, check_prepared
 from mvlpt_workflow.configuration import counted, find_rows
@@ -71,10 +70,8 @@ def check_tasks_data(
 
 def _prepared(study: Path, tasks: Sequence[str]) -> dict[str, list[Path]]:
     """The files of prepared images of each task that the study may have."""
-    at = Layout(str(study))
-    if not Path(at.config).is_file():
-        raise InputError(f"{at.config}: no such file: expected the folder of a study")
-    config = read_study(read_yaml(at.config), where=at.config)
+    done = open_finished(study, None)
+    at, config = done.at, done.study
     return {
         task: [
             Path(at.test(task)[0]),

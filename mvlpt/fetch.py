@@ -38,7 +38,7 @@ def fetch_tasks(name: str, tasks: Sequence[str], data_root: str | None, dry_run:
         print(_line(copy, fetched=copy not in left))
     known = [copy.size for copy in left if copy.size is not None]
     more = f", {counted(len(left) - len(known), 'task')} of unknown size" * (len(known) < len(left))
-    print(f"to get: {sum(known) / 1e9:.2f} GB{more}, into {folder}", flush=True)
+    print(f"to get: {_size(sum(known))}{more}, into {folder}", flush=True)
     for copy in [] if dry_run else left:
         try:
             fetch_copy(copy, folder / copy.row.location)
@@ -51,8 +51,12 @@ def fetch_tasks(name: str, tasks: Sequence[str], data_root: str | None, dry_run:
 
 def _line(copy: Copy, fetched: bool) -> str:
     row = copy.row
-    size = "of unknown size" if copy.size is None else f"{copy.size / 1e9:.2f} GB"
+    size = "of unknown size" if copy.size is None else _size(copy.size)
     files = f"{counted(len(copy.files), 'file')}, {size}"
     revision = row.revision or f"{DEFAULT_REVISION}, the suite pins none"
     state = "is there already" if fetched else files
     return f"{row.task}: {row.repo} at {copy.commit} ({revision}): {state}"
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

@@ -3,9 +3,8 @@
     train.jsonl, dev_seen.jsonl     an image a line: {"img": path below the folder, "label": 0 or 1, ...}
     img/...
 
-`dev_seen` is the test split, because labels of the challenge's test images came later: so do the
-ELEVATER benchmark, whose class names and template these are, and the published code. The text of a
-meme is not read.
+The test split is `dev_seen`, as in the ELEVATER benchmark, whose class names and template these are:
+the challenge's test images had no public labels then. The text of a meme is not read.
 """
 
 from __future__ import annotations

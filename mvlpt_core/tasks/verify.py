@@ -105,7 +105,7 @@ def check_data(
             for opened in splits.values():
                 left = seen.recall(opened.split.places, opened.hashes)
                 bar.total += len(left)
-                for indices in np.array_split(left, -(-len(left) // PART)) if len(left) else ():
+                for indices in _portions(opened.split.places, left, workers):
                     places = [opened.split.places[i] for i in indices]
                     waiting[pool.submit(hash_images, opened.split.read, places)] = opened, indices
                 collect([future for future in waiting if future.done()])
@@ -177,6 +177,20 @@ def _open(row: TaskRow, data_root: str | None) -> tuple[Found, tuple[str, ...], 
         hashes = np.zeros((len(split.labels), HASH_BYTES), np.uint8)
         opened[name] = _Opened(found, split, hashes)
     return found, source.classnames, opened
+
+
+def _portions(
+    places: Sequence[Place], left: NDArray[np.int64], workers: int
+) -> list[NDArray[np.int64]]:
+    """The images `left`, in portions: a tar file each where there is one for each worker, because a
+    portion of a file is read from the file's start."""
+    if not len(left):
+        return []
+    files = np.array([places[i].file for i in left])
+    starts = np.flatnonzero(files[1:] != files[:-1]) + 1
+    if places[left[0]].member and len(starts) + 1 >= workers:
+        return np.split(left, starts)
+    return np.array_split(left, -(-len(left) // PART))
 
 
 def _judge(row: TaskRow, found: Found, names: tuple[str, ...], splits: dict[str, _Opened]) -> None:

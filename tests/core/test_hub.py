@@ -262,10 +262,10 @@ def test_the_command(
     assert main([*asked, "--dry-run", "--task", "toy"]) == 0
     shown = capsys.readouterr().out
     assert (
-        "toy: clip-benchmark/wds_toy at c0ffee (main, the suite pins none): 6 files, 0.00 GB"
+        "toy: clip-benchmark/wds_toy at c0ffee (main, the suite pins none): 6 files, 0.0 MB"
         in shown
     )
-    assert f"to get: 0.00 GB, into {tmp_path / 'data'}" in shown
+    assert f"to get: 0.0 MB, into {tmp_path / 'data'}" in shown
     assert not remote.got
     assert main(asked) == 1  # the memes are not there, all else is got
     shown = capsys.readouterr()
