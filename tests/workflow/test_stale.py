@@ -16,16 +16,20 @@ from support.snake import command, plan, run
 
 # What follows from what, in stages (rules without the numbers of their blocks and packs).
 ANALYSIS = {"statistics", "groups", "figures", "report"}
-GATHERED = {"gather", *ANALYSIS}
+GATHERED = {"gather", "few_shot", *ANALYSIS}
 TUNED = {"tune", "similarity", *GATHERED}
-SAMPLED = {"prepare_sample", "features_sample", *TUNED}
-TESTED = {"prepare_test", "features_test", *TUNED}
+PROBED = {"probe", *TUNED}
+SAMPLED = {"prepare_sample", "features_sample", *PROBED}
+TESTED = {"prepare_test", "features_test", *PROBED}
 EVERYTHING = {"backbone", *SAMPLED, *TESTED, "config"}
 # Methods alone: their prompts are compared with one another, their scores gathered.
 CHANGES: list[tuple[str, Any, set[str]]] = [
     ("study", "other", EVERYTHING),
     ("data_root", "elsewhere", set()),
+    ("source_suite", "sources.tsv", {"report"}),
     ("groups", "groups.tsv", {"group", "report"}),
+    ("means", {"mean": {"of": "tasks"}}, {"report"}),
+    ("linear_probe", False, GATHERED),
     ("runs", {"scratch": [{"group": "tasks", "start": "random"}]}, GATHERED),
     ("seeds", [1, 2, 3], SAMPLED),
     ("shots", [4, 2], SAMPLED),
