@@ -178,6 +178,11 @@ def protocol():
     return {key: value for key, value in config.items() if key not in hidden}
 
 
+def data_notes():
+    """What the suites say of tasks whose data differ from the paper's, by task."""
+    return {task: row.note for task, row in SUITE.items() if row.note}
+
+
 def task_row(task, images_alone=False):
     """A suite row as far as a prepared file depends on it, in types that Snakemake compares."""
     row = asdict(SUITE[task])
