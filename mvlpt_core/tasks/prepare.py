@@ -25,7 +25,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line, whole
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
-from mvlpt_core.tasks.base import Split, TaskSource
+from mvlpt_core.tasks.base import HASH_BYTES, Split, TaskSource, content_digest, hash_pixels
 from mvlpt_core.tasks.fewshot import sample_few_shot, sample_test
 from mvlpt_core.tasks.open import open_source, open_task
 
@@ -38,7 +38,8 @@ _TEST_HEADER = (*_HEADER, "classnames", "templates", "metric", "multilabel")
 
 @dataclass(frozen=True)
 class TestSplit:
-    """A task's classes and its test images [M, S, S, 3] with labels [M] or multi-hot [M, C]."""
+    """A task's classes and its test images [M, S, S, 3] with labels [M] or multi-hot [M, C], and
+    their `hashes` uint8 [M, 16] (BLAKE2b of the prepared pixels)."""
 
     __test__ = False  # no test case, whatever its name
 
@@ -50,18 +51,20 @@ class TestSplit:
     image_size: int
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
+    hashes: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A few-shot sample: images [N, S, S, 3], labels [N] or [N, C]; `train` and `val` index into
-    them, never overlap and hold all."""
+    """A few-shot sample: images [N, S, S, 3], labels [N] or [N, C], `hashes` as a test split's;
+    `train` and `val` index into them, never overlap and hold all."""
 
     name: str
     shots: int
     seed: int
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
+    hashes: NDArray[np.uint8]
     train: NDArray[np.int64]
     val: NDArray[np.int64]
 
@@ -149,14 +152,25 @@ def load_test(path: str | Path) -> TestSplit:
         header["image_size"],
         images,
         tensors["labels"],
+        tensors["hashes"],
     )
 
 
 def load_sample(path: str | Path) -> Sample:
     """Read a few-shot sample; `InputError`, naming the file, if it is not one or not whole."""
     header, tensors, images = _read(Path(path), "sample", (*_HEADER, "shots", "seed"))
-    parts = (tensors[name] for name in ("labels", "train", "val"))
+    parts = (tensors[name] for name in ("labels", "hashes", "train", "val"))
     return Sample(header["name"], header["shots"], header["seed"], images, *parts)
+
+
+def read_hashes(path: str | Path) -> tuple[str, NDArray[np.uint8]]:
+    """The part ("test" or "sample") of a prepared file, and the hashes, uint8 [N, 16], of its images
+    as they were decoded from the data; the images themselves are not read.
+
+    Raises `InputError` for a file that is none or that an earlier version made.
+    """
+    header, tensors = read_tensors(path, KIND, ("part", "content"))
+    return header["part"], tensors["raw_hashes"]
 
 
 def read_preprocess(backbone: str | Path) -> dict[str, Any]:
@@ -231,14 +245,18 @@ def _write(
             with part.open("rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         place = {int(index): i for i, index in enumerate(kept)}
+        hashes = np.empty((2, len(kept), HASH_BYTES), np.uint8)
         for index, image in split.images(list(place)):
-            images[place.pop(index)] = transform(image)
+            i = place.pop(index)
+            images[i] = transform(image)
+            hashes[:, i] = hash_pixels(images[i]), hash_pixels(np.asarray(image))
         if place:
             raise RuntimeError(f"a reader did not give the images {sorted(place)}")
         images.flush()
         about = {"shape": shape, "digest": hashlib.sha256(images.data).hexdigest()}
         del images
-    write_tensors(path, KIND, {**header, "images": about}, tensors)
+    made = {**header, "images": about, "content": content_digest(tensors["labels"], hashes[1])}
+    write_tensors(path, KIND, made, {**tensors, "hashes": hashes[0], "raw_hashes": hashes[1]})
 
 
 def _read(

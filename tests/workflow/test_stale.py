@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mvlpt_core.contract import settings
+from mvlpt_core.contract.suite import EXPECTED
 from support.snake import command, plan, run
 
 # What follows from what, in stages (rules without the numbers of their blocks and packs).
@@ -87,6 +88,7 @@ SUITE_CHANGES: list[tuple[str, str, set[str]]] = [
     ("metric", "mean_per_class", TESTED),
     ("templates", "a drawing of {c}", TESTED),
     ("family", "other", ANALYSIS),
+    *((column, "me/1" if column == "repo" else "1", set()) for column in EXPECTED),
 ]
 REQUIRED_ELSEWHERE = {"suite", "backbone", "methods", "tuning", "joint", "analysis"}
 
@@ -183,6 +185,8 @@ def test_a_changed_suite_row_reruns_what_depends_on_it(
     suite = pd.read_csv(finished / "suite.tsv", sep="\t", dtype=str)
     if column == "templates":
         suite["templates"] = ""
+    if column == "revision":
+        suite.loc[1, "repo"] = "me/1"
     suite.loc[1, column] = value
     suite.to_csv(finished / "changed.tsv", sep="\t", index=False)
     config = base | {"suite": "changed.tsv"}

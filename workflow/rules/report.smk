@@ -69,6 +69,7 @@ rule report:
         factors=factor_columns(),
         shots=ANALYSED,
         protocol=protocol(),
+        notes=data_notes(),
         code=CODE["report"],
     message:
         f"Report: {AT.report}"
