@@ -100,7 +100,11 @@ def test_methods_answer_for_themselves() -> None:
         ("val_share", 0.9, ["key 'val_share' is 0.9", "0 to 0.5"]),
         ("device", "gpu", ["key 'device' is 'gpu'", "auto, cpu, cuda"]),
         ("study", "a/b", ["key 'study' is 'a/b'", "folder name"]),
-        ("backbone.precision", "fp8", ["key 'backbone.precision' is 'fp8'", "auto, fp32, bf16"]),
+        (
+            "backbone.precision",
+            "fp8",
+            ["key 'backbone.precision' is 'fp8'", "auto, fp32, bf16, fp16"],
+        ),
         ("methods.text.position", "start", ["'methods.text.position'", "middle, front, end"]),
         ("methods.text.lr", "2e-3", ["'methods.text.lr' is '2e-3'", "decimal point"]),
         ("methods.text.class_specific", True, ["unknown key 'methods.text.class_specific'"]),

@@ -67,6 +67,8 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
             ("optimizer", "adamw"),
             ("momentum", 0.5),
             ("weight_decay", 0.1),
+            ("multilabel_loss", "binary"),
+            ("views", 3),
             ("warmup", 2),
             ("warmup_lr", 0.001),
             ("checkpoint", "best_val"),
@@ -74,6 +76,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
             ("curve_images", 10),
         ]
     ),
+    ("tuning.augment", "crop_flip", SAMPLED),
     ("joint.label_space", "per_task", {"report"}),
     ("joint.sampling", "balanced", {"report"}),
     ("analysis.permutations", 30, ANALYSIS),
