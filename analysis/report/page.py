@@ -54,19 +54,20 @@ def write_report(
     view: View,
     protocol: Mapping[str, Any],
     benchmarks: Sequence[Path] = (),
+    shared: Sequence[str] = (),
 ) -> None:
     """Write the page of the study `name`, whole or not at all.
 
     `parts`: what to show by value of shots; with several, the page has a part for each.
     `protocol`: what of the configuration is shown, name -> setting. `benchmarks`: the JSON files of
-    `benchmark.make`, beside their figures. Raises InputError for a table or a figure that is missing.
+    `benchmark.make`, beside their figures; `shared`: what tasks share images. Raises InputError for a table or a figure that is missing.
     """
     path = Path(path)
     several = len(parts) > 1
     page = _template().render(
         title=f"{view.wording.title}: {name}",
         lead=_lead(view, parts),
-        warnings=_warnings(parts),
+        warnings=[*_warnings(parts), *shared],
         protocol=_protocol(view, parts, protocol),
         parts=[
             _part(path, view, part, f"{shots}" if several else "") for shots, part in parts.items()
