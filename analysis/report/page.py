@@ -60,7 +60,8 @@ def write_report(
 
     `parts`: what to show by value of shots; with several, the page has a part for each.
     `protocol`: what of the configuration is shown, name -> setting. `benchmarks`: the JSON files of
-    `benchmark.make`, beside their figures; `shared`: what tasks share images. Raises InputError for a table or a figure that is missing.
+    `benchmark.make`, beside their figures; `shared`: what is said of images that tasks share. Raises
+    InputError for a table or a figure that is missing.
     """
     path = Path(path)
     several = len(parts) > 1
