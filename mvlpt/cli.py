@@ -16,6 +16,9 @@ from mvlpt_core.contract.errors import InputError
 Run = Callable[[argparse.Namespace], int]
 
 
+_TASKS = "a study's YAML file, a suite's TSV file, or the name of a shipped one"
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence and exit code 2, as a user's other mistakes are."""
 
@@ -102,6 +105,38 @@ def _parser() -> tuple[_Parser, list[str]]:
     study.add_argument("--profile", default="default", help="default, slurm, or a profile's folder")
     study.usage = "mvlpt study CONFIG [options] [-- SNAKEMAKE_OPTION ...]"
 
+    benchmark = command(
+        "benchmark",
+        "run what one benchmark of a study needs, and print its tables",
+        "  mvlpt benchmark few-shot config/testbed.yaml\n"
+        "  mvlpt benchmark generalisation config/multitask.yaml --dry-run",
+        _benchmark,
+    )
+    benchmark.add_argument("name", help="few-shot, generalisation, adaptation or joint-pairs")
+    benchmark.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+    benchmark.add_argument("--cores", help="processor cores to use (as the profile says: all)")
+    benchmark.add_argument("--dry-run", action="store_true", help="say what would be done")
+    benchmark.add_argument("--profile", default="default", help="as for study")
+
+    groups = command(
+        "groups",
+        "write the groups that a study found as a table that `groups:` of a configuration takes",
+        "  mvlpt groups --study results/testbed --method text --out groups.tsv",
+        _groups,
+    )
+    choices = command(
+        "choices",
+        "write the sources that a study recommends for each task, for a mean of them (`means:`)",
+        "  mvlpt choices --study results/testbed --method text --top 3 --out best3.tsv",
+        _choices,
+    )
+    choices.add_argument("--top", type=_whole, default=3, help="sources a task (3)")
+    for made in (groups, choices):
+        made.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
+        made.add_argument("--method", required=True, help="text, visual or unified")
+        made.add_argument("--shots", type=int, help="which of the study's shots (the first)")
+        made.add_argument("--out", type=Path, required=True, help="the table to write (.tsv)")
+
     recommend = command(
         "recommend",
         "rank a study's prompts as starts for a task that was not in it",
@@ -145,6 +180,35 @@ def _parser() -> tuple[_Parser, list[str]]:
     convert.add_argument("name", help="open_clip's name, hf-hub:<owner/name> or local-dir:<folder>")
     convert.add_argument("--pretrained", default="", help="open_clip's tag of the weights")
     convert.add_argument("--out", type=Path, required=True, help="folder to write")
+
+    fetch = command(
+        "fetch",
+        "get the tasks' copies from the hub, after saying how large they are; nothing else downloads data",
+        "  mvlpt fetch elevater --data-root /data --dry-run       what there is to get\n"
+        "  mvlpt fetch elevater --data-root /data --task mnist dtd",
+        _fetch,
+    )
+    fetch.add_argument("config", help=_TASKS)
+    fetch.add_argument("--task", nargs="+", default=[], help="tasks to get (all)")
+    fetch.add_argument("--data-root", help="folder to put them in (as the configuration says)")
+    fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched")
+
+    data = command(
+        "check",
+        "decode every image of the tasks; compare classes, counts, splits with what the suite says",
+        "  mvlpt check elevater --data-root /data --out check.csv    goes on where it was interrupted\n"
+        "  mvlpt check mine.yaml --study results/mine                are the data those it was made from?",
+        _check,
+    )
+    data.add_argument("config", help=_TASKS)
+    data.add_argument("--task", nargs="+", default=[], help="tasks to check (all)")
+    data.add_argument("--data-root", help="folder that they lie in (as the configuration says)")
+    data.add_argument("--workers", type=_whole, help="processes (all cores)")
+    data.add_argument("--out", type=Path, help="also write the table (.csv)")
+    data.add_argument(
+        "--cache", type=Path, help="remember decoded images in this file (beside --out: .cache)"
+    )
+    data.add_argument("--study", type=Path, help="compare with what this results/<study> prepared")
 
     check = command(
         "check-config",
@@ -190,6 +254,26 @@ def _study(given: argparse.Namespace) -> int:
     run_study(given.config, given.cores, given.profile, options)
 
 
+def _benchmark(given: argparse.Namespace) -> int:
+    from mvlpt.benchmark import run_benchmark
+
+    return run_benchmark(given.name, given.config, given.cores, given.profile, given.dry_run)
+
+
+def _groups(given: argparse.Namespace) -> int:
+    from mvlpt.found import write_groups
+
+    print(write_groups(given.study, given.method, given.shots, given.out))
+    return 0
+
+
+def _choices(given: argparse.Namespace) -> int:
+    from mvlpt.found import write_choices
+
+    print(write_choices(given.study, given.method, given.shots, given.top, given.out))
+    return 0
+
+
 def _recommend(given: argparse.Namespace) -> int:
     from mvlpt.recommend import recommend_folder
 
@@ -232,6 +316,28 @@ def _convert(given: argparse.Namespace) -> int:
     convert_backbone(given.name, given.pretrained, given.out, located_backbone(given.name))
     print(f"backbone: {given.out}")
     return 0
+
+
+def _fetch(given: argparse.Namespace) -> int:
+    from mvlpt.fetch import fetch_tasks
+
+    return 0 if fetch_tasks(given.config, given.task, given.data_root, given.dry_run) else 1
+
+
+def _check(given: argparse.Namespace) -> int:
+    from mvlpt.check import check_tasks_data
+    from mvlpt_analysis.parallel import cores
+
+    sound = check_tasks_data(
+        given.config,
+        given.task,
+        given.data_root,
+        given.workers or cores(),
+        given.out,
+        given.cache,
+        given.study,
+    )
+    return 0 if sound else 1
 
 
 def _check_config(given: argparse.Namespace) -> int:

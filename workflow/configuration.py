@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.runs import Runs, expand
 from mvlpt_core.contract.settings import Study, read_study
-from mvlpt_core.contract.suite import TaskRow, read_choices, read_groups, read_suite
+from mvlpt_core.contract.suite import Groups, TaskRow, read_choices, read_groups, read_suite
 from mvlpt_core.tasks.check import check_tasks
 from mvlpt_workflow import located
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings; suite rows by task, of the studied ones and of the `sources` beside them; the seeds that
-    groups were found on; the runs."""
+    """Settings; suite rows by task, of the studied ones and of the `sources` beside them; the named
+    groups; the runs."""
 
     study: Study
     suite: dict[str, TaskRow]
     sources: dict[str, TaskRow]
-    found_on: dict[str, tuple[int, ...]]
+    groups: Groups
     runs: Runs
 
     def summary(self) -> str:
@@ -59,6 +60,30 @@ def find_configuration(name: str) -> str:
     raise InputError(f"{name}: no such file: expected a configuration in YAML, or one of {known}")
 
 
+def find_rows(name: str, tasks: Collection[str] = ()) -> tuple[list[TaskRow], str | None]:
+    """The tasks of a configuration, of both its suites, or of a suite (a TSV, or a shipped one's name),
+    `tasks` of them where some are named; and the data root that the configuration names.
+
+    The data need not be there. Raises `InputError` for a name that is none, of a file or of a task, and
+    for a mistake in the file.
+    """
+    shipped = located(f"config/suites/{name}.tsv")
+    if name.endswith(".tsv"):
+        rows, root = read_suite(located(name)), None
+    elif Path(shipped).is_file() and not Path(located(f"config/{name}.yaml")).is_file():
+        rows, root = read_suite(shipped), None
+    else:
+        study = read_study(read_yaml(find_configuration(name)), where=name)
+        suites = [study.suite, *filter(None, [study.source_suite])]
+        rows = [row for suite in suites for row in read_suite(located(suite))]
+        root = study.data_root
+    known = [row.task for row in rows]
+    for task in tasks:
+        if task not in known:
+            raise InputError(f"--task {task}: {name} has no such task: expected {', '.join(known)}")
+    return [row for row in rows if not tasks or row.task in tasks], root
+
+
 def check_study(config: Mapping[str, Any], where: str) -> Checked:
     """Settings, tasks, groups and runs of a configuration; paths as `located` finds them.
 
@@ -84,4 +109,4 @@ def check_study(config: Mapping[str, Any], where: str) -> Checked:
     }
     runs = expand(study, list(suite), groups.members, list(sources), chosen)
     check_tasks([*suite.values(), *sources.values()], study.data_root)
-    return Checked(study, suite, sources, groups.found_on, runs)
+    return Checked(study, suite, sources, groups, runs)

@@ -38,6 +38,11 @@ class Layout:
         return f"{self.root}/report.html"
 
     @property
+    def leakage(self) -> str:
+        """Images that few-shot samples and test splits have in common."""
+        return f"{self.root}/leakage.csv"
+
+    @property
     def logs(self) -> str:
         return f"{self.root}/logs"
 
@@ -99,6 +104,10 @@ class Layout:
     def gathered(self, name: str) -> str:
         """One of `GATHERED`: rows of all shots."""
         return f"{self.root}/{name}.parquet"
+
+    def benchmark(self, file: str) -> str:
+        """A file of one of the benchmarks, which are over all shots."""
+        return f"{self.root}/tables/{file}"
 
     def _of(self, shots: object) -> str:
         return f"{self.root}/shots{shots}"

@@ -256,7 +256,10 @@ class Tuning(_Settings):
         ge=0,
     )
     checkpoint: Literal["last", "best_val"] = _key(
-        "which evaluation is the result: the last, or the best on the held-out part", None, "last"
+        "which evaluation is the result: the last, or the best on the held-out part (at one shot, which has "
+        "none, the last)",
+        None,
+        "last",
     )
     evaluations: int = _whole(
         "evaluations after the one at step 0, evenly spread, the last at the end: of the curve, and "
@@ -529,6 +532,14 @@ class Study(_Settings):
                 raise ValueError(
                     f"runs.{name} wants {odd[0]} shots, expected some of the study's: {self.shots}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_choose_by(self) -> Study:
+        if self.tuning.checkpoint == "best_val" and self.val_share == 0:
+            raise ValueError(
+                "key 'tuning.checkpoint' is 'best_val', but val_share is 0: expected a larger one, or 'last'"
+            )
         return self
 
     @model_validator(mode="after")

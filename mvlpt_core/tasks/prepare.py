@@ -26,7 +26,7 @@ from mvlpt_core.contract.files import first_line, whole
 from mvlpt_core.contract.seeds import generator
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
-from mvlpt_core.tasks.base import Split, TaskSource
+from mvlpt_core.tasks.base import HASH_BYTES, Split, TaskSource, content_digest, hash_pixels
 from mvlpt_core.tasks.fewshot import sample_few_shot, sample_test
 from mvlpt_core.tasks.open import open_source, open_task
 from mvlpt_core.tasks.views import crop_flip
@@ -57,7 +57,8 @@ class TestSplit:
 @dataclass(frozen=True)
 class Sample:
     """A few-shot sample: images [N, S, S, 3], labels [N] or [N, C]; `train` and `val` index into
-    them, never overlap and hold all. `views` [V, len(train), S, S, 3] are augmented training images."""
+    them, never overlap and hold all. `views` [V, len(train), S, S, 3] are
+    augmented training images."""
 
     name: str
     shots: int
@@ -178,7 +179,18 @@ def load_sample(path: str | Path) -> Sample:
     labels, train, val = (tensors[name] for name in ("labels", "train", "val"))
     own, views = images[: len(labels)], images[len(labels) :]
     views = views.reshape(header.get("views", 0), len(train), *images.shape[1:])
-    return Sample(header["name"], header["shots"], header["seed"], own, labels, train, val, views)
+    about = header["name"], header["shots"], header["seed"]
+    return Sample(*about, own, labels, train, val, views)
+
+
+def read_hashes(path: str | Path) -> tuple[str, NDArray[np.uint8]]:
+    """The part ("test" or "sample") of a prepared file, and the hashes, uint8 [N, 16], of its images
+    as they were decoded from the data; the images themselves are not read.
+
+    Raises `InputError` for a file that is none or that an earlier version made.
+    """
+    header, tensors = read_tensors(path, KIND, ("part", "content"))
+    return header["part"], tensors["hashes"]
 
 
 def read_preprocess(backbone: str | Path) -> dict[str, Any]:
@@ -258,8 +270,11 @@ def _write(
             with part.open("rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         place = {int(index): i for i, index in enumerate(kept)}
+        hashes = np.empty((len(kept), HASH_BYTES), np.uint8)
         for index, image in split.images(list(place)):
-            images[place.pop(index)] = transform(image)
+            i = place.pop(index)
+            images[i] = transform(image)
+            hashes[i] = hash_pixels(np.asarray(image))
             for row, crop in crops(index, image):
                 images[row] = crop
         if place:
@@ -267,7 +282,8 @@ def _write(
         images.flush()
         about = {"shape": shape, "digest": hashlib.sha256(images.data).hexdigest()}
         del images
-    write_tensors(path, KIND, {**header, "images": about}, tensors)
+    made = {**header, "images": about, "content": content_digest(tensors["labels"], hashes)}
+    write_tensors(path, KIND, made, {**tensors, "hashes": hashes})
 
 
 def _read(

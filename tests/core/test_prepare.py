@@ -10,6 +10,8 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow, read_suite
+from mvlpt_core.contract.tensors import read_tensors
+from mvlpt_core.tasks.base import hash_pixels
 from mvlpt_core.tasks.fewshot import sample_few_shot
 from mvlpt_core.tasks.open import open_task
 from mvlpt_core.tasks.prepare import (
@@ -18,6 +20,7 @@ from mvlpt_core.tasks.prepare import (
     load_test,
     prepare_sample,
     prepare_test,
+    read_hashes,
     read_preprocess,
 )
 from mvlpt_core.tasks.views import crop_flip
@@ -89,6 +92,25 @@ def test_a_sample_holds_its_images_and_parts(tmp_path: Path, data: Path, seed: i
         np.testing.assert_array_equal(found.images[into], [originals[i] for i in indices])
     assert sorted([*found.train, *found.val]) == list(range(15))
     assert found.train.dtype == np.int64
+
+
+def test_hashes_are_those_of_the_decoded_pixels(tmp_path: Path, data: Path) -> None:
+    out, small = tmp_path / "test.safetensors", tmp_path / "small.safetensors"
+    test(data, out)
+    test(data, small, preprocess={**PREPROCESS, "size": 4})
+    source = dict(open_task(ROW, data).split("test").images(range(21)))
+    raw = np.array([hash_pixels(np.asarray(source[i])) for i in range(21)])
+    for path in (out, small):
+        part, found = read_hashes(path)
+        assert part == "test"
+        np.testing.assert_array_equal(found, raw)
+    assert (
+        hash_pixels(np.zeros((2, 3, 3), np.uint8)).tolist()
+        != hash_pixels(np.zeros((3, 2, 3), np.uint8)).tolist()
+    )
+    headers = [read_tensors(path, "task")[0] for path in (out, small)]
+    assert headers[0]["content"] == headers[1]["content"]
+    assert headers[0]["images"] != headers[1]["images"]
 
 
 def test_a_sample_may_hold_views_of_its_training_images(tmp_path: Path, data: Path) -> None:

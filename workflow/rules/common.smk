@@ -24,8 +24,10 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import GATHERED, PROBE, RANDOM, ZERO_SHOT, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
 from mvlpt_core.contract.runs import blocks, packs
+from mvlpt_core.contract.suite import EXPECTED
 from mvlpt_core.tasks.check import data_state
 from mvlpt_workflow import ENVIRONMENT, located_backbone
+from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import check_study, counted
 
 
@@ -144,6 +146,26 @@ def factor_columns():
     }
 
 
+def runs_of(pairs):
+    """The score rows of (group, start) pairs, of those that are planned at each value of shots."""
+    return [
+        AT.run(method, *pair, k, seed)
+        for k, planned in PLANNED.pairs.items()
+        for pair in dict.fromkeys(pairs)
+        if pair in set(planned)
+        for method in METHODS
+        for seed in STUDY.seeds
+    ]
+
+
+TABLES = benchmarks(CHECKED)
+
+
+def benchmark_files(name):
+    """Every file of one of the benchmarks."""
+    return [AT.benchmark(file) for file in catalogue.BENCHMARKS[name].names]
+
+
 def table_path(name, shots):
     """A table of the analysis; correlations stand a level higher, as parquet too."""
     return AT.correlations(shots) if name == "correlations" else AT.table(shots, name)
@@ -156,10 +178,16 @@ def protocol():
     return {key: value for key, value in config.items() if key not in hidden}
 
 
+def data_notes():
+    """What the suites say of tasks whose data differ from the paper's, by task."""
+    return {task: row.note for task, row in SUITE.items() if row.note}
+
+
 def task_row(task, images_alone=False):
     """A suite row as far as a prepared file depends on it, in types that Snakemake compares."""
     row = asdict(SUITE[task])
-    del row["factors"]  # the analysis's business
+    for column in ("factors", *EXPECTED):  # no image depends on them
+        del row[column]
     if images_alone:
         del row["templates"], row["metric"]
     return row
@@ -190,10 +218,11 @@ def png(name):
 
 def everything():
     """Every file of the study that a reader or a later job may open."""
-    files = [AT.config, AT.backbone, AT.weights, AT.report, *RUNS, *PROBES]
+    files = [AT.config, AT.backbone, AT.weights, AT.leakage, AT.report, *RUNS, *PROBES]
     files += [AT.group(group) for group in GROUPS]
     files += [AT.gathered(name) for name in GATHERED]
     files += mean_files(PLANNED.all_pairs)
+    files += [path for name in TABLES for path in benchmark_files(name)]
     for task in SUITE:
         files += [*AT.test(task), AT.test_features(task), AT.zero_shot(task)]
         files += [AT.class_texts(task)] * any(map(has_class_texts, METHODS))
@@ -224,9 +253,11 @@ CODE = {
         "tune": ["mvlpt_core.jobs"],
         "probe": ["mvlpt_core.probe"],
         "gather": ["mvlpt_analysis.read.gather"],
+        "leakage": ["mvlpt_analysis.read.leakage"],
         "similarity": ["mvlpt_analysis.similarity.pairs"],
         "statistics": ["mvlpt_analysis.study"],
         "figures": ["mvlpt_analysis.figures.gallery"],
+        "benchmark": ["mvlpt_analysis.benchmark.make"],
         "report": ["mvlpt_analysis.report.page"],
     }.items()
 }

@@ -45,6 +45,13 @@ rule report:
         figures=[
             AT.figure(shots, name, "png") for shots in ANALYSED for name in FIGURES
         ],
+        leakage=AT.leakage,
+        benchmarks=[AT.benchmark(f"{name}.json") for name in TABLES],
+        shown=[
+            AT.benchmark(f"{figure}.png")
+            for name in TABLES
+            for figure in catalogue.BENCHMARKS[name].figures
+        ],
     output:
         AT.report,
     log:
@@ -63,6 +70,7 @@ rule report:
         factors=factor_columns(),
         shots=ANALYSED,
         protocol=protocol(),
+        notes=data_notes(),
         code=CODE["report"],
     message:
         f"Report: {AT.report}"
