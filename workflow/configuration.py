@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.runs import Runs, expand
 from mvlpt_core.contract.settings import Study, read_study
@@ -87,3 +88,11 @@ def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) 
     if open_tasks:
         check_tasks([*suite.values(), *sources.values()], study.data_root)
     return Checked(study, suite, sources, groups.found_on, runs)
+
+
+def study_digest(checked: Checked) -> str:
+    """Digest of what a study's results depend on: settings, rows of the suites, list of runs."""
+    rows = [*checked.suite.values(), *checked.sources.values()]
+    return registered.study_digest(
+        checked.study.resolved(), [asdict(row) for row in rows], checked.runs.pairs
+    )

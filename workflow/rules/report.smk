@@ -2,6 +2,7 @@
 #
 # REQUIRED INPUTS
 #   results/<study>/curves.parquet, everything below results/<study>/shots<k>/
+#   results/<study>/plan.json, where a plan was registered before the first run
 # OUTPUTS
 #   results/<study>/shots<k>/figures/<name>.{png,svg}, captions.csv
 #   results/<study>/report.html
@@ -45,6 +46,7 @@ rule report:
         figures=[
             AT.figure(shots, name, "png") for shots in ANALYSED for name in FIGURES
         ],
+        plan=REGISTERED,
     output:
         AT.report,
     log:
@@ -63,6 +65,9 @@ rule report:
         factors=factor_columns(),
         shots=ANALYSED,
         protocol=protocol(),
+        registered=study_digest(CHECKED),
+        # A plan that was taken away changes the report as well.
+        plan=len(REGISTERED),
         code=CODE["report"],
     message:
         f"Report: {AT.report}"

@@ -40,4 +40,6 @@ with logged(snakemake.log[0]):
         parts,
         View(params.tasks, params.methods, factors=params.factors),
         study_protocol(params.protocol),
+        next(iter(snakemake.input.plan), None),
+        params.registered,
     )
