@@ -72,3 +72,33 @@ def jobs_by_rule(checked: Checked) -> dict[str, int]:
         "report": 1,
     }
     return {rule: count for rule, count in counts.items() if count}
+
+
+# Processor seconds of a job beyond its counted work, in units of starting a tuning job (importing torch
+# and the towers) on the same machine: a part for every job, and one that grows with the pairs analysed
+# (in units of the testbed's 1,140: 20 tasks, 3 methods). Measured on the testbed: docs/plan.md.
+FIXED = {
+    "config": (0.01, 0.0),
+    "backbone": (2.5, 0.0),
+    "group": (0.01, 0.0),
+    "mean": (0.01, 0.0),
+    "prepare_test": (0.15, 0.0),
+    "prepare_sample": (0.15, 0.0),
+    "features_test": (2.5, 0.0),
+    "features_sample": (1.0, 0.0),
+    "class_texts": (2.5, 0.0),
+    "probe": (1.2, 0.0),
+    "gather": (0.5, 0.5),
+    "similarity": (1.2, 1.0),
+    "statistics": (1.2, 4.0),
+    "groups": (0.8, 1.0),
+    "figures": (1.6, 2.0),
+    "report": (0.8, 0.2),
+}
+_TESTBED_PAIRS = 1140
+
+
+def fixed_cost(rule: str, pairs: int) -> float:
+    """The cost of a job of `rule`, in starts of a tuning job, in a study of `pairs` pairs and methods."""
+    own, grown = FIXED[rule]
+    return own + grown * pairs / _TESTBED_PAIRS

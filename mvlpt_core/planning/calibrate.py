@@ -46,7 +46,7 @@ class Speed:
 
     def seconds(self, operations: float) -> float:
         (first, least), (last, most) = self.points[0], self.points[-1]
-        if operations >= last:
+        if operations >= last or len(self.points) == 1:
             return most * operations / last
         if operations <= first:
             second, more = self.points[1]
