@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from mvlpt_core.contract.layout import FIGURE_SUFFIXES
+
 from .vocabulary import MAIN_MEASURES
 
 SCRATCH = "scratch"  # the `source` of runs that start from random, in curves and outcomes
@@ -200,3 +202,46 @@ def _distinct(name: str, taken: Iterable[str], longest: int = 80) -> str:
         number += 1
         found = f"{safe}_{number}"
     return found
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a benchmark: what it is about, its tables (the first one as parquet too) and figures."""
+
+    about: str
+    tables: tuple[str, ...]
+    figures: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, below one folder."""
+        name = self.tables[0]
+        files = [f"{name}.{suffix}" for suffix in ("parquet", "md", "tex", "json")]
+        files += [f"{table}.csv" for table in self.tables]
+        return files + [f"{own}.{suffix}" for own in self.figures for suffix in FIGURE_SUFFIXES]
+
+
+def _with_differences(name: str, *further: str) -> tuple[str, ...]:
+    return (name, f"{name}_averages", f"{name}_differences", *further)
+
+
+BENCHMARKS = {
+    "few_shot": Files(
+        "every task tuned alone from random, by shots",
+        _with_differences("few_shot"),
+        ("few_shot", "few_shot_tasks"),
+    ),
+    "generalisation": Files(
+        "tasks started from prompts of several others",
+        _with_differences("generalisation", "generalisation_published"),
+        ("generalisation", "generalisation_tasks"),
+    ),
+    "adaptation": Files(
+        "tasks tuned together in groups, against each alone", ("adaptation",), ("adaptation",)
+    ),
+    "joint_pairs": Files(
+        "every two tasks tuned together, beside one from the other's prompt",
+        ("joint_pairs", "joint_pairs_modes"),
+        ("joint_pairs",),
+    ),
+}

@@ -102,6 +102,38 @@ def _parser() -> tuple[_Parser, list[str]]:
     study.add_argument("--profile", default="default", help="default, slurm, or a profile's folder")
     study.usage = "mvlpt study CONFIG [options] [-- SNAKEMAKE_OPTION ...]"
 
+    benchmark = command(
+        "benchmark",
+        "run what one benchmark of a study needs, and print its tables",
+        "  mvlpt benchmark few-shot config/testbed.yaml\n"
+        "  mvlpt benchmark generalisation config/multitask.yaml --dry-run",
+        _benchmark,
+    )
+    benchmark.add_argument("name", help="few-shot, generalisation, adaptation or joint-pairs")
+    benchmark.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+    benchmark.add_argument("--cores", help="processor cores to use (as the profile says: all)")
+    benchmark.add_argument("--dry-run", action="store_true", help="say what would be done")
+    benchmark.add_argument("--profile", default="default", help="as for study")
+
+    groups = command(
+        "groups",
+        "write the groups that a study found as a table that `groups:` of a configuration takes",
+        "  mvlpt groups --study results/testbed --method text --out groups.tsv",
+        _groups,
+    )
+    choices = command(
+        "choices",
+        "write the sources that a study recommends for each task, for a mean of them (`means:`)",
+        "  mvlpt choices --study results/testbed --method text --top 3 --out best3.tsv",
+        _choices,
+    )
+    choices.add_argument("--top", type=_whole, default=3, help="sources a task (3)")
+    for made in (groups, choices):
+        made.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
+        made.add_argument("--method", required=True, help="text, visual or unified")
+        made.add_argument("--shots", type=int, help="which of the study's shots (the first)")
+        made.add_argument("--out", type=Path, required=True, help="the table to write (.tsv)")
+
     recommend = command(
         "recommend",
         "rank a study's prompts as starts for a task that was not in it",
@@ -235,6 +267,26 @@ def _study(given: argparse.Namespace) -> int:
 
     options = ["--dry-run"] * given.dry_run + ["--unlock"] * given.unlock + given.snakemake
     run_study(given.config, given.cores, given.profile, options)
+
+
+def _benchmark(given: argparse.Namespace) -> int:
+    from mvlpt.benchmark import run_benchmark
+
+    return run_benchmark(given.name, given.config, given.cores, given.profile, given.dry_run)
+
+
+def _groups(given: argparse.Namespace) -> int:
+    from mvlpt.found import write_groups
+
+    print(write_groups(given.study, given.method, given.shots, given.out))
+    return 0
+
+
+def _choices(given: argparse.Namespace) -> int:
+    from mvlpt.found import write_choices
+
+    print(write_choices(given.study, given.method, given.shots, given.top, given.out))
+    return 0
 
 
 def _recommend(given: argparse.Namespace) -> int:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from mvlpt.finished import open_finished
 from mvlpt_analysis.new_task import recommend_start
 from mvlpt_analysis.read.features import read_tasks
 from mvlpt_analysis.read.pairs import read_frame, write_frame
 from mvlpt_analysis.read.study import read_tables
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.layout import RANDOM, Layout
-from mvlpt_core.contract.settings import Study, read_study
+from mvlpt_core.contract.settings import Study
 from mvlpt_core.contract.suite import TaskRow
 
 
@@ -28,15 +28,11 @@ def recommend_folder(
     or folder, for a study that is not finished and a task that cannot be read.
     """
     row = describe_folder(task)
-    at = Layout(str(folder))
-    if not Path(at.config).is_file():
-        raise InputError(f"{at.config}: no such file: expected the folder of a finished study")
-    study = read_study(read_yaml(at.config), where=at.config)
-    shots = study.shots[0] if shots is None else shots
-    if shots not in study.shots:
-        raise InputError(f"--shots is {shots}: expected one of {', '.join(map(str, study.shots))}")
-    # The study's tasks as its own tables name them: none may be missing.
-    names = sorted(read_frame(at.gathered("truth"), text={"target"})["target"])
+    found = open_finished(folder, shots)
+    at, study, shots = found.at, found.study, found.shots
+    gains = read_tables({"gains": Path(at.table(shots, "gains"))})["gains"]
+    # The study's tasks as its own table names them: none may be missing.
+    names = sorted(gains["target"].unique())
     tasks = read_tasks(
         [at.test_features(name) for name in names],
         [at.sample_features(name, shots, seed) for name in names for seed in study.seeds],
@@ -49,15 +45,14 @@ def recommend_folder(
     for path in prompts.values():
         if not Path(path).is_file():
             raise InputError(f"{path}: no such file: expected the study's prompt; run it again")
-    gains = read_tables({"gains": Path(at.table(shots, "gains"))})["gains"]
     similarity = read_frame(at.similarity(shots))
     with tempfile.TemporaryDirectory() as scratch:
         new = read_tasks(*_encoded(row, task, study, at, shots, Path(scratch), device))[0]
-    found = recommend_start(new, tasks, gains, similarity, prompts, study.analysis.seed)
+    advice = recommend_start(new, tasks, gains, similarity, prompts, study.analysis.seed)
     if out is not None:
-        write_frame(found.table, out)
+        write_frame(advice.table, out)
     lines = []
-    for method, table in found.table.groupby("method", sort=False):
+    for method, table in advice.table.groupby("method", sort=False):
         shown = table.head(top)
         points = pd.DataFrame(
             {
@@ -73,7 +68,7 @@ def recommend_folder(
             }
         )
         lines += [f"{method} (gains in points over scratch)", points.to_string(index=False), ""]
-    return "\n".join(lines + found.statements)
+    return "\n".join(lines + advice.statements)
 
 
 def describe_folder(folder: Path) -> TaskRow:

@@ -25,10 +25,14 @@ def run_study(config: str, cores: str | None, profile: str, options: Sequence[st
         options
     ):  # these complete the file, and the workflow checks both
         check_study(read_yaml(find_configuration(config)), config)
-    # Jobs are started by name: they must find the interpreter that this one is.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     sys.stdout.flush()
-    os.execve(command[0], command, {**os.environ, "PATH": path})
+    os.execve(command[0], command, environment())
+
+
+def environment() -> dict[str, str]:
+    """The environment of Snakemake: jobs are started by name, and must find this very interpreter."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path}
 
 
 def study_command(

@@ -11,20 +11,20 @@ from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.runs import Runs, expand
 from mvlpt_core.contract.settings import Study, read_study
-from mvlpt_core.contract.suite import TaskRow, read_choices, read_groups, read_suite
+from mvlpt_core.contract.suite import Groups, TaskRow, read_choices, read_groups, read_suite
 from mvlpt_core.tasks.check import check_tasks
 from mvlpt_workflow import located
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings; suite rows by task, of the studied ones and of the `sources` beside them; the seeds that
-    groups were found on; the runs."""
+    """Settings; suite rows by task, of the studied ones and of the `sources` beside them; the named
+    groups; the runs."""
 
     study: Study
     suite: dict[str, TaskRow]
     sources: dict[str, TaskRow]
-    found_on: dict[str, tuple[int, ...]]
+    groups: Groups
     runs: Runs
 
     def summary(self) -> str:
@@ -87,7 +87,7 @@ def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) 
     runs = expand(study, list(suite), groups.members, list(sources), chosen)
     if open_tasks:
         check_tasks([*suite.values(), *sources.values()], study.data_root)
-    return Checked(study, suite, sources, groups.found_on, runs)
+    return Checked(study, suite, sources, groups, runs)
 
 
 def study_digest(checked: Checked) -> str:

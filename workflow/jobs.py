@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mvlpt_core.contract.runs import Pack, blocks, packs
+from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import Checked
 
 
@@ -69,6 +70,7 @@ def jobs_by_rule(checked: Checked) -> dict[str, int]:
         "statistics": shots,
         "groups": shots,
         "figures": shots,
+        **dict.fromkeys(benchmarks(checked), 1),
         "report": 1,
     }
     return {rule: count for rule, count in counts.items() if count}
@@ -95,10 +97,11 @@ FIXED = {
     "figures": (1.6, 2.0),
     "report": (0.8, 0.2),
 }
+_BENCHMARK = (1.5, 0.5)  # a benchmark's tables and figures
 _TESTBED_PAIRS = 1140
 
 
 def fixed_cost(rule: str, pairs: int) -> float:
     """The cost of a job of `rule`, in starts of a tuning job, in a study of `pairs` pairs and methods."""
-    own, grown = FIXED[rule]
+    own, grown = FIXED.get(rule, _BENCHMARK)
     return own + grown * pairs / _TESTBED_PAIRS

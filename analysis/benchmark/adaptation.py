@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from mvlpt_core.contract.errors import InputError
-
 from ..stats.variance import mean_interval
 from .table import check_scores
 
@@ -23,6 +21,21 @@ _CELL = ["method", "start", "shots"]
 def adaptation(
     scores: pd.DataFrame,
     groups: Mapping[str, Sequence[str]],
+    found_on: Mapping[str, Collection[int]] | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """`ADAPTATION_COLUMNS` of all groups: those that were found on other seeds are judged apart (`judge`)."""
+    apart: dict[tuple[int, ...], dict[str, Sequence[str]]] = {}
+    for group, members in groups.items():
+        seeds = tuple(sorted((found_on or {}).get(group, ())))
+        apart.setdefault(seeds, {})[group] = members
+    found = [judge(scores, some, seeds, level) for seeds, some in apart.items()]
+    return pd.concat([found[0].iloc[:0], *filter(len, found)], ignore_index=True)
+
+
+def judge(
+    scores: pd.DataFrame,
+    groups: Mapping[str, Sequence[str]],
     found_on: Collection[int] = (),
     level: float = 0.95,
 ) -> pd.DataFrame:
@@ -34,14 +47,12 @@ def adaptation(
     of several groups counts once, with the mean of its differences).
     `found_on` are the seeds from whose gains the groups were found: they are left out where others
     are left to judge by, for groups look better on the seeds that they were chosen by; `judged_on` says
-    what was possible. Raises `InputError` where none of the groups was tuned.
+    what was possible. No rows where none of the groups was tuned.
     """
     scores = check_scores(scores)
     joint = scores[scores["group"].isin(list(groups)) & (scores["group"] != scores["target"])]
     if joint.empty:
-        raise InputError(
-            f"adaptation: none of the groups {', '.join(groups) or '(none)'} was tuned"
-        )
+        return pd.DataFrame(columns=list(ADAPTATION_COLUMNS))
     judged = GIVEN
     if found_on:
         other = ~scores["seed"].isin(list(found_on))

@@ -119,7 +119,8 @@ def plot_average(result: Benchmark) -> Plate:
             ax = axes[0][-1]
             ax.axhline(0, color="black", lw=0.6)
             joint = [entry for entry in result.entries if entry.kind == MULTITASK]
-            draw_shots(ax, added, joint, _by_kind(joint) if count == 1 else _by_method(joint))
+            looking = _by_kind(result.entries) if count == 1 else _by_method(joint)
+            draw_shots(ax, added, joint, looking)
             ax.set_ylabel("difference (points)")
             ax.set_title("what the start adds", loc="left")
             ax.legend(loc="best")

@@ -147,7 +147,9 @@ def adaptation_grids(table: pd.DataFrame) -> list[Grid]:
     """A table a method, start and number of shots from `adaptation.adaptation`: the tasks of each group
     with the group's mean below them, the mean over all tasks last. The better of both is bold."""
     grids = []
-    for (method, start, shots), part in table.groupby(["method", "start", "shots"], sort=False):
+    for (method, start, shots, judged), part in table.groupby(
+        ["method", "start", "shots", "judged_on"], sort=False
+    ):
         rows, scores, notes = [], [], []
         for row in part.to_dict("records"):
             group, target = (row[k] if isinstance(row[k], str) else "" for k in ("group", "target"))
@@ -157,7 +159,6 @@ def adaptation_grids(table: pd.DataFrame) -> list[Grid]:
             scores.append([row["together"], row["alone"]])
             if row["reason"]:
                 notes.append(f"{f'{name}, {group}' if group else name}: {row['reason']}")
-        judged = str(part["judged_on"].iloc[0])
         notes.append(f"judged on {judged}{f': {_OPTIMISTIC}' if judged == SAME else ''}")
         notes.append("95% intervals over seeds, of means with tasks as units")
         grids.append(
@@ -245,3 +246,37 @@ def _counted(n: int, unit: str) -> str:
 
 def _sentences(notes: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{note[0].upper()}{note[1:]}." for note in notes)
+
+
+def joint_grids(modes: pd.DataFrame) -> list[Grid]:
+    """The two modes of transfer beside each other, from `joint.compare_modes`: a table a number of shots."""
+    grids = []
+    for shots, part in modes.groupby("shots"):
+        rows = []
+        for row in part.to_dict("records"):
+            cells = [
+                _difference({"difference": row[name], "low": row[low], "high": row[high]})
+                for name, low, high in (
+                    ("joint_gain", "joint_low", "joint_high"),
+                    ("sequential_gain", "sequential_low", "sequential_high"),
+                    ("difference", "difference_low", "difference_high"),
+                )
+            ]
+            known = np.isfinite(row["r"])
+            r = f"{signed(row['r'], 2)}, p = {row['p']:.4f}" if known else ""
+            rows.append((row["method"], *cells, r, str(row["n_pairs"])))
+        grids.append(
+            Grid(
+                f"Joint pairs, {_shots(shots)}: mean gain over scratch in points",
+                ("", "joint", "sequential", f"joint {MINUS} sequential", "r of the modes", "pairs"),
+                tuple(rows),
+                notes=_sentences(
+                    [
+                        "joint: both tasks tuned together with one prompt, twice the steps of one task; "
+                        "sequential: tuned from the other task's prompt",
+                        "95% intervals with targets as units; r over pairs, tested by permutation of tasks",
+                    ]
+                ),
+            )
+        )
+    return grids

@@ -61,14 +61,7 @@ def gather(
     run without its scratch or zero-shot score, and a finished run that has not exactly one selected
     test row a task.
     """
-    rows = read_rows(run_files).to_pandas()
-    zero = read_rows(zero_shot_files).to_pandas()
-    repeated = rows.duplicated([*_RUN_TARGET, "split", "step"])
-    if repeated.any():
-        raise InputError(f"{_name(rows[repeated].iloc[0])} occurs more than once: expected once")
-    if zero["target"].duplicated().any():
-        task = zero.loc[zero["target"].duplicated(), "target"].iloc[0]
-        raise InputError(f"task '{task}' has more than one zero-shot score: expected one")
+    rows, zero = _read(run_files, zero_shot_files)
     scores = _with_baselines(_summarise(rows), zero)
     # A run of one task is a run of a source and a target; several tasks tuned together are neither, nor
     # is a baseline without a prompt.
@@ -84,6 +77,28 @@ def gather(
         "outcomes": _sorted(chosen, OUTCOME_COLUMNS),
         "truth": zero[list(TRUTH_COLUMNS)].sort_values("target", ignore_index=True),
     }
+
+
+def gather_scores(
+    run_files: Iterable[str | Path], zero_shot_files: Iterable[str | Path]
+) -> pd.DataFrame:
+    """The scores alone, of some runs of a study; errors as for all of them."""
+    rows, zero = _read(run_files, zero_shot_files)
+    return _with_baselines(_summarise(rows), zero)[list(SCORE_COLUMNS)]
+
+
+def _read(
+    run_files: Iterable[str | Path], zero_shot_files: Iterable[str | Path]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = read_rows(run_files).to_pandas()
+    zero = read_rows(zero_shot_files).to_pandas()
+    repeated = rows.duplicated([*_RUN_TARGET, "split", "step"])
+    if repeated.any():
+        raise InputError(f"{_name(rows[repeated].iloc[0])} occurs more than once: expected once")
+    if zero["target"].duplicated().any():
+        task = zero.loc[zero["target"].duplicated(), "target"].iloc[0]
+        raise InputError(f"task '{task}' has more than one zero-shot score: expected one")
+    return rows, zero
 
 
 def _sorted(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:

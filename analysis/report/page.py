@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ import pandas as pd
 from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import write_atomic
+from mvlpt_core.contract.files import first_line, write_atomic
 from mvlpt_core.contract.registered import read_registered
 
-from ..catalogue import STUDY_TABLES, TABLES
+from ..catalogue import BENCHMARKS, STUDY_TABLES, TABLES
 from ..read.study import without_rows
 from ..view import View
 from . import answers
@@ -54,16 +55,17 @@ def write_report(
     parts: Mapping[Any, Part],
     view: View,
     protocol: Mapping[str, Any],
+    benchmarks: Sequence[Path] = (),
     plan: str | Path | None = None,
     configuration: str | None = None,
 ) -> None:
     """Write the page of the study `name`, whole or not at all.
 
     `parts`: what to show by value of shots; with several, the page has a part for each.
-    `protocol`: what of the configuration is shown, name -> setting. `plan`: the file of the
-    registered plan, if there is one; `configuration`: digest of the study as it is, None where
-    plans are not registered. Raises InputError for a table
-    or a figure that is missing.
+    `protocol`: what of the configuration is shown, name -> setting. `benchmarks`: the JSON files of
+    `benchmark.make`, beside their figures. `plan`: the file of the registered plan, if there is one;
+    `configuration`: digest of the study as it is, None where plans are not registered. Raises
+    InputError for a table or a figure that is missing.
     """
     path = Path(path)
     several = len(parts) > 1
@@ -76,6 +78,7 @@ def write_report(
         parts=[
             _part(path, view, part, f"{shots}" if several else "") for shots, part in parts.items()
         ],
+        benchmarks=[_benchmark(path, Path(benchmark)) for benchmark in benchmarks],
     )
     write_atomic(path, page)
 
@@ -183,11 +186,34 @@ def _protocol(
     return rows
 
 
+def _benchmark(page: Path, path: Path) -> dict[str, Any]:
+    """Tables of words and figures of a benchmark; the first two tables stand open."""
+    try:
+        shown = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: expected a benchmark") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not what a benchmark writes ({first_line(error)})") from None
+    bold = [{tuple(cell) for cell in grid["bold"]} for grid in shown["grids"]]
+    return {
+        "name": path.stem,
+        "about": BENCHMARKS[path.stem].about,
+        "grids": [grid | {"bold": cells} for grid, cells in zip(shown["grids"], bold, strict=True)],
+        "figures": [
+            _shown(page, path.with_name(f"{row['name']}.png"), row) for row in shown["figures"]
+        ],
+    }
+
+
 def _figure(page: Path, part: Part, row: Mapping[str, Any]) -> dict[str, Any]:
     name = str(row["name"])
     if name not in part.figures:
         raise InputError(f"report: figure '{name}' is missing: expected its PNG file")
-    png = Path(part.figures[name])
+    return _shown(page, Path(part.figures[name]), row)
+
+
+def _shown(page: Path, png: Path, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure's file, inside the page, with its title and caption."""
     if not png.is_file():
         raise InputError(f"{png}: no such file: expected a figure")
     with Image.open(png) as image:

@@ -105,6 +105,10 @@ class Layout:
         """One of `GATHERED`: rows of all shots."""
         return f"{self.root}/{name}.parquet"
 
+    def benchmark(self, file: str) -> str:
+        """A file of one of the benchmarks, which are over all shots."""
+        return f"{self.root}/tables/{file}"
+
     def _of(self, shots: object) -> str:
         return f"{self.root}/shots{shots}"
 

@@ -66,8 +66,8 @@ class Runs:
     def ways(self) -> dict[str, dict[str, str]]:
         """Ways to start single tasks from several: {way: {task: its start}}.
 
-        A list of runs that gives each task one such start is a way, under its name; of another
-        list every start that it asks for is one.
+        A list of runs that gives each task one such start is a way, under its name (less `from_`);
+        of another list every start that it asks for is one.
         """
         lists: dict[str, dict[str, dict[str, str]]] = {}
         for name, asked, group, start in self.asked:

@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from mvlpt_analysis.benchmark.adaptation import ADAPTATION_COLUMNS, GIVEN, OTHERS, SAME, adaptation
+from mvlpt_analysis.benchmark.adaptation import (
+    ADAPTATION_COLUMNS,
+    GIVEN,
+    OTHERS,
+    SAME,
+    adaptation,
+    judge,
+)
 from mvlpt_analysis.benchmark.few_shot import few_shot
 from mvlpt_analysis.benchmark.generalisation import (
     PUBLISHED,
@@ -18,6 +25,7 @@ from mvlpt_analysis.benchmark.generalisation import (
     best_single,
     generalisation,
 )
+from mvlpt_analysis.benchmark.joint import compare_modes, joint_pairs
 from mvlpt_analysis.benchmark.table import (
     AVERAGE_COLUMNS,
     CELL_COLUMNS,
@@ -245,7 +253,7 @@ def judged(table, group=None, target=None, start="random"):
 
 
 def test_tasks_together_are_compared_with_tasks_alone():
-    table = adaptation(frame(*JOINT), {"pair": GROUPS["pair"]})
+    table = judge(frame(*JOINT), {"pair": GROUPS["pair"]})
     assert list(table.columns) == list(ADAPTATION_COLUMNS)
     row = judged(table, "pair", "a")  # 0.9 - 0.5, 0.7 - 0.7
     assert_allclose([row["together"], row["alone"], row["difference"]], [0.8, 0.6, 0.2])
@@ -282,11 +290,11 @@ def test_a_task_of_several_groups_counts_once():
 
 def test_groups_are_judged_on_other_seeds_than_found_them():
     groups = {"pair": GROUPS["pair"]}
-    table = adaptation(frame(*JOINT), groups, found_on=[1])
+    table = judge(frame(*JOINT), groups, found_on=[1])
     row = judged(table, "pair", "b")
     assert (row["n"], row["judged_on"]) == (1, OTHERS)
     assert_allclose(row["difference"], 0.1)
-    table = adaptation(frame(*JOINT), groups, found_on=[1, 2])
+    table = judge(frame(*JOINT), groups, found_on=[1, 2])
     assert set(table["judged_on"]) == {SAME}
     assert judged(table, "pair", "b")["n"] == 2
 
@@ -296,5 +304,61 @@ def test_diverged_and_missing_tasks_of_a_group_are_said():
     table = adaptation(rows, {"pair": GROUPS["pair"]})
     assert judged(table, "pair", "a")["reason"] == "diverged"
     assert judged(table, "pair", "b")["reason"] == "no run"
-    with pytest.raises(InputError, match="none of the groups x was tuned"):
-        adaptation(frame(*FEW), {"x": ("a",)})
+    assert judge(frame(*FEW), {"x": ("a",)}).empty
+
+
+def pair_scores():
+    """Three tasks, text, two seeds: alone, from one another's prompt, and in pairs."""
+    rows = []
+    for task, score in (("a", 0.5), ("b", 0.6), ("c", 0.4)):
+        rows += alone("text", "random", task, score, score + 0.1)
+    gain = {("b", "a"): 0.1, ("c", "a"): -0.1, ("a", "b"): 0.3, ("c", "b"): 0.0, ("a", "c"): 0.2}
+    base = {"a": 0.5, "b": 0.6, "c": 0.4}
+    for (source, target), plus in gain.items():
+        rows += alone("text", source, target, base[target] + plus, base[target] + 0.1 + plus)
+    for first, second in (("a", "b"), ("a", "c"), ("b", "c")):
+        for seed in (1, 2):
+            here = {t: base[t] + 0.1 * (seed - 1) + 0.05 for t in (first, second)}
+            rows += together("text", f"{first}_and_{second}", "random", here, seed)
+    table = frame(rows)
+    own = table[(table["group"] == table["target"]) & (table["start"] == "random")]
+    scratch = own.set_index(["target", "seed"])["score"]
+    keys = zip(table["target"], table["seed"], strict=True)
+    return table.assign(scratch=[scratch[key] for key in keys])
+
+
+PAIRS = {"a_and_b": ("a", "b"), "a_and_c": ("a", "c"), "b_and_c": ("b", "c")}
+
+
+def test_a_joint_pair_is_scored_on_both_beside_the_sequential_mode():
+    table = joint_pairs(pair_scores(), PAIRS).set_index(["source", "target"])
+    assert len(table) == 6
+    assert_allclose(table["joint_gain"], 0.05)
+    assert table.loc[("a", "b"), "group"] == table.loc[("b", "a"), "group"] == "a_and_b"
+    assert_allclose(table.loc[("a", "b"), "sequential_gain"], 0.3)
+    assert_allclose(table.loc[("a", "b"), ["scratch", "joint"]].astype(float), [0.65, 0.7])
+    assert np.isnan(table.loc[("b", "c"), "sequential_gain"])  # never run
+    assert (table["n_seeds"] == 2).all()
+
+
+def test_modes_are_compared_over_the_pairs_that_both_have():
+    table = joint_pairs(pair_scores(), PAIRS)
+    table.loc[table["source"] == "a", "joint_gain"] = 0.1
+    (row,) = compare_modes(table, ["a", "b", "c"], 10, 0).to_dict("records")
+    # By target: a 0.05 (from b, c), b (0.1 + 0.05) / 2, c 0.1; sequential a 0, b 0.15, c 0.2.
+    assert_allclose(row["joint_gain"], (0.05 + 0.075 + 0.1) / 3)
+    assert_allclose(row["sequential_gain"], (0 + 0.15 + 0.2) / 3)
+    assert_allclose(row["difference"], row["joint_gain"] - row["sequential_gain"])
+    assert row["n_pairs"] == 5
+    joint = [0.05, 0.05, 0.1, 0.05, 0.1]
+    assert_allclose(row["r"], np.corrcoef(joint, [0.1, -0.1, 0.3, 0.0, 0.2])[0, 1])
+    assert 0 < row["p"] <= 1
+
+
+def test_groups_found_on_different_seeds_are_judged_apart():
+    groups = {"pair": GROUPS["pair"], "other": ("a", "b")}
+    rows = frame(*JOINT, together("text", "other", "random", {"a": 0.5, "b": 0.5}, 1))
+    table = adaptation(rows, groups, {"pair": (1,)})
+    judged = table.dropna(subset=["group"]).groupby("group")["judged_on"].unique()
+    assert judged.map(list).to_dict() == {"pair": [OTHERS], "other": [GIVEN]}
+    assert list(adaptation(frame(*FEW), groups).columns) == list(ADAPTATION_COLUMNS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from mvlpt_analysis.benchmark import figure, grids, write
-from mvlpt_analysis.benchmark.adaptation import adaptation
+from mvlpt_analysis.benchmark.adaptation import judge
 from mvlpt_analysis.benchmark.few_shot import few_shot
 from mvlpt_analysis.benchmark.generalisation import beside_published, generalisation
 from mvlpt_analysis.benchmark.table import CELL_COLUMNS
@@ -137,7 +137,7 @@ def test_csv_keeps_every_digit(few):
 
 
 def test_adaptation_and_published_tables_are_written():
-    table = adaptation(frame(*JOINT), {"pair": GROUPS["pair"]}, found_on=[1, 2])
+    table = judge(frame(*JOINT), {"pair": GROUPS["pair"]}, found_on=[1, 2])
     rows, notes = markdown_table(
         write.markdown(grids.adaptation_grids(table)),
         "Tasks tuned together, text from random, 5 shots",

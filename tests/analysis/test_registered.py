@@ -32,7 +32,13 @@ def page_of(folder, frames, plan, configuration):
     captions = pd.DataFrame(columns=list(catalogue.TEXT))
     view = View(made.tasks(12), ("text",), factors=made.factors(12))
     write_report(
-        folder / "report.html", "s", {8: Part(frames, captions, {})}, view, {}, plan, configuration
+        folder / "report.html",
+        "s",
+        {8: Part(frames, captions, {})},
+        view,
+        {},
+        plan=plan,
+        configuration=configuration,
     )
     text = (folder / "report.html").read_text()
     return unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", text)))

@@ -26,6 +26,7 @@ from mvlpt_core.contract.provenance import code_digest, config_digest
 from mvlpt_core.contract.runs import blocks
 from mvlpt_core.tasks.check import data_state
 from mvlpt_workflow import ENVIRONMENT, located_backbone
+from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import check_study, counted, study_digest
 from mvlpt_workflow.jobs import analysed as shots_analysed
 from mvlpt_workflow.jobs import packed, used_tasks
@@ -127,6 +128,26 @@ def factor_columns():
     }
 
 
+def runs_of(pairs):
+    """The score rows of (group, start) pairs, of those that are planned at each value of shots."""
+    return [
+        AT.run(method, *pair, k, seed)
+        for k, planned in PLANNED.pairs.items()
+        for pair in dict.fromkeys(pairs)
+        if pair in set(planned)
+        for method in METHODS
+        for seed in STUDY.seeds
+    ]
+
+
+TABLES = benchmarks(CHECKED)
+
+
+def benchmark_files(name):
+    """Every file of one of the benchmarks."""
+    return [AT.benchmark(file) for file in catalogue.BENCHMARKS[name].names]
+
+
 def table_path(name, shots):
     """A table of the analysis; correlations stand a level higher, as parquet too."""
     return AT.correlations(shots) if name == "correlations" else AT.table(shots, name)
@@ -177,6 +198,7 @@ def everything():
     files += [AT.group(group) for group in GROUPS]
     files += [AT.gathered(name) for name in GATHERED]
     files += mean_files(PLANNED.all_pairs)
+    files += [path for name in TABLES for path in benchmark_files(name)]
     for task in SUITE:
         files += [*AT.test(task), AT.test_features(task), AT.zero_shot(task)]
         files += [AT.class_texts(task)] * any(map(has_class_texts, METHODS))
@@ -210,6 +232,7 @@ CODE = {
         "similarity": ["mvlpt_analysis.similarity.pairs"],
         "statistics": ["mvlpt_analysis.study"],
         "figures": ["mvlpt_analysis.figures.gallery"],
+        "benchmark": ["mvlpt_analysis.benchmark.make"],
         "report": ["mvlpt_analysis.report.page"],
     }.items()
 }

@@ -46,6 +46,12 @@ rule report:
         figures=[
             AT.figure(shots, name, "png") for shots in ANALYSED for name in FIGURES
         ],
+        benchmarks=[AT.benchmark(f"{name}.json") for name in TABLES],
+        shown=[
+            AT.benchmark(f"{figure}.png")
+            for name in TABLES
+            for figure in catalogue.BENCHMARKS[name].figures
+        ],
         plan=REGISTERED,
     output:
         AT.report,

@@ -40,6 +40,7 @@ with logged(snakemake.log[0]):
         parts,
         View(params.tasks, params.methods, factors=params.factors),
         study_protocol(params.protocol),
-        next(iter(snakemake.input.plan), None),
-        params.registered,
+        [Path(path) for path in snakemake.input.benchmarks],
+        plan=next(iter(snakemake.input.plan), None),
+        configuration=params.registered,
     )
