@@ -118,7 +118,7 @@ def study_cost(checked: Checked, counter: Counter, machine: Machine) -> Cost:
     images, operations = counter.frozen()
     seconds = {
         rule: count * machine.start * fixed_cost(rule, pairs)
-        for rule, count in jobs.items()
+        for rule, count in [*jobs.items(), ("planning", 1)]
         if rule != "tune"
     }
     tuned = sum(machine.job(job, counter.backbone) for job in counter.jobs)

@@ -69,7 +69,7 @@ def _task_spread(gains: pd.DataFrame, method: str) -> tuple[float, float]:
             "least three"
         )
     by_seed = {
-        seed: own.groupby(["source", "target"])["gain"].mean()
+        int(str(seed)): own.groupby(["source", "target"])["gain"].mean()
         for seed, own in gains.groupby("seed")
     }
     spread = _jackknife(gains.groupby(["source", "target"])["gain"].mean(), tasks)

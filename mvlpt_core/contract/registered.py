@@ -83,8 +83,9 @@ def read_registered(path: str | Path) -> tuple[Registered, bool]:
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         digest = values.pop(_OWN)
-        lists = {name: tuple(map(int, values.pop(name))) for name in ("seeds", "shots")}
-        plan = Registered(**values, **lists)
+        for name in ("seeds", "shots"):
+            values[name] = tuple(map(int, values[name]))
+        plan = Registered(**values)
         if plan.gain not in GAINS or not isinstance(plan.margin, int | float):
             raise ValueError(f"gain is {plan.gain!r}, margin {plan.margin!r}")
         return plan, digest == plan.digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -29,7 +28,14 @@ _BASE_BYTES = 700_000_000  # of a process with torch, as measured under Linux wi
 _READ_BYTES_A_S = 1e9  # weights from the disk's cache
 _SCORED_TOKENS = 1 << 16  # image tokens of a scoring pass, as in tuning.scoring
 _WIDTHS_SCORED = 12  # floats of a token that a layer without gradients holds, in widths
-_STARTED = "import mvlpt_core.jobs"
+# What a tuning job imports; where Linux tells, then the peak of its memory in kB. (The peak that the
+# parent is told of a child would be its own, for a child begins as a copy.)
+_STARTED = """
+import mvlpt_core.jobs, pathlib
+told = pathlib.Path("/proc/self/status")
+lines = told.read_text().splitlines() if told.exists() else []
+print(*(line.split()[1] for line in lines if line.startswith("VmHWM")))
+"""
 
 
 @dataclass(frozen=True)
@@ -116,10 +122,12 @@ def _shapes(counter: Counter, method: str) -> tuple[list[Shape], int]:
 def _started() -> tuple[float, int]:
     """Processor seconds and peak bytes of a process that has imported what a tuning job does."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", _STARTED], check=True, env={**os.environ})
+    told = subprocess.run(
+        [sys.executable, "-c", _STARTED], check=True, capture_output=True, text=True
+    ).stdout.strip()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return seconds, 1024 * int(told) if told.isdecimal() else _BASE_BYTES
 
 
 def _decoding(backbone: Backbone) -> float:
