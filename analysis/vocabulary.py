@@ -113,6 +113,22 @@ MEASURES = {
             1,
             "mean cosine of all pairs of context vectors of two source prompts",
         ),
+        Measure(
+            "prompt_cosine_change",
+            "prompt",
+            True,
+            -1,
+            1,
+            "cosine of what tuning changed in two source prompts (tuned minus start)",
+        ),
+        Measure(
+            "prompt_match_tokens",
+            "prompt",
+            True,
+            -1,
+            1,
+            "mean greatest cosine of each context vector with one of the other source prompt",
+        ),
     )
 }
 

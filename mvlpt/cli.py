@@ -16,6 +16,9 @@ from mvlpt_core.contract.errors import InputError
 Run = Callable[[argparse.Namespace], int]
 
 
+_TASKS = "a study's YAML file, a suite's TSV file, or the name of a shipped one"
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence and exit code 2, as a user's other mistakes are."""
 
@@ -178,6 +181,35 @@ def _parser() -> tuple[_Parser, list[str]]:
     convert.add_argument("--pretrained", default="", help="open_clip's tag of the weights")
     convert.add_argument("--out", type=Path, required=True, help="folder to write")
 
+    fetch = command(
+        "fetch",
+        "get the tasks' copies from the hub, after saying how large they are; nothing else downloads data",
+        "  mvlpt fetch elevater --data-root /data --dry-run       what there is to get\n"
+        "  mvlpt fetch elevater --data-root /data --task mnist dtd",
+        _fetch,
+    )
+    fetch.add_argument("config", help=_TASKS)
+    fetch.add_argument("--task", nargs="+", default=[], help="tasks to get (all)")
+    fetch.add_argument("--data-root", help="folder to put them in (as the configuration says)")
+    fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched")
+
+    data = command(
+        "check",
+        "decode every image of the tasks; compare classes, counts, splits with what the suite says",
+        "  mvlpt check elevater --data-root /data --out check.csv    goes on where it was interrupted\n"
+        "  mvlpt check mine.yaml --study results/mine                are the data those it was made from?",
+        _check,
+    )
+    data.add_argument("config", help=_TASKS)
+    data.add_argument("--task", nargs="+", default=[], help="tasks to check (all)")
+    data.add_argument("--data-root", help="folder that they lie in (as the configuration says)")
+    data.add_argument("--workers", type=_whole, help="processes (all cores)")
+    data.add_argument("--out", type=Path, help="also write the table (.csv)")
+    data.add_argument(
+        "--cache", type=Path, help="remember decoded images in this file (beside --out: .cache)"
+    )
+    data.add_argument("--study", type=Path, help="compare with what this results/<study> prepared")
+
     check = command(
         "check-config",
         "check a configuration, its suite and groups; print it with every default filled in",
@@ -331,6 +363,28 @@ def _convert(given: argparse.Namespace) -> int:
     convert_backbone(given.name, given.pretrained, given.out, located_backbone(given.name))
     print(f"backbone: {given.out}")
     return 0
+
+
+def _fetch(given: argparse.Namespace) -> int:
+    from mvlpt.fetch import fetch_tasks
+
+    return 0 if fetch_tasks(given.config, given.task, given.data_root, given.dry_run) else 1
+
+
+def _check(given: argparse.Namespace) -> int:
+    from mvlpt.check import check_tasks_data
+    from mvlpt_analysis.parallel import cores
+
+    sound = check_tasks_data(
+        given.config,
+        given.task,
+        given.data_root,
+        given.workers or cores(),
+        given.out,
+        given.cache,
+        given.study,
+    )
+    return 0 if sound else 1
 
 
 def _check_config(given: argparse.Namespace) -> int:

@@ -3,7 +3,8 @@
 N sample images, M test images, C classes, D feature size. Files are tensor files
 (`contract.tensors`, kind "task"): of the test split `test_features` [M, D], `class_features` [C, D]
 (bare names), `text_features` [C, D] (the task's templates) and `tokens` [C, longest] (vocabulary ids of
-the names, -1 behind); of a sample `train_features` [N, D] and `train_labels`; of the visual method's own
+the names, -1 behind); of a sample `train_features` [N, D] and `train_labels`, and where
+it has V augmented views `view_features` [V, training images, D]; of the visual method's own
 class texts `text_features`.
 """
 
@@ -94,7 +95,7 @@ def encode_sample(
     device: str = "auto",
     precision: str = "auto",
 ) -> None:
-    """Encode the images of each prepared few-shot sample once."""
+    """Encode the images of each prepared few-shot sample once, and their augmented views."""
     clip = cached_backbone(Path(backbone).parent, device, precision)
     for source, out in zip(prepared, features, strict=True):
         sample = load_sample(source)
@@ -104,7 +105,11 @@ def encode_sample(
             "seed": sample.seed,
             "backbone_digest": clip.digest,
         }
-        tensors = _numpy({"train_features": encode_images(clip, sample.images)})
+        found = {"train_features": encode_images(clip, sample.images)}
+        if sample.views.size:
+            flat = encode_images(clip, sample.views.reshape(-1, *sample.images.shape[1:]))
+            found["view_features"] = flat.view(*sample.views.shape[:2], -1)
+        tensors = _numpy(found)
         write_tensors(out, KIND, header, {**tensors, "train_labels": sample.labels})
 
 
@@ -141,9 +146,16 @@ def load_test_features(path: str | Path, backbone: Backbone, task: str) -> TestF
     )
 
 
-def load_sample_features(path: str | Path, backbone: Backbone, task: str) -> Tensor:
-    """Features [N, D] of a few-shot sample; errors as above."""
-    return _on_device(_load(path, backbone, task)[1]["train_features"], backbone)
+def load_sample_features(
+    path: str | Path, backbone: Backbone, task: str
+) -> tuple[Tensor, Tensor | None]:
+    """Features of a few-shot sample [N, D] and of its views [V, training images, D]; errors as above."""
+    tensors = _load(path, backbone, task)[1]
+    views = tensors.get("view_features")
+    return (
+        _on_device(tensors["train_features"], backbone),
+        None if views is None else _on_device(views, backbone),
+    )
 
 
 def load_class_texts(path: str | Path, backbone: Backbone, task: str) -> Tensor:

@@ -19,7 +19,7 @@ from mvlpt_core.contract.rows import finite, write_rows
 from mvlpt_core.contract.seeds import number
 from mvlpt_core.contract.settings import Joint, Method, Tuning
 from mvlpt_core.prompts.file import save_prompt
-from mvlpt_core.prompts.modules import Prompt, Towers, describe, make_prompt
+from mvlpt_core.prompts.modules import Prompt, State, Towers, describe, make_prompt
 from mvlpt_core.prompts.starts import Start, mean, random, saved
 from mvlpt_core.tuning.loop import Tuned, tune
 from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
@@ -60,6 +60,10 @@ def tune_pack(
 
     Raises `InputError`, naming the file or task, for what does not fit.
     """
+    if shots == 1 and tuning.checkpoint == "best_val":
+        # One image a class cannot be held out: there is nothing to choose by.
+        _log.info("one shot has no held-out part: the last checkpoint is the result")
+        tuning = tuning.model_copy(update={"checkpoint": "last"})
     clip = cached_backbone(Path(backbone).parent, device, precision)
     provenance = {**provenance, "backbone": clip.name}
     for group, tasks in groups.items():
@@ -79,6 +83,7 @@ def tune_pack(
             for run, start in enumerate(portion):
                 fill = _start(clip, prompt.method, group, start, seed, prompts.get((group, start)))
                 fill(prompt, run)
+            begun = [prompt.state_of(run) for run in range(len(portion))]
             what = f"{prompt.method}, {group} from {', '.join(portion)}"
             tuned = _tune(problem, prompt, tuning, joint, seed, what)
             for run, start in enumerate(portion):
@@ -101,11 +106,18 @@ def tune_pack(
                 write_rows(scores[group, start], [{**cell, **row, **provenance} for row in rows])
                 if (group, start) in kept:
                     header = {**cell, **provenance, "backbone_digest": clip.digest}
-                    _save(kept[group, start], prompt, tuned, run, header)
+                    _save(kept[group, start], prompt, tuned, run, header, begun[run])
 
 
-def _save(path: Path, prompt: Prompt, tuned: Tuned, run: int, header: Mapping[str, object]) -> None:
-    """Write the prompt that the checkpoint rule chose."""
+def _save(
+    path: Path,
+    prompt: Prompt,
+    tuned: Tuned,
+    run: int,
+    header: Mapping[str, object],
+    start: State,
+) -> None:
+    """Write the prompt that the checkpoint rule chose, with what it began as."""
     about = {
         **describe(prompt),
         **header,
@@ -113,7 +125,7 @@ def _save(path: Path, prompt: Prompt, tuned: Tuned, run: int, header: Mapping[st
         "status": "ok" if tuned.alive[run] else "diverged",
         "version": __version__,
     }
-    save_prompt(path, tuned.states[run], about)
+    save_prompt(path, tuned.states[run], about, start)
 
 
 def _start(

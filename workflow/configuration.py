@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.runs import Runs, expand
 from mvlpt_core.contract.settings import Study, read_study
-from mvlpt_core.contract.suite import Groups, TaskRow, read_choices, read_groups, read_suite
+from mvlpt_core.contract.suite import (
+    EXPECTED,
+    Groups,
+    TaskRow,
+    read_choices,
+    read_groups,
+    read_suite,
+)
 from mvlpt_core.tasks.check import check_tasks
 from mvlpt_workflow import located
 
@@ -60,12 +68,36 @@ def find_configuration(name: str) -> str:
     raise InputError(f"{name}: no such file: expected a configuration in YAML, or one of {known}")
 
 
+def find_rows(name: str, tasks: Collection[str] = ()) -> tuple[list[TaskRow], str | None]:
+    """The tasks of a configuration, of both its suites, or of a suite (a TSV, or a shipped one's name),
+    `tasks` of them where some are named; and the data root that the configuration names.
+
+    The data need not be there. Raises `InputError` for a name that is none, of a file or of a task, and
+    for a mistake in the file.
+    """
+    shipped = located(f"config/suites/{name}.tsv")
+    if name.endswith(".tsv"):
+        rows, root = read_suite(located(name)), None
+    elif Path(shipped).is_file() and not Path(located(f"config/{name}.yaml")).is_file():
+        rows, root = read_suite(shipped), None
+    else:
+        study = read_study(read_yaml(find_configuration(name)), where=name)
+        suites = [study.suite, *filter(None, [study.source_suite])]
+        rows = [row for suite in suites for row in read_suite(located(suite))]
+        root = study.data_root
+    known = [row.task for row in rows]
+    for task in tasks:
+        if task not in known:
+            raise InputError(f"--task {task}: {name} has no such task: expected {', '.join(known)}")
+    return [row for row in rows if not tasks or row.task in tasks], root
+
+
 def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) -> Checked:
     """Settings, tasks, groups and runs of a configuration; paths as `located` finds them.
 
-    `where` names the configuration in messages. Without `open_tasks` the data may be elsewhere.
-    Raises `InputError`, one sentence, for the first
-    mistake in keys and values, suite, groups, runs or the tasks' data.
+    `where` names the configuration in messages. Without `open_tasks` the data may be elsewhere. Raises
+    `InputError`, one sentence, for the first mistake in keys and values, suite, groups, runs or the
+    tasks' data.
     """
     study = read_study(config, where=where)
     suite = {row.task: row for row in read_suite(located(study.suite))}
@@ -92,7 +124,9 @@ def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) 
 
 def study_digest(checked: Checked) -> str:
     """Digest of what a study's results depend on: settings, rows of the suites, list of runs."""
-    rows = [*checked.suite.values(), *checked.sources.values()]
-    return registered.study_digest(
-        checked.study.resolved(), [asdict(row) for row in rows], checked.runs.pairs
-    )
+    # Where a copy is fetched from and what is noted of it changes no result.
+    rows = [
+        {key: value for key, value in asdict(row).items() if key not in EXPECTED}
+        for row in [*checked.suite.values(), *checked.sources.values()]
+    ]
+    return registered.study_digest(checked.study.resolved(), rows, checked.runs.pairs)

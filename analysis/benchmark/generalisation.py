@@ -64,12 +64,12 @@ def generalisation(
     """Targets x {zero-shot, linear probe, and by method: scratch; for each way to start from several tasks,
     the tuned run and its prompt as it is (step 0); best single source} x shots, from a study's scores.
 
-    `targets` by default: all tasks that have a start. The best single source is, among the tasks behind
-    a target's starts, the one with the best mean test score on the target: chosen with hindsight, so that
-    it bounds what choosing one source can give. Differences are those of each way to scratch, to its
-    prompt as it is, to the ways before it, to the best single source, to zero-shot and to the linear
-    probe. Targets that are among the tasks behind their own start are noted. Raises `InputError` for a
-    target without a start, and where no task was tuned from one.
+    `targets` by default: the tasks that have a start in every way; where there are none, in any. The best
+    single source is, among the tasks behind a target's starts, the one with the best mean test score on the
+    target: chosen with hindsight, so that it bounds what choosing one source can give. Differences are
+    those of each way to scratch, to its prompt as it is, to the ways before it, to the best single source,
+    to zero-shot and to the linear probe. Targets that are among the tasks behind their own start are noted.
+    Raises `InputError` for a target without a start, and where no task was tuned from one.
     """
     scores = check_scores(scores)
     methods = methods_of(scores)
@@ -110,6 +110,7 @@ def generalisation(
 def _targets(scores: pd.DataFrame, ways: Sequence[Way], targets: Sequence[str] | None) -> list[str]:
     """The targets wanted, checked."""
     known = list(dict.fromkeys(task for way in ways for task in way.starts))
+    shared = [task for task in known if all(task in way.starts for way in ways)]
     lost = [task for task in targets or () if task not in known]
     if lost:
         raise InputError(f"target '{lost[0]}' has no start from several tasks: expected one")
@@ -118,7 +119,7 @@ def _targets(scores: pd.DataFrame, ways: Sequence[Way], targets: Sequence[str] |
         raise InputError(
             f"generalisation: no task was tuned from several ({names}): expected such runs"
         )
-    return list(targets) if targets is not None else known
+    return list(targets) if targets is not None else shared or known
 
 
 def _started(scores: pd.DataFrame, method: str | None, starts: Mapping[str, str]) -> pd.DataFrame:

@@ -79,8 +79,7 @@ def _generalisation(scores: pd.DataFrame, settings: Mapping[str, Any]) -> Made:
     ways = [
         Way(name, starts, settings["behind"][name]) for name, starts in settings["ways"].items()
     ]
-    targets = [task for task in settings["tasks"] if any(task in way.starts for way in ways)]
-    result = generalisation(scores, ways, targets)
+    result = generalisation(scores, ways)
     published = beside_published(result, settings["backbone"])
     made = _of("generalisation", result)
     grid = [grids.published_grid(published)] * bool(len(published))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.tensors import read_tensors
+from mvlpt_core.contract.tensors import START, read_tensors
 
 PROMPT_TENSORS = ("text", "visual")
 
@@ -35,12 +35,14 @@ class TaskFeatures:
 
 @dataclass(frozen=True)
 class SourcePrompt:
-    """A group's own prompt: its tensors by name, or none if its run diverged."""
+    """A group's own prompt: its tensors by name, or none if its run diverged; and what tuning changed of
+    each, where the file tells what it began as."""
 
     method: str
     task: str
     seed: int
     tensors: dict[str, np.ndarray]
+    change: dict[str, np.ndarray]
 
 
 def read_tasks(
@@ -91,8 +93,13 @@ def read_prompt(path: str | Path) -> SourcePrompt:
         raise InputError(f"{path}: holds none of {', '.join(PROMPT_TENSORS)}: expected a prompt")
     finite = all(np.isfinite(tensor).all() for tensor in own.values())
     diverged = header["status"] != "ok" or not finite
+    change = {
+        name: tensor - tensors[START + name]
+        for name, tensor in own.items()
+        if START + name in tensors and not diverged
+    }
     return SourcePrompt(
-        header["method"], header["group"], int(header["seed"]), {} if diverged else own
+        header["method"], header["group"], int(header["seed"]), {} if diverged else own, change
     )
 
 

@@ -22,8 +22,9 @@ TITLES = {
 DIGESTS = {"config_digest": "configurations", "code_digest": "states of the code"}
 
 
-def study_protocol(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a study's resolved configuration the report shows, in words: name -> setting."""
+def study_protocol(config: Mapping[str, Any], notes: Mapping[str, str]) -> dict[str, Any]:
+    """What of a study's resolved configuration the report shows, in words: name -> setting; `notes`
+    say of tasks where their data differ from the published splits."""
     rows: dict[str, Any] = {}
     for key, value in config.items():
         if key == "backbone":
@@ -36,6 +37,8 @@ def study_protocol(config: Mapping[str, Any]) -> dict[str, Any]:
             rows[key] = "; ".join(f"{name}: {_patterns(value[name])}" for name in value)
         elif key != "study":
             rows[TITLES.get(key, key)] = value
+    if notes:
+        rows["data that differ"] = "; ".join(f"{task}: {note}" for task, note in notes.items())
     rows = {name: value for name, value in rows.items() if value is not None}
     return rows | {"digest of the configuration": config_digest(dict(config))}
 

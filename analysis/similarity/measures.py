@@ -82,6 +82,21 @@ def prompt_tokens(x: Sequence[np.ndarray], y: Sequence[np.ndarray]) -> float:
     return float(np.clip(np.mean(values), -1, 1)) if values else np.nan
 
 
+def prompt_match(x: Sequence[np.ndarray], y: Sequence[np.ndarray]) -> float:
+    """Mean, over the context vectors of two prompts, of the greatest cosine with a vector of the other in the
+    same layer; mean over both directions, layers, tensors.
+
+    The matching of BERTScore (Zhang et al. 2020, section 3, without its weights) on context vectors.
+    Blind to the order of vectors. -1..1, symmetric, 1 with itself, O(L V^2 W).
+    """
+    values = []
+    for a, b in zip(x, y, strict=True):
+        for p, q in zip(_layers(a), _layers(b), strict=True):
+            cosines = _unit(p) @ _unit(q).T  # [V, V]
+            values.append((cosines.max(0).mean() + cosines.max(1).mean()) / 2)
+    return float(np.clip(np.mean(values), -1, 1)) if values else np.nan
+
+
 def _layers(tensor: np.ndarray) -> np.ndarray:
     """A prompt tensor as [L, V, W]."""
     return tensor.reshape(-1, *tensor.shape[-2:]).astype(float)

@@ -4,7 +4,7 @@ Columns: source, target, measure, value, method (null but for prompt measures). 
 alike: distances enter with a minus. `vocabulary.MEASURES` describes every measure.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
 
@@ -99,8 +99,8 @@ def _source_scores(source: TaskFeatures, target: TaskFeatures, seed: int) -> dic
 
 
 def _prompt_similarities(prompts: Iterable[SourcePrompt]) -> pd.DataFrame:
-    """Cosines of the source prompts of each method, means over seeds in common."""
-    by_method: dict[str, dict[str, dict[int, list[np.ndarray]]]] = {}
+    """How alike the source prompts of each method are, means over seeds in common."""
+    by_method: dict[str, dict[str, dict[int, SourcePrompt]]] = {}
     for prompt in prompts:
         seeds = by_method.setdefault(prompt.method, {}).setdefault(prompt.task, {})
         if prompt.seed in seeds:
@@ -108,7 +108,7 @@ def _prompt_similarities(prompts: Iterable[SourcePrompt]) -> pd.DataFrame:
                 f"prompt of method '{prompt.method}', task '{prompt.task}', seed {prompt.seed} "
                 "occurs more than once: expected once"
             )
-        seeds[prompt.seed] = [prompt.tensors[name] for name in sorted(prompt.tensors)]
+        seeds[prompt.seed] = prompt
     rows = [
         (source, target, name, value, method)
         for method, tasks in by_method.items()
@@ -119,18 +119,28 @@ def _prompt_similarities(prompts: Iterable[SourcePrompt]) -> pd.DataFrame:
     return table.astype({"value": float, "method": "str"})
 
 
-def _prompt_pair(
-    x: Mapping[int, list[np.ndarray]], y: Mapping[int, list[np.ndarray]]
-) -> dict[str, float]:
-    """Both prompt measures of two tasks, prompts by seed; NaN without a seed that both finished."""
-    common = [seed for seed in x if seed in y and x[seed] and y[seed]]
-    values = {"prompt_cosine_concat": np.nan, "prompt_cosine_tokens": np.nan}
-    if common:
-        concat = [measures.prompt_concat(x[seed], y[seed]) for seed in common]
-        tokens = [measures.prompt_tokens(x[seed], y[seed]) for seed in common]
-        values["prompt_cosine_concat"] = float(np.mean(concat))
-        values["prompt_cosine_tokens"] = float(np.mean(tokens))
-    return values
+def _prompt_pair(x: Mapping[int, SourcePrompt], y: Mapping[int, SourcePrompt]) -> dict[str, float]:
+    """The prompt measures of two tasks, prompts by seed; NaN without a seed that both finished, and for
+    the change where a file does not tell what its prompt began as."""
+    common = [(x[seed], y[seed]) for seed in x if seed in y and x[seed].tensors and y[seed].tensors]
+
+    def mean(
+        measure: Callable[[list[np.ndarray], list[np.ndarray]], float], kind: str = "tensors"
+    ) -> float:
+        sides = [[_in_order(getattr(p, kind)) for p in pair] for pair in common]
+        known = [measure(a, b) for a, b in sides if a and b]
+        return float(np.mean(known)) if known else np.nan
+
+    return {
+        "prompt_cosine_concat": mean(measures.prompt_concat),
+        "prompt_cosine_tokens": mean(measures.prompt_tokens),
+        "prompt_cosine_change": mean(measures.prompt_concat, "change"),
+        "prompt_match_tokens": mean(measures.prompt_match),
+    }
+
+
+def _in_order(tensors: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    return [tensors[name] for name in sorted(tensors)]
 
 
 def _check_tasks(tasks: Sequence[TaskFeatures]) -> None:

@@ -34,10 +34,15 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         gains = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if gains else torch.float32
-    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+    known = {
+        "fp32": torch.float32,
+        "bf16": torch.bfloat16,
+        "fp16": torch.float16,
+        "fp64": torch.float64,
+    }
     if precision not in known:
         raise InputError(
-            f"backbone.precision '{precision}' is unknown: expected auto, fp32 or bf16"
+            f"backbone.precision '{precision}' is unknown: expected auto, fp32, bf16 or fp16"
         )
     return known[precision]
 
@@ -45,7 +50,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -> Backbone:
     """Read a folder written by `convert.convert_backbone`.
 
-    In bf16 only the matrix products are: norms, the residual stream and features stay fp32. Raises
+    In bf16 and fp16 only the matrix products are: norms, the residual stream and features stay fp32. Raises
     `InputError`, naming the file, for one that is missing, cut or of another kind.
     """
     about, weights = folder / "backbone.json", folder / "backbone.safetensors"

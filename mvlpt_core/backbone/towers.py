@@ -257,8 +257,13 @@ class Backbone:
 
     @property
     def matrix_bytes(self) -> int:
-        """Bytes of a number in the large matrix products: 4, or 2 in bf16."""
-        return self.image.patch.weight.element_size()
+        """Bytes of a number in the large matrix products: 4, or 2 in bf16 and fp16."""
+        return self.matrix_dtype.itemsize
+
+    @property
+    def matrix_dtype(self) -> torch.dtype:
+        """Precision of the large matrix products."""
+        return self.image.patch.weight.dtype
 
 
 def build_backbone(

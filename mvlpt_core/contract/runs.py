@@ -77,7 +77,7 @@ class Runs:
         for name, starts in lists.items():
             tasks = [task for own in starts.values() for task in own]
             if len(set(tasks)) == len(tasks):
-                found[name] = {
+                found[name.removeprefix("from_")] = {
                     task: start for own in starts.values() for task, start in own.items()
                 }
             else:

@@ -66,8 +66,9 @@ class Backbone(_Settings):
         "an open_clip pretrained tag, or null for hf-hub and local-dir models",
         None,
     )
-    precision: Literal["auto", "fp32", "bf16"] = _key(
-        "precision of the matrix products; auto is bf16 where the device gains from it",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _key(
+        "precision of the matrix products; auto is bf16 where the device gains from it; fp16 tunes with "
+        "a loss scale of each run's own",
         None,
         "auto",
         "fp32 to compare devices",
@@ -156,6 +157,13 @@ class UnifiedMethod(_Settings):
     width: int = _whole(
         "width of the coupling layer; towers of another width are mapped to it", 128
     )
+    coupling: Literal["joint", "per_token"] = _key(
+        "joint: the coupling layer's tokens attend to one another, as the paper says; per_token: each "
+        "to itself alone, as the published code does",
+        None,
+        "joint",
+        "per_token to compare with numbers of the published code",
+    )
     dropout: float = _dropout()
     lr: float = _lr()
 
@@ -215,6 +223,26 @@ class Tuning(_Settings):
     optimizer: Literal["sgd", "adamw"] = _key("sgd (with momentum) or adamw", None, "sgd")
     momentum: float = _key("of sgd", SHARE, 0.9, ge=0, lt=1)
     weight_decay: float = _key("weight decay", "a number of at least 0", 5e-4, ge=0)
+    augment: Literal["none", "crop_flip"] = _key(
+        "what of a training image is seen: none, the image as it is scored; crop_flip, random resized "
+        "crops, flipped half the time, of the original image",
+        None,
+        "none",
+        "crop_flip, as the paper does, where CoOp's tasks are tuned on",
+    )
+    views: int = _whole(
+        "crops of each training image under crop_flip, drawn with the seed and encoded once: epoch e "
+        "sees view e modulo views",
+        8,
+        "more for more variety; each costs a training image's disk and encoding",
+    )
+    multilabel_loss: Literal["cross_entropy", "binary"] = _key(
+        "loss on images of several classes: cross_entropy, one softmax whose weight the image's classes "
+        "share, as in the published code; binary, the mean binary cross entropy over the task's classes",
+        None,
+        "cross_entropy",
+        "binary as a control: CLIP's logits are large for every class, so it starts saturated",
+    )
     warmup: int = _key(
         "length of the warm-up at warmup_lr before the cosine, in the budget's unit",
         WHOLE0,
@@ -228,7 +256,10 @@ class Tuning(_Settings):
         ge=0,
     )
     checkpoint: Literal["last", "best_val"] = _key(
-        "which evaluation is the result: the last, or the best on the held-out part", None, "last"
+        "which evaluation is the result: the last, or the best on the held-out part (at one shot, which has "
+        "none, the last)",
+        None,
+        "last",
     )
     evaluations: int = _whole(
         "evaluations after the one at step 0, evenly spread, the last at the end: of the curve, and "
@@ -250,6 +281,11 @@ class Tuning(_Settings):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("tuning needs exactly one of the keys 'epochs' and 'steps'")
         return self
+
+    @property
+    def stored_views(self) -> int:
+        """Augmented views that a prepared sample holds of each training image."""
+        return self.views if self.augment == "crop_flip" else 0
 
 
 class Joint(_Settings):
@@ -496,6 +532,14 @@ class Study(_Settings):
                 raise ValueError(
                     f"runs.{name} wants {odd[0]} shots, expected some of the study's: {self.shots}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_choose_by(self) -> Study:
+        if self.tuning.checkpoint == "best_val" and self.val_share == 0:
+            raise ValueError(
+                "key 'tuning.checkpoint' is 'best_val', but val_share is 0: expected a larger one, or 'last'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,9 +1,10 @@
 """Suites and groups: the tables of tasks a study runs on, and of named sets of them (TSV).
 
-A suite has the columns `task`, `kind`, `location` and `metric`, optionally `templates`; any further
-column is a *factor*: a grouping of the tasks that the analysis compares gains within and between.
-The order of its rows is the order of the tasks in every table and figure. A table of groups has the
-columns `group` and `task`, a row a member; one that a study's gains suggested says from which (`FOUND`).
+A suite has the columns `task`, `kind`, `location` and `metric`, optionally `templates` and those that
+say what a task's copy should be (`EXPECTED`); any further column is a *factor*: a grouping of the tasks
+that the analysis compares gains within and between. The order of its rows is the order of the tasks in
+every table and figure. A table of groups has the columns `group` and `task`, a row a member; one that a
+study's gains suggested says from which (`FOUND`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line
 from mvlpt_core.contract.metrics import METRICS
 
-KINDS = ("testbed", "wds", "folder")
+KINDS = ("testbed", "wds", "folder", "coop", "hateful_memes")
 REQUIRED = ("task", "kind", "location", "metric")
+# What a task's copy should be and where it comes from; no result depends on it.
+COUNTS = ("classes", "train", "test")
+EXPECTED = ("repo", "revision", *COUNTS, "note")
 # Where a table of groups or choices comes from, as the command that writes it notes.
 FOUND = ("method", "study", "config_digest", "seeds")
 # Words that mean something else where a task's or a group's name may stand.
@@ -27,6 +32,7 @@ RESERVED = (
     *("tasks", "sources", "groups", "members", "others", "pairs"),
 )
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,10 @@ class TaskRow:
 
     `location` is a path below the data root (for `testbed` the name of the built-in task).
     `templates` is empty where the data's own templates count. `factors` holds the values of the
-    grouping columns, "" where the task has none. Raises `InputError` for a bad value.
+    grouping columns, "" where the task has none. `repo` (owner/name on the hub), pinned to
+    `revision`, is where `location` can be fetched from; `classes`, `train` and `test` are the numbers
+    of the paper's split, and `note` says where the copy differs from it; "" and None where unknown.
+    Raises `InputError` for a bad value.
     """
 
     task: str
@@ -44,6 +53,12 @@ class TaskRow:
     metric: str
     templates: tuple[str, ...] = ()
     factors: dict[str, str] = field(default_factory=dict)
+    repo: str = ""
+    revision: str = ""
+    classes: int | None = None
+    train: int | None = None
+    test: int | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.task, "task")
@@ -63,6 +78,12 @@ class TaskRow:
                 "below the data root"
             )
         check_templates(self.templates, f"task {self.task}")
+        if self.repo and not REPO.fullmatch(self.repo):
+            raise InputError(f"repo {self.repo!r} of task {self.task}: expected owner/name")
+        if self.revision and not self.repo:
+            raise InputError(
+                f"revision {self.revision!r} of task {self.task} has no repo: expected owner/name"
+            )
 
 
 def check_name(name: str, what: str) -> None:
@@ -99,11 +120,13 @@ def read_suite(path: str | Path) -> list[TaskRow]:
     """
     rows: list[TaskRow] = []
     seen: dict[str, int] = {}
-    for number, values in _read_tsv(Path(path), "suite", REQUIRED, ("templates",)):
-        own = {key: values.pop(key) for key in REQUIRED}
+    for number, values in _read_tsv(Path(path), "suite", REQUIRED, ("templates", *EXPECTED)):
+        own: dict[str, Any] = {key: values.pop(key) for key in REQUIRED}
         templates = values.pop("templates", "")
         split = tuple(part.strip() for part in templates.split("|")) if templates else ()
+        own |= {key: values.pop(key, "") for key in EXPECTED}
         try:
+            own |= {key: _count(own[key], key) for key in COUNTS}
             row = TaskRow(**own, templates=split, factors=values)
         except InputError as error:
             raise InputError(f"suite {path}, line {number}: {error}") from error
@@ -115,6 +138,14 @@ def read_suite(path: str | Path) -> list[TaskRow]:
         seen[row.task] = number
         rows.append(row)
     return rows
+
+
+def _count(text: str, column: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise InputError(f"{column} {text!r}: expected a whole number of at least 1, or nothing")
+    return int(text)
 
 
 @dataclass(frozen=True)

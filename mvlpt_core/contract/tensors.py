@@ -17,6 +17,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line, write_atomic
 
 Arrays = dict[str, NDArray[Any]]
+START = "start:"  # before the name of a prompt's tensor: what it began as
 
 
 def digest(tensors: Mapping[str, NDArray[Any]]) -> str:

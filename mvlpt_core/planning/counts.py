@@ -226,7 +226,8 @@ class Counter:
     ) -> list[tuple[int, float]]:
         """The whole test split at step 0 and at the end, and at the chosen checkpoint where that is
         another one (counted as if it always were); the fixed sample at the stops between."""
-        best = self.study.tuning.checkpoint == "best_val"
+        # Without images to choose by (one shot) the last checkpoint is the result.
+        best = self.study.tuning.checkpoint == "best_val" and any(val for _, val in parts)
         stops = len(plan.evaluations)
         found = []
         for task, (_, val) in zip(tasks, parts, strict=True):
@@ -276,9 +277,10 @@ class Counter:
         return images, total
 
     def _samples(self) -> int:
-        return len(self.study.seeds) * sum(
-            sum(self.drawn(task, shots)) for task in self.sizes for shots in self.study.shots
-        )
+        """Images of all samples, with the augmented views of those that are tuned on."""
+        parts = [self.drawn(task, shots) for task in self.sizes for shots in self.study.shots]
+        views = self.study.tuning.stored_views
+        return len(self.study.seeds) * sum(train * (1 + views) + val for train, val in parts)
 
     def disk(self) -> int:
         """Bytes below the study's folder: images as the towers take them, features, rows, prompts."""

@@ -19,7 +19,7 @@ def task_size(row: TaskRow, data_root: str | None) -> TaskSize:
     Without either, `ASSUMED_CLASSES` and `ASSUMED_TEST`. A word of a class name counts as one token.
     Raises `InputError` for data that are there and malformed.
     """
-    classes, train, test = (getattr(row, name, None) for name in ("classes", "train", "test"))
+    classes, train, test = row.classes, row.train, row.test
     templates = max(1, len(row.templates))
     if row.kind == "testbed":
         from mvlpt_core.testbed import SPLIT_SIZES  # not at import time: other kinds do without it

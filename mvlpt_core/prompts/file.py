@@ -14,14 +14,22 @@ import torch
 from torch import Tensor
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.tensors import read_tensors, write_tensors
+from mvlpt_core.contract.tensors import START, read_tensors, write_tensors
 
 KIND = "prompt"
 
 
-def save_prompt(path: str | Path, state: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write one prompt (tensors without a runs axis), whole or not at all."""
-    write_tensors(path, KIND, header, {name: value.numpy() for name, value in state.items()})
+def save_prompt(
+    path: str | Path,
+    state: Mapping[str, Tensor],
+    header: Mapping[str, Any],
+    start: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write one prompt (tensors without a runs axis), whole or not at all; with the `start` that its tuning
+    began with, so that what tuning changed is known."""
+    tensors = {name: value.numpy() for name, value in state.items()}
+    tensors |= {f"{START}{name}": value.numpy() for name, value in (start or {}).items()}
+    write_tensors(path, KIND, header, tensors)
 
 
 def load_prompt(
@@ -46,4 +54,8 @@ def load_prompt(
             raise InputError(
                 f"{where} was tuned with {method}.{key} = {found!r}: expected {value!r}"
             )
-    return {name: torch.from_numpy(value) for name, value in tensors.items()}
+    return {
+        name: torch.from_numpy(value)
+        for name, value in tensors.items()
+        if not name.startswith(START)
+    }

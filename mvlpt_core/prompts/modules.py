@@ -148,7 +148,9 @@ class UnifiedPrompt(Prompt):
 
     All text and visual vectors (of all layers) form one sequence: linear to `width`, one transformer
     layer with one head (pre-norm, QuickGELU), linear back; where a tower's width is `width` already,
-    its two linear maps are left out, as in the published code.
+    its two linear maps are left out, as in the published code. Under `coupling: per_token` each vector
+    attends to itself alone: the published code hands its layer [1, T, w] where that expects sequence
+    first.
     """
 
     method = "unified"
@@ -212,7 +214,9 @@ class UnifiedPrompt(Prompt):
             visual = self._linear("visual_in", visual)
         x = torch.cat([text, visual], 1)  # [R, T, w]
         q, k, v = self._linear("qkv", self._norm("ln_1", x)).chunk(3, -1)
-        x = x + self._linear("out", F.scaled_dot_product_attention(q, k, v))
+        if self.settings.coupling == "joint":
+            v = F.scaled_dot_product_attention(q, k, v)
+        x = x + self._linear("out", v)  # a token's attention to itself alone is its own value
         hidden = self._linear("fc", self._norm("ln_2", x))
         x = x + self._linear("proj", hidden * torch.sigmoid(1.702 * hidden))
         text, visual = x[:, : self.text.shape[1]], x[:, self.text.shape[1] :]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +20,42 @@ SPLITS = ("train", "test")
 # What a file holds counts, not its extension; formats that start other programs stay out.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
+HASH_BYTES = 16
+
+Load = Callable[[], Image.Image]
+
+
+class Place(NamedTuple):
+    """Where an image is: its file, and its name in there where the file holds many."""
+
+    file: str
+    member: str = ""
+
+
+# Yields (position in the places, a call that decodes the image there) in the order that is cheapest.
+Read = Callable[[Sequence[Place]], Iterator[tuple[int, Load]]]
 
 
 @dataclass(frozen=True)
 class Split:
     """One split: all labels, known without decoding an image, and images on demand.
 
-    `labels` are int64 [N], or uint8 multi-hot [N, C]. `images(indices)` yields (index, RGB image)
-    for each of the distinct `indices`, in the order that is cheapest for the reader.
+    `labels` are int64 [N], or uint8 multi-hot [N, C]; `places` are where the N images are, and
+    `read`, which other processes can be given, reads any of them.
     """
 
     labels: NDArray[np.integer]
-    images: Callable[[Iterable[int]], Iterator[tuple[int, Image.Image]]]
+    places: Sequence[Place]
+    read: Read
+
+    def images(self, indices: Iterable[int]) -> Iterator[tuple[int, Image.Image]]:
+        """(index, RGB image) for each of the distinct `indices`, in the order of `read`.
+
+        Raises `InputError` for an image that does not decode.
+        """
+        wanted = list(indices)
+        for position, load in self.read([self.places[i] for i in wanted]):
+            yield wanted[position], load()
 
 
 @dataclass(frozen=True)
@@ -72,7 +99,8 @@ def read_lines(path: Path, what: str) -> list[str]:
         raise InputError(f"file {path} is missing: expected {what}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"file {path} cannot be read as UTF-8 text: expected {what}") from error
-    return [line.strip() for line in text.rstrip().splitlines()]
+    # Not splitlines: JSON and class names may hold other characters that it takes for line ends.
+    return [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
 
 
 def check_classnames(names: Sequence[str], where: Path | str) -> tuple[str, ...]:
@@ -115,6 +143,12 @@ def check_directory(path: Path, what: str) -> Path:
     return path
 
 
+def is_below(path: str) -> bool:
+    """Whether `path`, read from a file of the data, stays in the folder that it starts from."""
+    pure = PurePosixPath(path)
+    return bool(path) and not pure.is_absolute() and ".." not in pure.parts
+
+
 def decode_image(data: bytes, where: str) -> Image.Image:
     """Decode an image file's bytes to RGB; `InputError`, naming `where`, if that fails.
 
@@ -130,6 +164,38 @@ def decode_image(data: bytes, where: str) -> Image.Image:
             f"image {where} does not decode ({reason}): "
             "expected a whole JPEG, PNG, WebP, BMP or GIF file"
         ) from error
+
+
+def read_files(places: Sequence[Place]) -> Iterator[tuple[int, Load]]:
+    """The `read` of splits whose images are files of their own."""
+    for position, place in enumerate(places):
+        yield position, partial(_decode_file, place.file)
+
+
+def _decode_file(file: str) -> Image.Image:
+    try:
+        data = Path(file).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"image {file} is missing: expected a file") from None
+    except OSError as error:
+        raise InputError(f"image {file} cannot be read: {error.strerror}") from error
+    return decode_image(data, file)
+
+
+def hash_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """BLAKE2b, uint8 [16], of an image's pixels [H, W, 3] and of its size: the same for two files
+    that decode to the same image."""
+    found = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=HASH_BYTES)
+    found.update(np.ascontiguousarray(pixels).data)
+    return np.frombuffer(found.digest(), np.uint8)
+
+
+def content_digest(labels: NDArray[np.integer], hashes: NDArray[np.uint8]) -> str:
+    """Digest of images, by their `hashes` [N, 16], and of their labels, in their order."""
+    found = hashlib.blake2b(digest_size=HASH_BYTES)
+    for value in (labels.astype(np.int64), hashes):
+        found.update(repr(value.shape).encode() + value.tobytes())
+    return found.hexdigest()
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -24,8 +24,9 @@ def check_tasks(rows: Iterable[TaskRow], data_root: str | None) -> None:
 def data_state(row: TaskRow, data_root: str | None) -> str:
     """Digest of the names and sizes of a task's files: changes when its data are exchanged.
 
-    Contents are not read, because this runs for every task whenever a study is planned. Drawn tasks
-    have no files and an empty digest.
+    Contents are not read, because this runs for every task whenever a study is planned: `mvlpt check
+    --study` does. Files whose names start with a dot hold no data. Drawn tasks have no files and an
+    empty digest.
     """
     if row.kind == "testbed":
         return ""
@@ -39,6 +40,8 @@ def _files(folder: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
     """(path below the folder, size) of every file, in the order of the names."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
             if entry.is_dir():
                 yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
             elif entry.is_file():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.tasks.base import Split, TaskSource, check_classnames
+from mvlpt_core.tasks.base import Load, Place, Split, TaskSource, check_classnames
 
 
 def open_drawn(task: str, location: str) -> TaskSource:
@@ -22,19 +24,29 @@ def open_drawn(task: str, location: str) -> TaskSource:
         )
     drawn = testbed.TASKS[location]
 
-    def read_split(split: str) -> Split:
-        pixels, labels = testbed.draw_split(location, split)  # uint8 [N, S, S, 3], int64 [N]
-
-        def images(indices: Iterable[int]) -> Iterator[tuple[int, Image.Image]]:
-            for i in indices:
-                yield i, Image.fromarray(pixels[i])
-
-        return Split(np.asarray(labels, np.int64), images)
-
     return TaskSource(
         task,
         check_classnames(drawn.classnames, f"testbed task {location}"),
         tuple(drawn.templates),
         False,
-        read_split,
+        partial(_read_split, location),
     )
+
+
+def _read_split(location: str, split: str) -> Split:
+    labels = _drawn(location, split)[1]
+    places = [Place("", str(i)) for i in range(len(labels))]
+    return Split(np.asarray(labels, np.int64), places, partial(_read, location, split))
+
+
+def _read(location: str, split: str, places: Sequence[Place]) -> Iterator[tuple[int, Load]]:
+    pixels = _drawn(location, split)[0]
+    for position, place in enumerate(places):
+        yield position, partial(Image.fromarray, pixels[int(place.member)])
+
+
+@lru_cache(maxsize=2)  # labels and images are asked for one after the other
+def _drawn(location: str, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    from mvlpt_core import testbed  # not at import time: other kinds do without it
+
+    return testbed.draw_split(location, split)

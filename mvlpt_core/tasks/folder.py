@@ -9,19 +9,18 @@ the same). An optional `zeroshot_classification_templates.txt` gives templates, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.tasks.base import (
+    Place,
     Split,
     TaskSource,
     check_classnames,
     check_directory,
-    decode_image,
+    read_files,
     read_lines,
 )
 
@@ -102,12 +101,4 @@ def _read_split(path: Path, folders: list[str]) -> Split:
         files += images
         labels += [label] * len(images)
 
-    def decode(indices: Iterable[int]) -> Iterator[tuple[int, Image.Image]]:
-        for i in indices:
-            try:
-                data = files[i].read_bytes()
-            except OSError as error:
-                raise InputError(f"image {files[i]} cannot be read: {error.strerror}") from error
-            yield i, decode_image(data, str(files[i]))
-
-    return Split(np.array(labels, np.int64), decode)
+    return Split(np.array(labels, np.int64), [Place(str(path)) for path in files], read_files)

@@ -1,4 +1,4 @@
-"""Tasks: labels and images from the built-in testbed, WebDataset folders or image folders."""
+"""Tasks: labels and images from the built-in testbed or from a folder of one of the known kinds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from pathlib import Path
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.metrics import check_metric
 from mvlpt_core.contract.suite import TaskRow, check_templates
-from mvlpt_core.tasks import drawn, folder, webdataset
+from mvlpt_core.tasks import coop, drawn, folder, memes, webdataset
 from mvlpt_core.tasks.base import DEFAULT_TEMPLATES, TaskSource
 
+READERS = {
+    "wds": webdataset.open_webdataset,
+    "folder": folder.open_folder,
+    "coop": coop.open_coop,
+    "hateful_memes": memes.open_memes,
+}
 DATA_ROOT_VARIABLE = "MVLPT_DATA_ROOT"
 
 
@@ -45,9 +51,7 @@ def open_source(
     """
     if kind == "testbed":
         return drawn.open_drawn(task, location)
-    path = find_data_root(data_root, task) / location
-    reader = webdataset.open_webdataset if kind == "wds" else folder.open_folder
-    return reader(task, path)
+    return READERS[kind](task, find_data_root(data_root, task) / location)
 
 
 def open_task(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line, whole
+from mvlpt_core.contract.seeds import generator
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
-from mvlpt_core.tasks.base import Split, TaskSource
+from mvlpt_core.tasks.base import HASH_BYTES, Split, TaskSource, content_digest, hash_pixels
 from mvlpt_core.tasks.fewshot import sample_few_shot, sample_test
 from mvlpt_core.tasks.open import open_source, open_task
+from mvlpt_core.tasks.views import crop_flip
 
 KIND = "task"
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -38,7 +40,8 @@ _TEST_HEADER = (*_HEADER, "classnames", "templates", "metric", "multilabel")
 
 @dataclass(frozen=True)
 class TestSplit:
-    """A task's classes and its test images [M, S, S, 3] with labels [M] or multi-hot [M, C]."""
+    """A task's classes and its test images [M, S, S, 3] with labels [M] or multi-hot [M, C], and
+    their `hashes` uint8 [M, 16] (BLAKE2b of the prepared pixels)."""
 
     __test__ = False  # no test case, whatever its name
 
@@ -50,20 +53,24 @@ class TestSplit:
     image_size: int
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
+    hashes: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A few-shot sample: images [N, S, S, 3], labels [N] or [N, C]; `train` and `val` index into
-    them, never overlap and hold all."""
+    """A few-shot sample: images [N, S, S, 3], labels [N] or [N, C], `hashes` as a test split's; `train`
+    and `val` index into them, never overlap and hold all. `views` [V, len(train), S, S, 3] are
+    augmented training images."""
 
     name: str
     shots: int
     seed: int
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
+    hashes: NDArray[np.uint8]
     train: NDArray[np.int64]
     val: NDArray[np.int64]
+    views: NDArray[np.uint8]
 
 
 def prepare_test(
@@ -108,12 +115,14 @@ def prepare_sample(
     seed: int,
     val_share: float,
     short_classes: str,
+    views: int = 0,
     out: str | Path,
 ) -> None:
     """Draw a task's few-shot sample and decode its images, as `prepare_test` does the test split.
 
     What is scored, and with which texts, does not matter to a sample: of a suite's row it takes what
-    says where the images are.
+    says where the images are. `views` augmented crops of each original training image follow the
+    images; they depend on task, seed and image alone.
     """
     source = open_source(task, kind, location, data_root)
     split = source.split("train")
@@ -133,8 +142,23 @@ def prepare_sample(
         "train": np.searchsorted(kept, drawn.train),
         "val": np.searchsorted(kept, drawn.val),
     }
-    header = {**_header(source, "sample", preprocess), "shots": shots, "seed": seed}
-    _write(Path(out), header, tensors, split, kept, preprocess)
+    header = {
+        **_header(source, "sample", preprocess),
+        "shots": shots,
+        "seed": seed,
+        "views": views,
+    }
+    place = {int(index): at for at, index in enumerate(drawn.train)}
+
+    def crops(index: int, image: Image.Image) -> Iterable[tuple[int, NDArray[np.uint8]]]:
+        for view in range(views if index in place else 0):
+            row = len(kept) + view * len(place) + place[index]
+            random = generator("view", task, seed, index, view)
+            resample = INTERPOLATIONS[preprocess["interpolation"]]
+            yield row, crop_flip(image, int(preprocess["size"]), resample, random)
+
+    more = views * len(place)
+    _write(Path(out), header, tensors, split, kept, preprocess, crops, more)
 
 
 def load_test(path: str | Path) -> TestSplit:
@@ -149,14 +173,27 @@ def load_test(path: str | Path) -> TestSplit:
         header["image_size"],
         images,
         tensors["labels"],
+        tensors["hashes"],
     )
 
 
 def load_sample(path: str | Path) -> Sample:
     """Read a few-shot sample; `InputError`, naming the file, if it is not one or not whole."""
     header, tensors, images = _read(Path(path), "sample", (*_HEADER, "shots", "seed"))
-    parts = (tensors[name] for name in ("labels", "train", "val"))
-    return Sample(header["name"], header["shots"], header["seed"], images, *parts)
+    labels, *parts = (tensors[name] for name in ("labels", "hashes", "train", "val"))
+    own, views = images[: len(labels)], images[len(labels) :]
+    views = views.reshape(header.get("views", 0), len(tensors["train"]), *images.shape[1:])
+    return Sample(header["name"], header["shots"], header["seed"], own, labels, *parts, views)
+
+
+def read_hashes(path: str | Path) -> tuple[str, NDArray[np.uint8]]:
+    """The part ("test" or "sample") of a prepared file, and the hashes, uint8 [N, 16], of its images
+    as they were decoded from the data; the images themselves are not read.
+
+    Raises `InputError` for a file that is none or that an earlier version made.
+    """
+    header, tensors = read_tensors(path, KIND, ("part", "content"))
+    return header["part"], tensors["raw_hashes"]
 
 
 def read_preprocess(backbone: str | Path) -> dict[str, Any]:
@@ -220,25 +257,36 @@ def _write(
     split: Split,
     kept: NDArray[np.integer],
     preprocess: Mapping[str, Any],
+    crops: Callable[[int, Image.Image], Iterable[tuple[int, NDArray[np.uint8]]]] = lambda *_: (),
+    more: int = 0,
 ) -> None:
-    """Decode the images `kept` (ascending) of the split, then write images and tensors."""
+    """Decode the images `kept` (ascending) of the split, then write images and tensors.
+
+    `crops` gives `more` rows behind them, each with its place, from an image's index and the original.
+    """
     transform = image_transform(preprocess)
     size = int(preprocess["size"])
     with whole(_images_beside(path)) as part:
-        shape = (len(kept), size, size, 3)
+        shape = (len(kept) + more, size, size, 3)
         images = open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
         if hasattr(os, "posix_fallocate"):  # a full disk is an error here, not a crash later
             with part.open("rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         place = {int(index): i for i, index in enumerate(kept)}
+        hashes = np.empty((2, len(kept), HASH_BYTES), np.uint8)
         for index, image in split.images(list(place)):
-            images[place.pop(index)] = transform(image)
+            i = place.pop(index)
+            images[i] = transform(image)
+            hashes[:, i] = hash_pixels(images[i]), hash_pixels(np.asarray(image))
+            for row, crop in crops(index, image):
+                images[row] = crop
         if place:
             raise RuntimeError(f"a reader did not give the images {sorted(place)}")
         images.flush()
         about = {"shape": shape, "digest": hashlib.sha256(images.data).hexdigest()}
         del images
-    write_tensors(path, KIND, {**header, "images": about}, tensors)
+    made = {**header, "images": about, "content": content_digest(tensors["labels"], hashes[1])}
+    write_tensors(path, KIND, made, {**tensors, "hashes": hashes[0], "raw_hashes": hashes[1]})
 
 
 def _read(

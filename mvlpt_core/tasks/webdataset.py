@@ -18,16 +18,18 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.tasks.base import (
+    Load,
+    Place,
     Split,
     TaskSource,
     check_classnames,
@@ -91,15 +93,17 @@ def _read_split(path: Path, n_classes: int, multilabel: bool) -> Split:
     if not samples:
         raise InputError(f"the tar files of {path} hold no samples: expected images with labels")
 
-    def images(indices: Iterable[int]) -> Iterator[tuple[int, Image.Image]]:
-        wanted: dict[Path, dict[str, int]] = {}
-        for i in indices:
-            wanted.setdefault(samples[i].shard, {})[samples[i].image] = i
-        for shard, members in wanted.items():
-            for name, data in _stream(shard, members):
-                yield members[name], decode_image(data, f"{name} in {shard}")
+    places = [Place(str(sample.shard), sample.image) for sample in samples]
+    return Split(np.array(labels, np.uint8 if multilabel else np.int64), places, _read)
 
-    return Split(np.array(labels, np.uint8 if multilabel else np.int64), images)
+
+def _read(places: Sequence[Place]) -> Iterator[tuple[int, Load]]:
+    wanted: dict[str, dict[str, int]] = {}
+    for position, place in enumerate(places):
+        wanted.setdefault(place.file, {})[place.member] = position
+    for shard, members in wanted.items():
+        for name, data in _stream(Path(shard), members):
+            yield members[name], partial(decode_image, data, f"{name} in {shard}")
 
 
 def _shards(path: Path) -> list[Path]:

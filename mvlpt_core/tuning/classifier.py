@@ -5,7 +5,7 @@ R runs, B images, C classes, N images of a pool, D feature size, S image side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,21 +24,32 @@ class Pool:
     where no prompt reaches the image tower, frozen L2-normalised features [N, D]. `targets` are
     class numbers [N] or class weights [N, C] that sum to 1 a row (multi-label). `allowed` [N, C]
     marks the classes an image may be given: others are excluded with -inf, so that one run can draw
-    its batches from tasks with different classes.
+    its batches from tasks with different classes. `binary` [N] marks the images, of multi-label
+    tasks, whose loss takes each class for itself instead of one softmax. `views` [V, N, ..] are what
+    tuning sees of the images where they are augmented.
     """
 
     inputs: Tensor
     targets: Tensor
     allowed: Tensor | None = None
+    binary: Tensor | None = None
+    views: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def seen(self, epoch: int) -> Pool:
+        """The pool as tuning sees it in an epoch, counted from 0."""
+        if self.views is None:
+            return self
+        return replace(self, inputs=self.views[epoch % len(self.views)], views=None)
+
     def take(self, index: Tensor) -> Pool:
-        """The images `index`, [B] shared by all runs or [R, B] with each run's own."""
+        """The images `index`, [B] shared by all runs or [R, B] with each run's own; without views."""
         here = index.to(self.targets.device)
         allowed = None if self.allowed is None else self.allowed[here]
-        return Pool(self.inputs[index.to(self.inputs.device)], self.targets[here], allowed)
+        binary = None if self.binary is None else self.binary[here]
+        return Pool(self.inputs[index.to(self.inputs.device)], self.targets[here], allowed, binary)
 
 
 @dataclass(frozen=True)
@@ -73,11 +84,13 @@ class Classifier:
 
 
 def losses(logits: Tensor, batch: Pool) -> Tensor:
-    """Mean cross entropy of each run, [R], from logits [R, B, C].
+    """Mean loss of each run, [R], from logits [R, B, C]: cross entropy.
 
-    Multi-label targets are class weights, so the same formula serves: -sum_c t_c log p_c.
+    Multi-label targets are class weights, so the same formula serves: -sum_c t_c log p_c. Images
+    marked `binary` have the mean over the classes allowed of -log sigmoid(+-logit) instead.
     """
     runs, images, _classes = logits.shape
+    raw = logits
     if batch.allowed is not None:
         logits = logits.masked_fill(~batch.allowed, -torch.inf)
     if batch.targets.dtype == torch.int64:
@@ -87,4 +100,13 @@ def losses(logits: Tensor, batch: Pool) -> Tensor:
     log_p = F.log_softmax(logits, -1)
     if batch.allowed is not None:
         log_p = log_p.masked_fill(~batch.allowed, 0)  # weight 0 times -inf is not 0
-    return -(batch.targets * log_p).sum(-1).mean(1)
+    found = -(batch.targets * log_p).sum(-1)
+    if batch.binary is not None:
+        shown = (batch.targets > 0).to(raw.dtype).expand_as(raw)
+        each = F.binary_cross_entropy_with_logits(raw, shown, reduction="none")
+        if batch.allowed is None:
+            own = each.mean(-1)
+        else:
+            own = (each * batch.allowed).sum(-1) / batch.allowed.sum(-1)
+        found = torch.where(batch.binary, own, found)
+    return found.mean(1)

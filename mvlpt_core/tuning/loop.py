@@ -52,7 +52,11 @@ def tune(
     called at the schedule's evaluations; its rows of split `val` choose under `best_val`.
     """
     optimizer = Optimizer(
-        prompt.parameters(), tuning.optimizer, tuning.momentum, tuning.weight_decay
+        prompt.parameters(),
+        tuning.optimizer,
+        tuning.momentum,
+        tuning.weight_decay,
+        scaled=classifier.backbone.matrix_dtype == torch.float16,
     )
     generators = [torch.Generator().manual_seed(seed) for seed in dropout_seeds]
     order = order.to(pool.targets.device)
@@ -63,7 +67,7 @@ def tune(
     with torch.no_grad():
         evaluations = list(evaluate(prompt(), 0))
     for step, lr in enumerate(plan.rates, start=1):
-        batch = pool.take(order[..., step - 1, :])
+        batch = pool.seen((step - 1) // plan.per_epoch).take(order[..., step - 1, :])
         vectors = _drop(prompt(), prompt.settings.dropout, batch, generators)
         logits = classifier.logits(
             classifier.text(vectors), classifier.image(vectors, batch.inputs)
@@ -71,9 +75,10 @@ def tune(
         run_losses = losses(logits, batch)  # [R]
         alive &= run_losses.detach().isfinite()
         lasted += alive
-        optimizer.forget_gradients()
-        run_losses.sum().backward()
+        optimizer.backward(run_losses)
         optimizer.step(lr)
+        if optimizer.scale is not None:
+            alive &= optimizer.scale >= 1  # a gradient that overflows unscaled is none
         say(step, run_losses.detach())
         if step in stops:
             with torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -232,25 +232,41 @@ def _open_task(
         # Few images are tuned on at every step; many wait in the file's memory map.
         few = torch.from_numpy(sample.images).to(backbone.device)
         many = torch.from_numpy(test.images)
+        # The views wait as well: there may be many of each image.
+        views = torch.from_numpy(sample.views) if len(sample.views) else None
     else:
-        few, many = load_sample_features(files.sample_features, backbone, name), frozen.test
-    drawn = Labelled(Pool(few, _goal(sample.labels, backbone)), sample.labels)
+        many = frozen.test
+        few, views = load_sample_features(files.sample_features, backbone, name)
+    if (0 if views is None else len(views)) != tuning.stored_views:
+        raise InputError(
+            f"{files.sample}: task '{name}' has {0 if views is None else len(views)} augmented views "
+            f"of its training images: expected {tuning.stored_views} (tuning.augment, tuning.views)"
+        )
+    make_pool = partial(_pool, backbone, tuning)
+    drawn = Labelled(make_pool(few, sample.labels), sample.labels)
+    train = drawn.take(sample.train)
+    train = Labelled(replace(train.pool, views=views), train.labels)
     limit = tuning.curve_images
     task = Task(
         name,
         test.metric,
         make([classes]),
-        drawn.take(sample.train),
+        train,
         drawn.take(sample.val),
-        Labelled(Pool(many, _goal(test.labels, backbone)), test.labels),
+        Labelled(make_pool(many, test.labels), test.labels),
         sample_test(test.labels, limit, name) if limit else np.arange(0),
     )
     return task, classes
 
 
-def _goal(labels: NDArray[np.integer], backbone: Backbone) -> Tensor:
+def _pool(backbone: Backbone, tuning: Tuning, inputs: Tensor, labels: NDArray[np.integer]) -> Pool:
     goal = targets(labels).to(backbone.device)
-    return goal.to(backbone.dtype) if goal.is_floating_point() else goal
+    if goal.dim() == 1:
+        return Pool(inputs, goal)
+    binary = None
+    if tuning.multilabel_loss == "binary":
+        binary = torch.ones(len(goal), dtype=torch.bool, device=goal.device)
+    return Pool(inputs, goal.to(backbone.dtype), binary=binary)
 
 
 def _joined(parts: Sequence[tuple[Pool, int]], joint: Joint) -> Pool:
@@ -262,6 +278,16 @@ def _joined(parts: Sequence[tuple[Pool, int]], joint: Joint) -> Pool:
     total = sum(count for _, count in parts)
     kinds = {pool.targets.dtype for pool, _ in parts}
     weights = next((kind for kind in kinds if kind.is_floating_point), None)
+    binary = None
+    if any(pool.binary is not None for pool, _ in parts):
+        binary = torch.cat(
+            [
+                torch.zeros(len(pool), dtype=torch.bool, device=pool.targets.device)
+                if pool.binary is None
+                else pool.binary
+                for pool, _ in parts
+            ]
+        )
     goals, allowed, first = [], [], 0
     for pool, count in parts:
         mask = torch.zeros(len(pool), total, dtype=torch.bool, device=pool.targets.device)
@@ -274,8 +300,11 @@ def _joined(parts: Sequence[tuple[Pool, int]], joint: Joint) -> Pool:
             own = F.one_hot(pool.targets, count) if single else pool.targets
             goals.append(F.pad(own.to(weights), (first, total - first - count)))
         first += count
+    views = [pool.views for pool, _ in parts if pool.views is not None]  # of all tasks or of none
     return Pool(
         torch.cat([pool.inputs for pool, _ in parts]),
         torch.cat(goals),
         torch.cat(allowed) if joint.label_space == "per_task" else None,
+        binary,
+        torch.cat(views, 1) if views else None,
     )

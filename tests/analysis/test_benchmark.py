@@ -195,7 +195,9 @@ def test_each_target_can_have_its_own_set():
 
 def test_several_ways_stand_side_by_side():
     rows = frame(*TRANSFER, alone("text", "wide", "a", 0.3, 0.5, step0=0.4))
-    found = generalisation(rows, [way("set", "ab"), way("wide", "a", "all")])
+    both = [way("set", "ab"), way("wide", "a", "all")]
+    assert generalisation(rows, both).targets == ("a",)  # what all ways have
+    found = generalisation(rows, both, ["a", "b"])
     assert found.title == "Multitask initialisation"
     assert_allclose(cell(found.cells, "CoOp from set", "a")["score"], 0.85)
     assert_allclose(cell(found.cells, "CoOp from all", "a")["score"], 0.4)

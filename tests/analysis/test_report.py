@@ -32,6 +32,7 @@ CONFIG = {
     "seeds": [1, 2, 3],
     "shots": [8],
 }
+NOTES = {"task_2": "the copy has 2,754 training images"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -63,8 +64,15 @@ def folder(frames, view, tmp_path_factory):
     path = tmp_path_factory.mktemp("study")
     written = {**frames, **read_tables(made.write(frames, path))}
     shown = part(written, view, path / "shots8" / "figures")
-    write_report(path / "report.html", "made-up", {8: shown}, view, study_protocol(CONFIG))
+    write_report(path / "report.html", "made-up", {8: shown}, view, study_protocol(CONFIG, NOTES))
     return path
+
+
+def test_data_that_differ_from_the_published_splits_are_told(folder):
+    page = (folder / "report.html").read_text()
+    assert "data that differ" in page
+    assert "task_2: the copy has 2,754 training images" in page
+    assert "data that differ" not in study_protocol(CONFIG, {})
 
 
 def test_the_report_needs_nothing_else(folder):

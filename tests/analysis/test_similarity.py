@@ -242,6 +242,8 @@ def test_table_holds_every_measure_of_every_pair(files, tmp_path):
                 "text": rng.normal(size=(2, 4)),
                 "visual": rng.normal(size=(3, 2, 4)),
                 "coupler.weight": np.ones(3),
+                "start:text": rng.normal(size=(2, 4)),
+                "start:visual": rng.normal(size=(3, 2, 4)),
             },
         )
         for task in "abcd"
@@ -284,6 +286,25 @@ def test_a_new_task_compares_with_the_study(files):
     for row in new.itertuples():
         if row.measure != "visual_mmd":  # its bandwidth is the study's
             assert row.value == pytest.approx(whole[row.source, "d", row.measure])
+
+
+def test_prompts_are_compared_by_what_tuning_changed_and_by_their_best_matches(tmp_path):
+    files = [write_task(tmp_path, task, 2, ["one", "two"]) for task in "ab"]
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0]])
+    turned = vectors[::-1].copy()
+    prompts = [
+        write_prompt(tmp_path, "text", "a", 1, {"text": vectors, "start:text": 0 * vectors}),
+        write_prompt(tmp_path, "text", "b", 1, {"text": turned, "start:text": turned - vectors}),
+    ]
+    table = table_of(files, prompts).set_index(["source", "target", "measure"])["value"]
+    assert table["a", "b", "prompt_cosine_concat"] == 0
+    assert table["a", "b", "prompt_cosine_change"] == pytest.approx(1)  # both changed by `vectors`
+    assert table["a", "b", "prompt_match_tokens"] == pytest.approx(1)  # the same vectors
+    one = measures.prompt_match([vectors], [np.array([[1.0, 0.0], [1.0, 0.0]])])
+    assert one == pytest.approx((1 + 0.5) / 2)  # all of one side have a match, half of the other
+    unknown = [write_prompt(tmp_path / "old", "text", task, 1, {"text": vectors}) for task in "ab"]
+    old = table_of(files, unknown).set_index(["source", "target", "measure"])["value"]
+    assert np.isnan(old["a", "b", "prompt_cosine_change"])
 
 
 def test_diverged_prompts_are_undefined_and_others_average_over_common_seeds(tmp_path):

@@ -13,6 +13,10 @@ from mvlpt_core.backbone.device import resolve_device, resolve_precision
 from mvlpt_core.backbone.textlayout import POSITIONS, TextLayout, text_layout
 from mvlpt_core.backbone.towers import build_backbone
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.settings import METHODS
+from mvlpt_core.prompts import starts
+from mvlpt_core.prompts.modules import Towers, make_prompt
+from mvlpt_core.tuning.classifier import Classifier, Pool, losses
 from speed.plain import plain_image, plain_text
 from support.engine_reference import (
     CONTEXT,
@@ -104,17 +108,30 @@ def test_text_prompts_equal_the_plain_tower(
         torch.testing.assert_close(found[run], expected, rtol=0, atol=1e-12)
 
 
-def test_chunks_of_classes_give_the_same_gradient() -> None:
+@pytest.mark.parametrize("method", ["text", "unified"])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_chunks_of_classes_change_neither_logits_nor_gradients(method: str, classes: int) -> None:
     _, backbone = small_clip()
-    shape = (2, 4, 48)
-    context = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
-    weights = torch.randn(2, len(NAMES), 32, dtype=torch.float64)
-    gradients = []
-    for max_tokens in (None, 10):
-        where = layout([DOT], n_ctx=4, max_tokens=max_tokens)
-        loss = (backbone.text(where, context) * weights).sum()
-        gradients.append(torch.autograd.grad(loss, context)[0])
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-12)
+    context = {"text": {"n_ctx": 4}, "unified": {"n_ctx_text": 4, "n_ctx_visual": 2}}
+    own = METHODS[method](**context[method])
+    prompt = make_prompt(own, Towers.of(backbone), 2)
+    for run in range(2):
+        starts.random(run)(prompt, run)
+    images, labels = random_images(5), torch.arange(5)
+    found = []
+    for whole in (True, False):
+        # Prefix, then names of one to four tokens with the rest of the context, stop and end.
+        rest = own.text_ctx - own.text_ctx // 2 + 2
+        bound = None if whole else 1 + own.text_ctx // 2 + classes * (4 + rest)
+        where = layout([DOT], n_ctx=own.text_ctx, max_tokens=bound)
+        assert len(where.chunks) == 1 if whole else len(where.chunks) >= len(NAMES) / (classes + 1)
+        classifier, vectors = Classifier(backbone, where), prompt()
+        logits = classifier.logits(classifier.text(vectors), classifier.image(vectors, images))
+        loss = losses(logits, Pool(images, labels)).sum()
+        found.append([logits, *torch.autograd.grad(loss, list(prompt.parameters()))])
+    for at_once, chunked in zip(*found, strict=True):
+        assert at_once.abs().max() > 0
+        torch.testing.assert_close(chunked, at_once, rtol=0, atol=1e-10)
 
 
 @settings(deadline=None, max_examples=30)
@@ -153,10 +170,11 @@ def test_a_text_longer_than_the_tower_is_an_error() -> None:
         layout(n_ctx=15)
 
 
-def test_bf16_products_stay_close_to_fp32() -> None:
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_products_stay_close_to_fp32(half: torch.dtype) -> None:
     weights, config = small_clip_weights()
     features = []
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, half):
         backbone = build_backbone(weights, config, torch.device("cpu"), dtype)
         prompt = torch.randn(2, 3, 2, 64, generator=torch.Generator().manual_seed(1))
         features.append(backbone.image(random_images(5), prompt))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,16 @@ from mvlpt_core.features import encode_class_texts, encode_sample, encode_test
 from mvlpt_core.jobs import tune_pack
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Towers, make_prompt
-from mvlpt_core.tasks.prepare import load_test, prepare_sample, prepare_test, read_preprocess
+from mvlpt_core.tasks.prepare import (
+    load_sample,
+    load_test,
+    prepare_sample,
+    prepare_test,
+    read_preprocess,
+)
 from mvlpt_core.testbed import TASKS
 from mvlpt_core.tuning.classifier import losses
-from mvlpt_core.tuning.problem import TaskFiles, open_problem
+from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
 from support.engine_reference import random_clip
 
 VISION = {"layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
@@ -338,6 +345,48 @@ def test_zero_shot_is_the_score_of_the_frozen_features(study: Path) -> None:
     assert run == [None] * 5
     norms = np.linalg.norm(tensors["test_features"], axis=1)
     np.testing.assert_allclose(norms, 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_a_study_may_tune_on_augmented_views(study: Path, tmp_path: Path, method: str) -> None:
+    name = NAMES[0]
+    files = files_of(study, name)
+    sample, features = tmp_path / "sample.safetensors", tmp_path / "features.safetensors"
+    about = study / "backbone/backbone.json"
+    drawn = {"shots": 4, "seed": 1, "val_share": 0.25, "short_classes": "error"}
+    prepare_sample(
+        name, "testbed", name, None, read_preprocess(about), out=sample, views=2, **drawn
+    )
+    encode_sample(about, [sample], [features], device="cpu")
+    clip = load_backbone(study / "backbone", "cpu")
+    with_views = replace(files, sample=sample, sample_features=features)
+
+    def opened(files: TaskFiles, **tuning: Any) -> Problem:
+        return open_problem(
+            name,
+            [name],
+            {name: files},
+            clip,
+            settings=METHODS[method](**SETTINGS[method]),
+            tuning=Tuning(**TUNING, **tuning),
+            joint=Joint(),
+            memory_gb=3.0,
+        )
+
+    pool = opened(with_views, augment="crop_flip", views=2).pool
+    assert pool.views is not None
+    assert pool.views.shape == (2, *pool.inputs.shape)
+    held = load_sample(sample)
+    for view in range(2):
+        expected = torch.from_numpy(held.views[view])
+        if method == "text":
+            expected = clip.image(expected)[0]
+        torch.testing.assert_close(pool.seen(view + 2).inputs, expected)
+    message = r"has 2 augmented views .*: expected 0 \(tuning\.augment, tuning\.views\)"
+    with pytest.raises(InputError, match=message):
+        opened(with_views)
+    with pytest.raises(InputError, match=r"has 0 augmented views .*: expected 8"):
+        opened(files, augment="crop_flip")
 
 
 def test_the_visual_method_may_have_a_text_of_its_own(study: Path, tmp_path: Path) -> None:

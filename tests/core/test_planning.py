@@ -84,6 +84,8 @@ def test_images_by_hand() -> None:
     assert [counter.tested(task) for task in TASKS] == [100, 50, 200]
     samples = 2 * (10 + 20 + 30)
     assert counter.frozen()[0] == 350 + samples
+    views = {"steps": 7, "augment": "crop_flip", "views": 3}
+    assert a_counter(tuning=views).frozen()[0] == 350 + samples + 2 * 3 * (8 + 16 + 24)
 
 
 def test_portions_by_hand() -> None:
@@ -113,6 +115,8 @@ def test_the_best_checkpoint_is_scored_too() -> None:
     portion = a_counter(tuning=tuning | {"curve_images": 0}).jobs[0].portions[0]
     assert portion.steps == 4 * 2  # two batches of four of eight images
     assert [count for count, _ in portion.scorings] == [3, 2]
+    one = a_counter(tuning=tuning | {"curve_images": 0}, shots=[1]).jobs[0].portions[0]
+    assert [count for count, _ in one.scorings] == [2]
 
 
 def test_groups_have_the_budget_of_their_tasks() -> None:

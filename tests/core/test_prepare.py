@@ -10,6 +10,8 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow, read_suite
+from mvlpt_core.contract.tensors import read_tensors
+from mvlpt_core.tasks.base import hash_pixels
 from mvlpt_core.tasks.fewshot import sample_few_shot
 from mvlpt_core.tasks.open import open_task
 from mvlpt_core.tasks.prepare import (
@@ -18,8 +20,10 @@ from mvlpt_core.tasks.prepare import (
     load_test,
     prepare_sample,
     prepare_test,
+    read_hashes,
     read_preprocess,
 )
+from mvlpt_core.tasks.views import crop_flip
 
 ROW = TaskRow("toy", "folder", "toy", "mean_per_class", ("a {c}",))
 PREPROCESS = {"size": 8, "interpolation": "bicubic", "resize_mode": "shortest"}
@@ -88,6 +92,79 @@ def test_a_sample_holds_its_images_and_parts(tmp_path: Path, data: Path, seed: i
         np.testing.assert_array_equal(found.images[into], [originals[i] for i in indices])
     assert sorted([*found.train, *found.val]) == list(range(15))
     assert found.train.dtype == np.int64
+
+
+def test_hashes_are_those_of_the_prepared_and_of_the_decoded_pixels(
+    tmp_path: Path, data: Path
+) -> None:
+    out, small = tmp_path / "test.safetensors", tmp_path / "small.safetensors"
+    test(data, out)
+    test(data, small, preprocess={**PREPROCESS, "size": 4})
+    source = dict(open_task(ROW, data).split("test").images(range(21)))
+    raw = np.array([hash_pixels(np.asarray(source[i])) for i in range(21)])
+    for path in (out, small):
+        task = load_test(path)
+        np.testing.assert_array_equal(task.hashes, [hash_pixels(image) for image in task.images])
+        part, found = read_hashes(path)
+        assert part == "test"
+        np.testing.assert_array_equal(found, raw)
+    assert (
+        hash_pixels(np.zeros((2, 3, 3), np.uint8)).tolist()
+        != hash_pixels(np.zeros((3, 2, 3), np.uint8)).tolist()
+    )
+    headers = [read_tensors(path, "task")[0] for path in (out, small)]
+    assert headers[0]["content"] == headers[1]["content"]
+    assert headers[0]["images"] != headers[1]["images"]
+
+
+def test_a_sample_may_hold_views_of_its_training_images(tmp_path: Path, data: Path) -> None:
+    plain, many, fewer = (tmp_path / f"{name}.safetensors" for name in ("plain", "many", "fewer"))
+    sample(data, plain)
+    sample(data, many, views=3)
+    sample(data, fewer, views=2, shots=2)
+    found, without, prefix = load_sample(many), load_sample(plain), load_sample(fewer)
+    assert without.views.shape == (0, len(without.train), 8, 8, 3)
+    assert found.views.shape == (3, len(found.train), 8, 8, 3)
+    np.testing.assert_array_equal(found.images, without.images)
+    np.testing.assert_array_equal(found.labels, without.labels)
+    np.testing.assert_array_equal(found.train, without.train)
+    for held in (found, prefix):  # images of one colour: a view shows whose it is
+        for view in held.views:
+            np.testing.assert_array_equal(view, held.images[held.train])
+    assert len(prefix.views) == 2
+
+
+def test_a_view_is_a_crop_of_the_original_of_the_stated_size_and_shape() -> None:
+    """The channels say where a pixel comes from: red its column, green its row."""
+    width, height, size = 250, 180, 32
+    original = np.zeros((height, width, 3), np.uint8)
+    original[..., 0], original[..., 1] = np.arange(width), np.arange(height)[:, None]
+    image, flips, areas = Image.fromarray(original), 0, []
+    for seed in range(300):
+        view = crop_flip(image, size, Image.Resampling.BILINEAR, np.random.default_rng(seed))
+        assert view.shape == (size, size, 3)
+        columns, rows = view[..., 0].astype(float).mean(0), view[..., 1].astype(float).mean(1)
+        # From the middle of the second to that of the last but one pixel: size - 3 steps.
+        w = (columns[-2] - columns[1]) / (size - 3) * size
+        h = (rows[-2] - rows[1]) / (size - 3) * size
+        flips += w < 0
+        areas.append(abs(w) * h / (width * height))
+        assert 0.7 < abs(w) / h < 1.4
+        assert 0.06 < areas[-1] < 1.03
+    assert 110 < flips < 190
+    assert min(areas) < 0.15
+    assert max(areas) > 0.85
+
+
+def test_a_long_image_gives_its_centre() -> None:
+    original = np.zeros((2000, 10, 3), np.uint8)
+    original[993:1007] = 255
+    image = Image.fromarray(original)
+    views = [
+        crop_flip(image, 8, Image.Resampling.BILINEAR, np.random.default_rng(seed))
+        for seed in range(20)
+    ]
+    assert any((view[1:-1] == 255).all() for view in views)
 
 
 def test_one_shot_has_no_validation_part(tmp_path: Path, data: Path) -> None:

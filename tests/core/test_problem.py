@@ -158,13 +158,21 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     return House(tmp_path_factory.mktemp("house"))
 
 
-def naive_loss(logits: Tensor, name: str, label: Any, names: list[str], space: str) -> Tensor:
-    """Cross entropy of one image [C of all tasks] of the task `name`, weights shared by its classes."""
+def naive_loss(
+    logits: Tensor, name: str, label: Any, names: list[str], space: str, kind: str
+) -> Tensor:
+    """Loss of one image [C of all tasks] of the task `name`: cross entropy with weights shared by its
+    classes, or for an image of several classes the mean of the binary ones."""
     counts = [len(TASKS[n][0]) for n in names]
     first = sum(counts[: names.index(name)])
     count = counts[names.index(name)]
     own = range(first, first + count)
     considered = own if space == "per_task" else range(sum(counts))
+    if kind == "binary" and np.ndim(label):
+        chance = torch.sigmoid(logits)
+        yes = {first + int(c) for c in np.flatnonzero(label)}
+        parts = [chance[c] if c in yes else 1 - chance[c] for c in considered]
+        return -torch.stack(parts).log().mean()
     log_total = torch.logsumexp(torch.stack([logits[c] for c in considered]), 0)
     shown = [int(label)] if np.ndim(label) == 0 else np.flatnonzero(label).tolist()
     return sum((log_total - logits[first + c] for c in shown), torch.zeros(())) / len(shown)
@@ -172,13 +180,22 @@ def naive_loss(logits: Tensor, name: str, label: Any, names: list[str], space: s
 
 @pytest.mark.parametrize("sampling", ["proportional", "balanced"])
 @pytest.mark.parametrize("space", ["union", "per_task"])
-@pytest.mark.parametrize("names", [["birds", "cars"], ["cars", "scenes", "birds"]], ids="+".join)
+@pytest.mark.parametrize(
+    ("names", "loss"),
+    [
+        (["birds", "cars"], "cross_entropy"),
+        (["cars", "scenes", "birds"], "cross_entropy"),
+        (["cars", "scenes", "birds"], "binary"),
+        (["scenes"], "binary"),
+    ],
+)
 @pytest.mark.parametrize("method", SETTINGS)
 def test_a_group_is_tuned_as_a_plain_loop_over_its_images_does(
-    house: House, method: str, names: list[str], space: str, sampling: str
+    house: House, method: str, names: list[str], loss: str, space: str, sampling: str
 ) -> None:
     joint = Joint(label_space=space, sampling=sampling)  # type: ignore[arg-type]
-    prompt, tuned = house.tune(method, names, joint)
+    tuning = TUNING.model_copy(update={"multilabel_loss": loss})
+    prompt, tuned = house.tune(method, names, joint, tuning)
     assert tuned.alive == [True, True]
 
     plain = house.prompt(method, [4])  # the second run, alone
@@ -197,7 +214,7 @@ def test_a_group_is_tuned_as_a_plain_loop_over_its_images_does(
             logits = house.plain_logits(
                 method, plain, names, images[i : i + 1], features[i : i + 1]
             )
-            found.append(naive_loss(logits[0], name, TASKS[name][1][i], names, space))
+            found.append(naive_loss(logits[0], name, TASKS[name][1][i], names, space, loss))
         for group in optimizer.param_groups:
             group["lr"] = plain_lr(0.02, len(names), TUNING.warmup_lr, step, steps)
         optimizer.zero_grad()
@@ -221,11 +238,11 @@ def test_a_group_is_tuned_as_a_plain_loop_over_its_images_does(
         ]
         _, _, labels, metric = TASKS[name]
         assert last.scores[1] == pytest.approx(float(metrics.score(metric, logits, labels)))
-        loss = [
-            naive_loss(row, name, label, [name], "union")
+        each = [
+            naive_loss(row, name, label, [name], "union", loss)
             for row, label in zip(logits, labels, strict=True)
         ]
-        assert last.losses[1] == pytest.approx(float(torch.stack(loss).mean()), abs=1e-6)
+        assert last.losses[1] == pytest.approx(float(torch.stack(each).mean()), abs=1e-6)
 
 
 def test_joined_pools_by_hand() -> None:

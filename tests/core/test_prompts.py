@@ -13,7 +13,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.settings import METHODS
 from mvlpt_core.contract.tensors import write_tensors
 from mvlpt_core.prompts.file import load_prompt, save_prompt
-from mvlpt_core.prompts.modules import Prompt, Towers, Vectors, describe, make_prompt
+from mvlpt_core.prompts.modules import Prompt, State, Towers, Vectors, describe, make_prompt
 
 TOWERS = Towers(12, 10, 3, 8, torch.device("cpu"), torch.float64)
 HEADER = {
@@ -44,6 +44,48 @@ def test_vectors_have_a_run_axis_and_the_widths_of_the_towers() -> None:
     for width in (12, 10, 7):  # as wide as the text tower, the image tower, neither
         unified = prompt_of("unified", n_ctx_text=4, n_ctx_visual=5, width=width)
         assert shape(unified()) == ([2, 4, 12], [2, 3, 5, 10])
+
+
+def published_coupler(state: State, per_token: bool) -> torch.Tensor:
+    """The published coupler, torch's own layer, on a prompt whose towers are as wide as it is."""
+    layer = torch.nn.TransformerEncoderLayer(
+        12, 1, 48, 0.0, lambda x: x * torch.sigmoid(1.702 * x), norm_first=True
+    ).double()
+    names = {
+        "self_attn.in_proj_": "qkv",
+        "self_attn.out_proj.": "out",
+        "linear1.": "fc",
+        "linear2.": "proj",
+        "norm1.": "ln_1",
+        "norm2.": "ln_2",
+    }
+    layer.load_state_dict(
+        {
+            f"{theirs}{part}": state[f"coupler.{ours}_{part}"]
+            for theirs, ours in names.items()
+            for part in ("weight", "bias")
+        }
+    )
+    x = torch.cat([state["text"], state["visual"].flatten(0, 1)]).double()
+    # The layer takes [sequence, batch, width]: its [1, tokens, width] are sequences of one token.
+    return layer(x[None])[0] if per_token else layer(x[:, None])[:, 0]
+
+
+def test_the_coupler_couples_or_repeats_the_published_code() -> None:
+    towers = Towers(12, 12, 3, 8, torch.device("cpu"), torch.float64)
+    found = {}
+    for coupling in ("joint", "per_token"):
+        settings = METHODS["unified"](n_ctx_text=2, n_ctx_visual=2, width=12, coupling=coupling)
+        prompt = make_prompt(settings, towers, 2)
+        state = prompt.fresh(torch.Generator().manual_seed(1))
+        prompt.fill(1, state, "the state")
+        vectors = prompt()
+        assert vectors.text is not None
+        assert vectors.visual is not None
+        found[coupling] = torch.cat([vectors.text[1], vectors.visual[1].flatten(0, 1)])
+        expected = published_coupler(state, coupling == "per_token")
+        torch.testing.assert_close(found[coupling], expected, rtol=0, atol=1e-12)
+    assert (found["joint"] - found["per_token"]).abs().max() > 1e-3
 
 
 def test_some_runs_of_the_vectors_can_be_taken() -> None:

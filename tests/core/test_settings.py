@@ -67,6 +67,12 @@ def test_every_key_is_documented() -> None:
     assert {"runs.<name>.start", "methods.unified.width", "analysis.group_limit"} <= set(rows)
 
 
+def test_a_checkpoint_needs_something_to_choose_by() -> None:
+    tuning = {"steps": 1, "checkpoint": "best_val"}
+    with pytest.raises(InputError, match="'best_val', but val_share is 0"):
+        read_study({**MINIMAL, "tuning": tuning, "val_share": 0.0}, "x")
+
+
 def test_methods_answer_for_themselves() -> None:
     study = read_study({**MINIMAL, "methods": {"text": {}, "visual": {}, "unified": {}}}, "x")
     tokens = {k: (m.text_ctx, m.visual_ctx) for k, m in study.methods.by_name().items()}
@@ -94,7 +100,11 @@ def test_methods_answer_for_themselves() -> None:
         ("val_share", 0.9, ["key 'val_share' is 0.9", "0 to 0.5"]),
         ("device", "gpu", ["key 'device' is 'gpu'", "auto, cpu, cuda"]),
         ("study", "a/b", ["key 'study' is 'a/b'", "folder name"]),
-        ("backbone.precision", "fp8", ["key 'backbone.precision' is 'fp8'", "auto, fp32, bf16"]),
+        (
+            "backbone.precision",
+            "fp8",
+            ["key 'backbone.precision' is 'fp8'", "auto, fp32, bf16, fp16"],
+        ),
         ("methods.text.position", "start", ["'methods.text.position'", "middle, front, end"]),
         ("methods.text.lr", "2e-3", ["'methods.text.lr' is '2e-3'", "decimal point"]),
         ("methods.text.class_specific", True, ["unknown key 'methods.text.class_specific'"]),
@@ -110,6 +120,9 @@ def test_methods_answer_for_themselves() -> None:
         ("methods.visual.class_text", "a photo", ["'methods.visual.class_text'", "{c}"]),
         ("tuning.optimizer", "adam", ["'tuning.optimizer' is 'adam'", "sgd, adamw"]),
         ("tuning.checkpoint", "best", ["'tuning.checkpoint'", "last, best_val"]),
+        ("runs", {"x": [{"group": "a", "start": "b", "shots": 3}]}, ["runs.x wants 3 shots"]),
+        ("means", {"m": {"seeds": "all"}}, ["key 'means.m.of' is missing"]),
+        ("linear_probe", "no", ["key 'linear_probe' is 'no'", "true or false"]),
         ("tuning.steps", 5, ["exactly one of the keys 'epochs' and 'steps'"]),
         ("tuning.epochs", ..., ["exactly one of the keys 'epochs' and 'steps'"]),
     ],

@@ -34,6 +34,20 @@ def test_rows_keep_order_and_optional_columns(tmp_path: Path) -> None:
     ]
 
 
+def test_what_a_copy_should_be_is_no_factor(tmp_path: Path) -> None:
+    path = suite(
+        tmp_path,
+        HEADER[:-1] + "\trepo\trevision\tclasses\ttrain\ttest\tnote\tera\n"
+        "a\twds\ta\taccuracy\tme/wds_a\tmain\t3\t40\t20\thalf of it\told\n"
+        "b\twds\tb\taccuracy\t\t\t\t\t\t\t\n",
+    )
+    first, second = read_suite(path)
+    assert (first.repo, first.revision, first.note) == ("me/wds_a", "main", "half of it")
+    assert (first.classes, first.train, first.test) == (3, 40, 20)
+    assert first.factors == {"era": "old"}
+    assert second == TaskRow("b", "wds", "b", "accuracy", factors={"era": ""})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -62,6 +76,13 @@ def test_rows_keep_order_and_optional_columns(tmp_path: Path) -> None:
             HEADER[:-1] + "\ttemplates\nx\twds\tx\taccuracy\ta {c}|a photo\n",
             r"line 2: template 'a photo' of task x has no \{c\}",
         ),
+        (HEADER[:-1] + "\trepo\nx\twds\tx\taccuracy\twds_x\n", r"repo 'wds_x' of task x: expected"),
+        (
+            HEADER[:-1] + "\trevision\nx\twds\tx\taccuracy\tmain\n",
+            r"line 2: revision 'main' of task x has no repo",
+        ),
+        (HEADER[:-1] + "\ttest\nx\twds\tx\taccuracy\t1k\n", r"line 2: test '1k': expected"),
+        (HEADER[:-1] + "\ttrain\nx\twds\tx\taccuracy\t0\n", r"line 2: train '0': expected"),
     ],
 )
 def test_bad_suite_names_file_line_and_value(tmp_path: Path, text: str, message: str) -> None:
@@ -88,7 +109,7 @@ def test_shipped_suites() -> None:
     elevater = {row.task: row for row in read_suite(SUITES / "elevater.tsv")}
     coop = {row.task: row for row in read_suite(SUITES / "coop.tsv")}
     assert (len(elevater), len(coop)) == (20, 11)
-    assert elevater["hateful-memes"].kind == "folder"
+    assert elevater["hateful-memes"].kind == "hateful_memes"
     assert elevater["hateful-memes"].metric == "roc_auc"
     mean_per_class = {name for name, row in elevater.items() if row.metric == "mean_per_class"}
     assert mean_per_class == {
@@ -99,11 +120,23 @@ def test_shipped_suites() -> None:
     }
     for row in [*elevater.values(), *coop.values()]:
         assert row.location.startswith("wds_") == (row.kind == "wds")
-    # The overlap of data leaves 12 of the 20 as targets of the cross-task benchmark.
-    sources = {row.location for row in coop.values()}
-    targets = [row.task for row in elevater.values() if row.location not in sources]
-    assert len(targets) == 12
-    assert not set(targets) & set(coop)
+        assert None not in (row.classes, row.train, row.test)
+        # Each copy on the hub is named; what is not there says why.
+        if row.kind == "wds":
+            assert row.repo == f"clip-benchmark/{row.location}"
+        else:
+            assert row.repo or row.note
+    assert {row.kind for row in coop.values()} == {"wds", "coop"}
+    assert not set(elevater) & set(coop)  # one may be the other's source_suite
+    # The copies that are known to hold another split than the paper's.
+    noted = {name for name, row in elevater.items() if row.repo and row.note}
+    assert noted == {
+        "caltech-101",
+        "cifar-100",
+        "eurosat_clip",
+        "oxford-iiit-pets",
+        "resisc45_clip",
+    }
 
 
 def test_names_are_text_letter_by_letter(tmp_path: Path) -> None:

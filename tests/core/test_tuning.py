@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mvlpt_core.backbone.textlayout import text_layout
-from mvlpt_core.backbone.towers import Backbone
+from mvlpt_core.backbone.towers import Backbone, build_backbone
 from mvlpt_core.contract.seeds import number
 from mvlpt_core.contract.settings import METHODS, Joint, Method, Tuning
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Prompt, Towers, UnifiedPrompt, Vectors, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
 from mvlpt_core.tuning.loop import Tuned, tune
+from mvlpt_core.tuning.optimizer import Optimizer
 from mvlpt_core.tuning.progress import Progress
 from mvlpt_core.tuning.schedule import batch_order, joint_order, schedule
 from mvlpt_core.tuning.scoring import Evaluation
@@ -35,6 +36,7 @@ from support.engine_reference import (
     plain_lr,
     random_images,
     small_clip,
+    small_clip_weights,
 )
 
 IMAGES, CLASSES = 11, len(NAMES)
@@ -113,6 +115,7 @@ class PlainCoupler(nn.Module):
     def __init__(self, prompt: UnifiedPrompt, run: int) -> None:
         super().__init__()
         w = prompt.settings.width
+        self.apart = prompt.settings.coupling == "per_token"
         p = {k: v.detach()[run].clone() for k, v in prompt.coupler.items()}
         self.has = {
             k for k in ("text_in", "text_out", "visual_in", "visual_out") if f"{k}_weight" in p
@@ -143,11 +146,12 @@ class PlainCoupler(nn.Module):
         def maybe(name: str, x: Tensor) -> Tensor:
             return self.linears[name](x) if name in self.has else x
 
-        x = torch.cat([maybe("text_in", text), maybe("visual_in", visual.flatten(0, 1))])[None]
+        x = torch.cat([maybe("text_in", text), maybe("visual_in", visual.flatten(0, 1))])
+        x = x[:, None] if self.apart else x[None]  # [T, 1, w]: T sequences of one token
         h = self.norm_1(x)
         x = x + self.attention(h, h, h, need_weights=False)[0]
         hidden = self.linears["fc"](self.norm_2(x))
-        x = (x + self.linears["proj"](hidden * torch.sigmoid(1.702 * hidden)))[0]
+        x = (x + self.linears["proj"](hidden * torch.sigmoid(1.702 * hidden))).flatten(0, 1)
         n = len(text)
         return maybe("text_out", x[:n]), maybe("visual_out", x[n:]).reshape(shape)
 
@@ -213,6 +217,7 @@ def plain_loop(
         ("visual", {"depth": "shallow"}),
         ("unified", {}),
         ("unified", {"width": 48, "position": "front"}),
+        ("unified", {"coupling": "per_token"}),
     ],
 )
 def test_each_run_gets_the_numbers_it_would_have_got_alone(
@@ -255,6 +260,90 @@ def test_a_diverged_run_leaves_its_neighbours_alone() -> None:
             torch.testing.assert_close(pack.state_of(1)[name], value, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", SETTINGS)
+def test_fp16_tunes_each_run_as_fp32_does(method: str) -> None:
+    weights, config = small_clip_weights()
+    images, budget = random_images(IMAGES), BUDGET["sgd"].model_copy(update={"warmup": 0})
+    moved = {}
+    for dtype in (torch.float32, torch.float16):
+        backbone = build_backbone(weights, config, torch.device("cpu"), dtype)
+        pool, order = pool_for(method, backbone, images, LABELS), order_of(budget, 0)
+        for seeds in ([5], [4, 5]):
+            prompt = prompts(settings_of(method), seeds, backbone)
+            before = prompt.state_of(len(seeds) - 1)
+            plan = schedule(budget, 0.001, IMAGES)
+            tuned = tune(
+                classifier_for(backbone, prompt.settings),
+                prompt,
+                pool,
+                order,
+                plan,
+                budget,
+                no_scores,
+                dropout_seeds=seeds,
+            )
+            assert tuned.alive == [True] * len(seeds)
+            after = prompt.state_of(len(seeds) - 1)
+            moved[dtype, len(seeds)] = torch.cat([(after[k] - before[k]).flatten() for k in after])
+    full, half, packed = (
+        moved[key] for key in ((torch.float32, 1), (torch.float16, 1), (torch.float16, 2))
+    )
+    assert full.norm() > 1e-4
+    assert F.cosine_similarity(full, half, 0) > 0.999
+    assert F.cosine_similarity(half, packed, 0) > 0.999
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_a_gradient_that_overflows_passes_its_own_step_alone(kind: str) -> None:
+    start, gradients = torch.randn(3, 4), torch.randn(3, 3, 4)  # [R, n], [steps, R, n]
+
+    def tuned(scaled: bool, wrong: list[int]) -> tuple[Tensor, Optimizer]:
+        p = nn.Parameter(start.clone())
+        optimizer = Optimizer([p], kind, 0.9, 0.1, scaled=scaled)
+        for step, g in enumerate(gradients):
+            g = g.clone()
+            if step in wrong:
+                g[1, 2] = math.inf
+            optimizer.backward((p * g).sum(1))
+            optimizer.step(0.1)
+            if step == 0 and wrong == [0]:
+                assert torch.equal(p[1], start[1])
+        return p.detach(), optimizer
+
+    plain, _ = tuned(False, [])
+    whole, optimizer = tuned(True, [])
+    assert optimizer.scale is not None
+    assert optimizer.scale.tolist() == [1024, 1024, 1024]
+    torch.testing.assert_close(whole, plain)  # powers of two change no digit but at underflow
+    for wrong in ([0], [1]):
+        found, optimizer = tuned(True, wrong)
+        assert optimizer.scale is not None
+        assert optimizer.scale.tolist() == [1024, 512, 1024]
+        assert torch.equal(found[[0, 2]], whole[[0, 2]])
+        assert found[1].isfinite().all()
+        assert not torch.equal(found[1], whole[1])
+
+
+def test_a_small_gradient_survives_fp16_by_its_scale() -> None:
+    weights, config = small_clip_weights()
+    found = []
+    for dtype, scaled in ((torch.float32, False), (torch.float16, True), (torch.float16, False)):
+        backbone = build_backbone(weights, config, torch.device("cpu"), dtype)
+        prompt = prompts(settings_of("visual"), [5], backbone)
+        features = classifier_for(backbone, prompt.settings)
+        pool = pool_for("visual", backbone, random_images(IMAGES), LABELS)
+        optimizer = Optimizer(prompt.parameters(), "sgd", 0.9, 0.0, scaled=scaled)
+        vectors = prompt()
+        logits = features.logits(features.text(vectors), features.image(vectors, pool.inputs))
+        optimizer.backward(losses(logits, pool) * 1e-6)
+        (gradient,) = (p.grad for p in prompt.parameters())
+        assert gradient is not None
+        found.append(gradient.flatten())
+    full, kept, lost = found
+    assert F.cosine_similarity(full, kept, 0) > 0.999
+    assert F.cosine_similarity(full, lost, 0) < 0.99
+
+
 def test_a_run_may_draw_its_batches_from_tasks_with_different_classes() -> None:
     """Two tasks in one pool, each image limited to its task's classes: the loss is each task's own."""
     _, _backbone = small_clip()
@@ -273,6 +362,38 @@ def test_a_run_may_draw_its_batches_from_tasks_with_different_classes() -> None:
     torch.testing.assert_close(found, expected)
     soft = F.one_hot(targets, CLASSES).double()
     torch.testing.assert_close(losses(logits, Pool(torch.zeros(6), soft, allowed)), expected)
+
+
+@pytest.mark.parametrize("method", ["text", "visual"])
+def test_an_epoch_sees_its_view_of_every_image(method: str) -> None:
+    _, backbone = small_clip()
+    budget = Tuning(epochs=5, batch_size=4, optimizer="adamw", warmup=0)
+    views = torch.stack([random_images(IMAGES, seed) for seed in (1, 2, 3)])
+    settings, plan = settings_of(method), schedule(budget, 0.02, IMAGES)
+    assert plan.per_epoch == 2
+    order = batch_order(IMAGES, plan, 0)
+    seen = views.flatten(0, 1) if method == "visual" else backbone.image(views.flatten(0, 1))[0]
+    shown = Pool(torch.zeros_like(seen[:IMAGES]), LABELS, views=seen.unflatten(0, (3, IMAGES)))
+    # The same as one pool of all views, whose order is written out.
+    every = Pool(seen, LABELS.repeat(3))
+    epochs = torch.arange(plan.steps)[:, None] // 2
+    found = []
+    for pool, where in ((shown, order), (every, order + IMAGES * (epochs % 3))):
+        prompt = prompts(settings, [1, 2], backbone)
+        before = prompt.state_of(0)
+        tune(
+            classifier_for(backbone, settings),
+            prompt,
+            pool,
+            where,
+            plan,
+            budget,
+            no_scores,
+            dropout_seeds=[1, 2],
+        )
+        found.append(prompt.state_of(0))
+        assert not torch.equal(found[-1][method], before[method])
+    assert torch.equal(found[0][method], found[1][method])
 
 
 def test_dropout_is_drawn_for_each_run_alone() -> None:

@@ -61,6 +61,8 @@ def plan(folder: Path, *arguments: str) -> dict[str, int]:
                 code = 0
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
+                if isinstance(end.code, str):
+                    print(end.code)
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()

@@ -1,9 +1,11 @@
 """Small tasks on disk for the tests of the task readers, and what a test expects of a bad one."""
 
 import io
+import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks.open import open_task
 
+COOP_NAMES = ["red_cat", "green dog", "blue cat"]
 COLOURS = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
 
 
@@ -30,6 +33,24 @@ def write_birds(folder: Path, count: int) -> Path:
             for i in range(count):
                 (folder / split / name / f"{i}.png").write_bytes(picture(colour))
     return folder
+
+
+def write_coop(root: Path, images: str = "images") -> dict[str, Any]:
+    """Six training images, three each to validate and to test, of class i % 3 and its colour."""
+    splits: dict[str, Any] = {}
+    for part, numbers in {"train": range(6), "val": range(6, 9), "test": range(9, 12)}.items():
+        splits[part] = [[f"sub/{i}.jpg", i % 3, COOP_NAMES[i % 3]] for i in numbers]
+        for i in numbers:
+            file = root / images / f"sub/{i}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(picture(COLOURS[i % 3], "jpg"))
+    (root / "annotations").mkdir(exist_ok=True)
+    write_splits(root, splits)
+    return splits
+
+
+def write_splits(root: Path, splits: object) -> None:
+    (root / "split_zhou_OxfordPets.json").write_text(json.dumps(splits, indent=4))
 
 
 def npy(values: object) -> bytes:

@@ -29,7 +29,17 @@ PACKAGES = {
     "workflow": "mvlpt_workflow",
     "config": "mvlpt_workflow/config",
 }
-COMMANDS = ["study", "recommend", "analyse", "convert", "check-config", "settings", "workflow-path"]
+COMMANDS = [
+    "study",
+    "recommend",
+    "analyse",
+    "convert",
+    "fetch",
+    "check",
+    "check-config",
+    "settings",
+]
+COMMANDS += ["workflow-path"]
 DIGESTED = ["mvlpt_core.jobs", "mvlpt_analysis.report.page"]
 
 

@@ -11,20 +11,25 @@ import pytest
 import yaml
 
 from mvlpt_core.contract import settings
+from mvlpt_core.contract.suite import EXPECTED
 from support.snake import command, plan, run
 
 # What follows from what, in stages (rules without the numbers of their blocks and packs).
 ANALYSIS = {"statistics", "groups", "figures", "report"}
-GATHERED = {"gather", *ANALYSIS}
+GATHERED = {"gather", "few_shot", *ANALYSIS}
 TUNED = {"tune", "similarity", *GATHERED}
-SAMPLED = {"prepare_sample", "features_sample", *TUNED}
-TESTED = {"prepare_test", "features_test", *TUNED}
+PROBED = {"probe", *TUNED}
+SAMPLED = {"prepare_sample", "features_sample", *PROBED}
+TESTED = {"prepare_test", "features_test", *PROBED}
 EVERYTHING = {"backbone", *SAMPLED, *TESTED, "config"}
 # Methods alone: their prompts are compared with one another, their scores gathered.
 CHANGES: list[tuple[str, Any, set[str]]] = [
     ("study", "other", EVERYTHING),
     ("data_root", "elsewhere", set()),
+    ("source_suite", "sources.tsv", {"report"}),
     ("groups", "groups.tsv", {"group", "report"}),
+    ("means", {"mean": {"of": "tasks"}}, {"report"}),
+    ("linear_probe", False, GATHERED),
     ("runs", {"scratch": [{"group": "tasks", "start": "random"}]}, GATHERED),
     ("seeds", [1, 2, 3], SAMPLED),
     ("shots", [4, 2], SAMPLED),
@@ -62,6 +67,8 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
             ("optimizer", "adamw"),
             ("momentum", 0.5),
             ("weight_decay", 0.1),
+            ("multilabel_loss", "binary"),
+            ("views", 3),
             ("warmup", 2),
             ("warmup_lr", 0.001),
             ("checkpoint", "best_val"),
@@ -69,6 +76,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
             ("curve_images", 10),
         ]
     ),
+    ("tuning.augment", "crop_flip", SAMPLED),
     ("joint.label_space", "per_task", {"report"}),
     ("joint.sampling", "balanced", {"report"}),
     ("analysis.permutations", 30, ANALYSIS),
@@ -83,6 +91,7 @@ SUITE_CHANGES: list[tuple[str, str, set[str]]] = [
     ("metric", "mean_per_class", TESTED),
     ("templates", "a drawing of {c}", TESTED),
     ("family", "other", ANALYSIS),
+    *((column, "me/1" if column == "repo" else "1", set()) for column in EXPECTED),
 ]
 REQUIRED_ELSEWHERE = {"suite", "backbone", "methods", "tuning", "joint", "analysis"}
 
@@ -179,6 +188,8 @@ def test_a_changed_suite_row_reruns_what_depends_on_it(
     suite = pd.read_csv(finished / "suite.tsv", sep="\t", dtype=str)
     if column == "templates":
         suite["templates"] = ""
+    if column == "revision":
+        suite.loc[1, "repo"] = "me/1"
     suite.loc[1, column] = value
     suite.to_csv(finished / "changed.tsv", sep="\t", index=False)
     config = base | {"suite": "changed.tsv"}

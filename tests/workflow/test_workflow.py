@@ -13,6 +13,7 @@ import yaml
 
 from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.rows import read_rows
+from mvlpt_core.contract.suite import read_choices, read_groups
 from support.snake import command, job_counts, plan, run
 from support.task_files import write_birds
 
@@ -42,7 +43,9 @@ def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert 0 < len(list(runs.rglob("*.parquet"))) < 80
     assert not (folder / AT.gathered("transfer")).exists()
     # What a process that is killed while it writes leaves behind.
-    (folder / RUN).with_name(".1.part.seed1.parquet").write_bytes(b"PAR1")
+    part = (folder / RUN).with_name(".1.part.seed1.parquet")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(b"PAR1")
     run([*study, "--unlock"])
     said = run(study)
     assert "80 of 80 runs done" in said
@@ -183,7 +186,7 @@ def test_one_configuration_tunes_a_group_and_starts_members_and_others_from_it(
     report = (tmp_path / at.report).read_text()
     assert "nan" not in report.split("<table", 1)[0].split("</style>")[-1]
     groups = tmp_path / "groups.tsv"
-    groups.write_text("group\ttask\ngold\tobject_golden\ngold\tobject_rosy\n")
+    groups.write_text("group\ttask\ngold\tobject_golden\ngold\tbackground_rosy\n")
     config = yaml.safe_load((root / "tests/workflow/config/groups.yaml").read_text())
     config["groups"] = str(groups)
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -193,6 +196,56 @@ def test_one_configuration_tunes_a_group_and_starts_members_and_others_from_it(
     }
     assert {"config", "group", "tune", "gather", "statistics", "report"} <= stages
     assert not {"prepare", "features_test", "features_sample", "backbone"} & stages
+
+
+def test_every_kind_of_run_and_benchmark_in_small(root: Path, tmp_path: Path) -> None:
+    """Sets without the target, sources of a second suite, means, joint pairs, groups, linear probes."""
+    at = Layout("results/multitask")
+    run(command(tmp_path, *configured(root, "multitask")))
+    scores = pd.read_parquet(tmp_path / at.gathered("scores"))
+    assert (scores["status"] == "ok").all()
+    starts = scores[(scores["shots"] == 4) & (scores["target"] == "object_golden")]
+    started = starts[(starts["group"] == "object_golden") & (starts["method"] == "text")]
+    assert set(started["start"]) == {
+        *("random", *TASKS),
+        *("three_less_object_golden", "both_dots", "mean_others", "three_all_seeds"),
+    }
+    # The set's prompt as it is: what the set's own run scores on a member that it left out.
+    pair = starts[starts["group"] == "object_golden_and_object_rosy"]
+    assert sorted(pair["seed"]) == [1, 2]
+    # One shot leaves nothing to choose a checkpoint by.
+    assert (
+        scores.loc[scores["shots"] == 1, "selected_step"][scores["method"] == "text"] == 4
+    ).all()
+    probe = starts[starts["method"] == "linear_probe"]
+    assert (probe["step0"] == probe["zero_shot"]).all()
+    table = pd.read_parquet(tmp_path / at.benchmark("generalisation.parquet"))
+    entries = set(table["entry"])
+    assert {"zero-shot", "linear probe", "CoOp", "CoOp from set", "CoOp from sources"} < entries
+    assert {"CoOp from mean_others", "CoOp, set as it is", "CoOp from best source"} < entries
+    few = pd.read_parquet(tmp_path / at.benchmark("few_shot.parquet"))
+    assert sorted(few["shots"].unique()) == [1, 4]
+    joint = pd.read_csv(tmp_path / at.benchmark("joint_pairs.csv"))
+    assert len(joint) == 12
+    assert joint[["joint_gain", "sequential_gain"]].notna().all(axis=None)
+    together = pd.read_csv(tmp_path / at.benchmark("adaptation.csv"))
+    assert {"gold", "three"} == set(together["group"].dropna())
+    report = (tmp_path / at.report).read_text()
+    for section in ("few_shot", "generalisation", "adaptation", "joint_pairs"):
+        assert f'<section id="{section}">' in report
+    assert plan(tmp_path, *configured(root, "multitask")) == {}
+    study = str(tmp_path / at.root)
+    out = tmp_path / "best.tsv"
+    for name, more in (("choices", ["--top", "2"]), ("groups", [])):
+        arguments = [name, "--study", study, "--method", "text", "--shots", "4", *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "mvlpt", *arguments, "--out", str(out)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0 or "no group of two tasks" in done.stderr
+    assert read_choices(out, TASKS) if "source" in out.read_text() else read_groups([out], TASKS)
 
 
 def test_the_default_study_plans_its_1260_runs_in_24_jobs(tmp_path: Path) -> None:

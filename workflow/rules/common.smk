@@ -24,6 +24,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import GATHERED, PROBE, RANDOM, ZERO_SHOT, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
 from mvlpt_core.contract.runs import blocks
+from mvlpt_core.contract.suite import EXPECTED
 from mvlpt_core.tasks.check import data_state
 from mvlpt_workflow import ENVIRONMENT, located_backbone
 from mvlpt_workflow.benchmarks import benchmarks
@@ -160,10 +161,16 @@ def protocol():
     return {key: value for key, value in config.items() if key not in hidden}
 
 
+def data_notes():
+    """What the suites say of tasks whose data differ from the paper's, by task."""
+    return {task: row.note for task, row in SUITE.items() if row.note}
+
+
 def task_row(task, images_alone=False):
     """A suite row as far as a prepared file depends on it, in types that Snakemake compares."""
     row = asdict(SUITE[task])
-    del row["factors"]  # the analysis's business
+    for column in ("factors", *EXPECTED):  # no image depends on them
+        del row[column]
     if images_alone:
         del row["templates"], row["metric"]
     return row

@@ -71,9 +71,12 @@ rule report:
         factors=factor_columns(),
         shots=ANALYSED,
         protocol=protocol(),
-        registered=study_digest(CHECKED),
-        # A plan that was taken away changes the report as well.
-        plan=len(REGISTERED),
+        notes=data_notes(),
+        # In one mapping, and with whether a plan is there: one that was taken away changes the report.
+        plan={
+            "configuration": study_digest(CHECKED),
+            "registered": len(REGISTERED),
+        },
         code=CODE["report"],
     message:
         f"Report: {AT.report}"

@@ -129,7 +129,11 @@ rule prepare_sample:
     params:
         row=lambda wildcards: task_row(wildcards.task, images_alone=True),
         files=lambda wildcards: data_state(SUITE[wildcards.task], STUDY.data_root),
-        sample={"val_share": STUDY.val_share, "short_classes": STUDY.short_classes},
+        sample={
+            "val_share": STUDY.val_share,
+            "short_classes": STUDY.short_classes,
+            "views": STUDY.tuning.stored_views,
+        },
         code=CODE["prepare"],
     message:
         "Images of task {wildcards.task}: {wildcards.shots} shots, seed {wildcards.seed}"

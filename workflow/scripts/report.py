@@ -39,8 +39,8 @@ with logged(snakemake.log[0]):
         params.protocol["study"],
         parts,
         View(params.tasks, params.methods, factors=params.factors),
-        study_protocol(params.protocol),
+        study_protocol(params.protocol, params.notes),
         [Path(path) for path in snakemake.input.benchmarks],
         plan=next(iter(snakemake.input.plan), None),
-        configuration=params.registered,
+        configuration=params.plan["configuration"],
     )
