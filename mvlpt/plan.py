@@ -297,9 +297,11 @@ def _bytes(value: float) -> str:
 
 
 def _points(value: float) -> str:
-    return "no tasks" if value != value else f"{100 * value:.1f}"
+    if value != value:
+        return "no tasks"
+    return f"{100 * value:.1f}" if value < 1 else "above 100"
 
 
 def _span(low: float, high: float) -> str:
-    ends = [f"{100 * value:.1f}" for value in (low, high)]
+    ends = [_points(value) for value in (low, high)]
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"

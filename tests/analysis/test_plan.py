@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from mvlpt_analysis.gains.pilot import TESTBED, pilot_noise
+from mvlpt_analysis.read.study import of_shots
 from mvlpt_analysis.stats.power import (
     Noise,
     pair_power,
@@ -119,7 +120,7 @@ def made_up(seeds: int, tasks: int = 14, images: int = 200) -> tuple[pd.DataFram
 
 def test_a_pilot_gives_its_noise_back():
     transfer, outcomes, truth = made_up(seeds=3)
-    noise = pilot_noise(transfer, outcomes, truth)["text"]
+    noise = pilot_noise(of_shots(transfer, 8), of_shots(outcomes, 8), truth)["text"]
     helped = transfer.groupby("target")["score"].mean().std()
     assert noise.seed_sd == pytest.approx(0.02, rel=0.15)
     assert noise.seed_df > 20  # one variance for all pairs
