@@ -70,8 +70,8 @@ def pair_power(gain: float, noise: Noise, seeds: int, images: int, alpha: float 
     The posterior variance of a pair is v = (d0 s^2 + (S - 1) w) / (d0 + S - 1) with w / s^2 from
     F(S - 1, d0); given v, the mean gain varies about the true one as sqrt(v / S) times Student's t with
     d0 + S - 1 degrees of freedom. The probability is the mean over v, taken at `_POINTS` quantiles of
-    F. The images' part of the error is known, so degrees of freedom are Satterthwaite's (1946,
-    Biometrics Bulletin 2, 110-114).
+    F. The images' part of the error is added to v / S and the degrees of freedom are left as they are:
+    conservative where images are most of the error, and never better for fewer images.
     """
     within = max(0.0, noise.discordant - gain**2) / images
     if noise.seed_sd == 0:
@@ -85,7 +85,7 @@ def pair_power(gain: float, noise: Noise, seeds: int, images: int, alpha: float 
         drawn = stats.f.ppf((np.arange(_POINTS) + 0.5) / _POINTS, own, prior)
     between = noise.seed_sd**2 * (prior + own * drawn) / (prior + own) / seeds
     total = between + within
-    df = (prior + own) * (total / between) ** 2
+    df = prior + own
     shift, end = gain / np.sqrt(total), stats.t.ppf(1 - alpha / 2, df)
     return float(np.mean(stats.t.sf(end - shift, df) + stats.t.cdf(-end - shift, df)))
 

@@ -43,7 +43,7 @@ def test_by_hand():
 def test_more_of_anything_finds_smaller_gains():
     noise = Noise(0.04, 3, 0.25, 0.06, 0.02)
     by_seeds = [smallest_pair_gain(noise, seeds, 200) for seeds in (1, 2, 3, 10)]
-    by_images = [smallest_pair_gain(noise, 3, images) for images in (50, 200, 5000)]
+    by_images = [smallest_pair_gain(noise, 3, images, 0.001) for images in (50, 200, 5000)]
     by_tasks = [smallest_mean_gain(noise, 3, tasks) for tasks in (5, 20, 40)]
     for found in (by_seeds, by_images, by_tasks):
         assert found == sorted(found, reverse=True)
@@ -73,9 +73,10 @@ def test_simulated_pairs_have_the_power(seeds, discordant):
     means = gains.mean(1) + np.sqrt(within) * rng.standard_normal(studies)
     own = gains.var(1, ddof=1) * (seeds - 1) if seeds > 1 else 0.0
     between = (prior * sd**2 + own) / (prior + seeds - 1) / seeds
-    df = (prior + seeds - 1) * ((between + within) / between) ** 2
-    found = np.abs(means) / np.sqrt(between + within) > stats.t.ppf(0.975, df)
-    assert np.mean(found) == pytest.approx(0.8, abs=0.02)
+    end = stats.t.ppf(0.975, prior + seeds - 1)
+    power = np.mean(np.abs(means) / np.sqrt(between + within) > end)
+    # Exact for seeds alone; with images the error has lighter tails than is counted with.
+    assert 0.78 < power < (0.86 if discordant else 0.82)
 
 
 def test_simulated_tasks_have_the_power():
