@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mvlpt import plan_options
 from mvlpt_core import __version__
 from mvlpt_core.contract.errors import InputError
 
@@ -218,7 +219,7 @@ def _parser() -> tuple[_Parser, list[str]]:
     )
     check.add_argument("config", help="the study's YAML file, or the name of a shipped one")
 
-    _plan_options(
+    plan_options.add_options(
         command(
             "plan",
             "what a study will cost and can find, before it runs; --register writes down what is claimed",
@@ -227,7 +228,7 @@ def _parser() -> tuple[_Parser, list[str]]:
             "  mvlpt plan mine.yaml --pilot results/pilot\n"
             "  mvlpt plan mine.yaml --register --method text --gain absolute "
             "--similarity label_cosine --margin 2",
-            _plan,
+            plan_options.run,
         )
     )
 
@@ -246,40 +247,6 @@ def _parser() -> tuple[_Parser, list[str]]:
         _workflow_path,
     )
     return parser, list(commands.choices)
-
-
-def _plan_options(plan: argparse.ArgumentParser) -> None:
-    plan.add_argument("config", help="the study's YAML file, or the name of a shipped one")
-    speed = plan.add_mutually_exclusive_group()
-    speed.add_argument("--rate", type=_above0, help="TFLOP/s that the device reaches, for hours")
-    speed.add_argument(
-        "--calibrate", action="store_true", help="time the real step here, for hours"
-    )
-    plan.add_argument(
-        "--device", help="where to calibrate (as the study says); with --rate the device's name"
-    )
-    plan.add_argument("--cores", type=_whole, help="processor cores to use (all)")
-    plan.add_argument("--pilot", type=Path, help="a finished results/<study> that shows the noise")
-    plan.add_argument("--register", action="store_true", help="write what is claimed, once")
-    for option, about in (
-        ("method", "primary method"),
-        ("gain", "primary gain: absolute, relative or ceiling"),
-        ("similarity", "primary similarity, a measure of the analysis"),
-    ):
-        plan.add_argument(f"--{option}", help=f"with --register: {about}")
-    plan.add_argument(
-        "--margin", type=float, help="with --register: points below which a gain counts as none"
-    )
-
-
-def _above0(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
-    return value
 
 
 def _whole(text: str) -> int:
@@ -397,26 +364,6 @@ def _check_config(given: argparse.Namespace) -> int:
     print(f"# {checked.summary()}")
     values = checked.study.resolved()
     print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
-    return 0
-
-
-def _plan(given: argparse.Namespace) -> int:
-    chosen = {name: getattr(given, name) for name in ("method", "gain", "similarity", "margin")}
-    if given.register:
-        for name, value in chosen.items():
-            if value is None:
-                raise InputError(f"--register needs --{name}: expected what is claimed")
-    else:
-        for name, value in chosen.items():
-            if value is not None:
-                raise InputError(f"--{name} is for --register: expected both or neither")
-    from mvlpt.plan import print_plan, register_plan
-
-    if given.register:
-        path, plan = register_plan(given.config, **chosen)
-        print(f"registered: {path} (digest {plan.digest})")
-        return 0
-    print_plan(given.config, given.rate, given.calibrate, given.device, given.cores, given.pilot)
     return 0
 
 
