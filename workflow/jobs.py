@@ -66,6 +66,7 @@ def jobs_by_rule(checked: Checked) -> dict[str, int]:
         * samples
         * study.linear_probe,
         "gather": 1,
+        "leakage": 1,
         "similarity": shots,
         "statistics": shots,
         "groups": shots,
@@ -91,6 +92,7 @@ FIXED = {
     "class_texts": (2.5, 0.0),
     "probe": (1.2, 0.0),
     "gather": (0.6, 0.2),
+    "leakage": (0.3, 0.0),
     "similarity": (1.1, 0.3),
     "statistics": (1.2, 4.8),
     "groups": (0.8, 0.7),

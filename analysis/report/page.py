@@ -56,6 +56,7 @@ def write_report(
     view: View,
     protocol: Mapping[str, Any],
     benchmarks: Sequence[Path] = (),
+    shared: Sequence[str] = (),
     plan: str | Path | None = None,
     configuration: str | None = None,
 ) -> None:
@@ -63,8 +64,9 @@ def write_report(
 
     `parts`: what to show by value of shots; with several, the page has a part for each.
     `protocol`: what of the configuration is shown, name -> setting. `benchmarks`: the JSON files of
-    `benchmark.make`, beside their figures. `plan`: the file of the registered plan, if there is one;
-    `configuration`: digest of the study as it is, None where plans are not registered. Raises
+    `benchmark.make`, beside their figures; `shared`: what is said of images that tasks share; `plan`: the
+    file of the registered plan, if there is one; `configuration`: digest of the study as it is, None
+    where plans are not registered. Raises
     InputError for a table or a figure that is missing.
     """
     path = Path(path)
@@ -72,7 +74,7 @@ def write_report(
     page = _template().render(
         title=f"{view.wording.title}: {name}",
         lead=_lead(view, parts),
-        warnings=_warnings(parts),
+        warnings=[*_warnings(parts), *shared],
         protocol=_protocol(view, parts, protocol),
         registered=_registered(view, parts, plan, configuration),
         parts=[

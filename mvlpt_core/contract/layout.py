@@ -43,6 +43,11 @@ class Layout:
         return f"{self.root}/plan.json"
 
     @property
+    def leakage(self) -> str:
+        """Images that few-shot samples and test splits have in common."""
+        return f"{self.root}/leakage.csv"
+
+    @property
     def logs(self) -> str:
         return f"{self.root}/logs"
 

@@ -40,8 +40,7 @@ _TEST_HEADER = (*_HEADER, "classnames", "templates", "metric", "multilabel")
 
 @dataclass(frozen=True)
 class TestSplit:
-    """A task's classes and its test images [M, S, S, 3] with labels [M] or multi-hot [M, C], and
-    their `hashes` uint8 [M, 16] (BLAKE2b of the prepared pixels)."""
+    """A task's classes and its test images [M, S, S, 3] with labels [M] or multi-hot [M, C]."""
 
     __test__ = False  # no test case, whatever its name
 
@@ -53,13 +52,12 @@ class TestSplit:
     image_size: int
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
-    hashes: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A few-shot sample: images [N, S, S, 3], labels [N] or [N, C], `hashes` as a test split's; `train`
-    and `val` index into them, never overlap and hold all. `views` [V, len(train), S, S, 3] are
+    """A few-shot sample: images [N, S, S, 3], labels [N] or [N, C]; `train` and `val` index into
+    them, never overlap and hold all. `views` [V, len(train), S, S, 3] are
     augmented training images."""
 
     name: str
@@ -67,7 +65,6 @@ class Sample:
     seed: int
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
-    hashes: NDArray[np.uint8]
     train: NDArray[np.int64]
     val: NDArray[np.int64]
     views: NDArray[np.uint8]
@@ -173,17 +170,17 @@ def load_test(path: str | Path) -> TestSplit:
         header["image_size"],
         images,
         tensors["labels"],
-        tensors["hashes"],
     )
 
 
 def load_sample(path: str | Path) -> Sample:
     """Read a few-shot sample; `InputError`, naming the file, if it is not one or not whole."""
     header, tensors, images = _read(Path(path), "sample", (*_HEADER, "shots", "seed"))
-    labels, *parts = (tensors[name] for name in ("labels", "hashes", "train", "val"))
+    labels, train, val = (tensors[name] for name in ("labels", "train", "val"))
     own, views = images[: len(labels)], images[len(labels) :]
-    views = views.reshape(header.get("views", 0), len(tensors["train"]), *images.shape[1:])
-    return Sample(header["name"], header["shots"], header["seed"], own, labels, *parts, views)
+    views = views.reshape(header.get("views", 0), len(train), *images.shape[1:])
+    about = header["name"], header["shots"], header["seed"]
+    return Sample(*about, own, labels, train, val, views)
 
 
 def read_hashes(path: str | Path) -> tuple[str, NDArray[np.uint8]]:
@@ -193,7 +190,7 @@ def read_hashes(path: str | Path) -> tuple[str, NDArray[np.uint8]]:
     Raises `InputError` for a file that is none or that an earlier version made.
     """
     header, tensors = read_tensors(path, KIND, ("part", "content"))
-    return header["part"], tensors["raw_hashes"]
+    return header["part"], tensors["hashes"]
 
 
 def read_preprocess(backbone: str | Path) -> dict[str, Any]:
@@ -273,11 +270,11 @@ def _write(
             with part.open("rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         place = {int(index): i for i, index in enumerate(kept)}
-        hashes = np.empty((2, len(kept), HASH_BYTES), np.uint8)
+        hashes = np.empty((len(kept), HASH_BYTES), np.uint8)
         for index, image in split.images(list(place)):
             i = place.pop(index)
             images[i] = transform(image)
-            hashes[:, i] = hash_pixels(images[i]), hash_pixels(np.asarray(image))
+            hashes[i] = hash_pixels(np.asarray(image))
             for row, crop in crops(index, image):
                 images[row] = crop
         if place:
@@ -285,8 +282,8 @@ def _write(
         images.flush()
         about = {"shape": shape, "digest": hashlib.sha256(images.data).hexdigest()}
         del images
-    made = {**header, "images": about, "content": content_digest(tensors["labels"], hashes[1])}
-    write_tensors(path, KIND, made, {**tensors, "hashes": hashes[0], "raw_hashes": hashes[1]})
+    made = {**header, "images": about, "content": content_digest(tensors["labels"], hashes)}
+    write_tensors(path, KIND, made, {**tensors, "hashes": hashes})
 
 
 def _read(

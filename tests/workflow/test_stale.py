@@ -19,8 +19,8 @@ ANALYSIS = {"statistics", "groups", "figures", "report"}
 GATHERED = {"gather", "few_shot", *ANALYSIS}
 TUNED = {"tune", "similarity", *GATHERED}
 PROBED = {"probe", *TUNED}
-SAMPLED = {"prepare_sample", "features_sample", *PROBED}
-TESTED = {"prepare_test", "features_test", *PROBED}
+SAMPLED = {"prepare_sample", "features_sample", "leakage", *PROBED}
+TESTED = {"prepare_test", "features_test", "leakage", *PROBED}
 EVERYTHING = {"backbone", *SAMPLED, *TESTED, "config"}
 # Methods alone: their prompts are compared with one another, their scores gathered.
 CHANGES: list[tuple[str, Any, set[str]]] = [

@@ -201,7 +201,7 @@ def png(name):
 
 def everything():
     """Every file of the study that a reader or a later job may open."""
-    files = [AT.config, AT.backbone, AT.weights, AT.report, *RUNS, *PROBES]
+    files = [AT.config, AT.backbone, AT.weights, AT.leakage, AT.report, *RUNS, *PROBES]
     files += [AT.group(group) for group in GROUPS]
     files += [AT.gathered(name) for name in GATHERED]
     files += mean_files(PLANNED.all_pairs)
@@ -236,6 +236,7 @@ CODE = {
         "tune": ["mvlpt_core.jobs"],
         "probe": ["mvlpt_core.probe"],
         "gather": ["mvlpt_analysis.read.gather"],
+        "leakage": ["mvlpt_analysis.read.leakage"],
         "similarity": ["mvlpt_analysis.similarity.pairs"],
         "statistics": ["mvlpt_analysis.study"],
         "figures": ["mvlpt_analysis.figures.gallery"],

@@ -9,6 +9,7 @@
 #   results/<study>/curves.parquet        their scores by step
 #   results/<study>/outcomes.parquet      their predictions by test image
 #   results/<study>/truth.parquet         test labels
+#   results/<study>/leakage.csv           images that samples and test splits have in common
 
 
 rule gather:
@@ -34,3 +35,32 @@ rule gather:
         f"Scores of {len(RUNS):,} runs"
     script:
         "../scripts/gather.py"
+
+
+rule leakage:
+    input:
+        test=[AT.test(task)[0] for task in TASKS],
+        sample=[
+            AT.sample(task, shots, seed)[0]
+            for task in SUITE
+            for shots in STUDY.shots
+            for seed in STUDY.seeds
+        ],
+    output:
+        AT.leakage,
+    log:
+        f"{AT.logs}/leakage.log",
+    benchmark:
+        f"{AT.benchmarks}/leakage.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=CODE["leakage"],
+    message:
+        "Images that samples and test splits have in common"
+    script:
+        "../scripts/leakage.py"

@@ -46,6 +46,7 @@ rule report:
         figures=[
             AT.figure(shots, name, "png") for shots in ANALYSED for name in FIGURES
         ],
+        leakage=AT.leakage,
         benchmarks=[AT.benchmark(f"{name}.json") for name in TABLES],
         shown=[
             AT.benchmark(f"{figure}.png")

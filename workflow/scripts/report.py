@@ -10,6 +10,7 @@ with logged(snakemake.log[0]):
     from pathlib import Path
 
     from mvlpt_analysis.catalogue import STUDY_TABLES, TEXT, figures
+    from mvlpt_analysis.read.leakage import told
     from mvlpt_analysis.read.pairs import read_frame
     from mvlpt_analysis.read.study import of_shots, read_tables
     from mvlpt_analysis.report.page import Part, write_report
@@ -41,6 +42,7 @@ with logged(snakemake.log[0]):
         View(params.tasks, params.methods, factors=params.factors),
         study_protocol(params.protocol, params.notes),
         [Path(path) for path in snakemake.input.benchmarks],
+        told(read_frame(snakemake.input.leakage, text={"source", "target"}, empty=True)),
         plan=next(iter(snakemake.input.plan), None),
         configuration=params.plan["configuration"],
     )
