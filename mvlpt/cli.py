@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mvlpt import plan_options
 from mvlpt_core import __version__
 from mvlpt_core.contract.errors import InputError
 
@@ -217,6 +218,19 @@ def _parser() -> tuple[_Parser, list[str]]:
         _check_config,
     )
     check.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+
+    plan_options.add_options(
+        command(
+            "plan",
+            "what a study will cost and can find, before it runs; --register writes down what is claimed",
+            "  mvlpt plan testbed --calibrate\n"
+            "  mvlpt plan paper_vitb16 --rate 60 --device A100\n"
+            "  mvlpt plan mine.yaml --pilot results/pilot\n"
+            "  mvlpt plan mine.yaml --register --method text --gain absolute "
+            "--similarity label_cosine --margin 2",
+            plan_options.run,
+        )
+    )
 
     settings = command(
         "settings",

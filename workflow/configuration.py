@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.runs import Runs, expand
 from mvlpt_core.contract.settings import Study, read_study
-from mvlpt_core.contract.suite import Groups, TaskRow, read_choices, read_groups, read_suite
+from mvlpt_core.contract.suite import (
+    EXPECTED,
+    Groups,
+    TaskRow,
+    read_choices,
+    read_groups,
+    read_suite,
+)
 from mvlpt_core.tasks.check import check_tasks
 from mvlpt_workflow import located
 
@@ -84,11 +92,12 @@ def find_rows(name: str, tasks: Collection[str] = ()) -> tuple[list[TaskRow], st
     return [row for row in rows if not tasks or row.task in tasks], root
 
 
-def check_study(config: Mapping[str, Any], where: str) -> Checked:
+def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) -> Checked:
     """Settings, tasks, groups and runs of a configuration; paths as `located` finds them.
 
-    `where` names the configuration in messages. Raises `InputError`, one sentence, for the first
-    mistake in keys and values, suite, groups, runs or the tasks' data.
+    `where` names the configuration in messages. Without `open_tasks` the data may be elsewhere. Raises
+    `InputError`, one sentence, for the first mistake in keys and values, suite, groups, runs or the
+    tasks' data.
     """
     study = read_study(config, where=where)
     suite = {row.task: row for row in read_suite(located(study.suite))}
@@ -108,5 +117,16 @@ def check_study(config: Mapping[str, Any], where: str) -> Checked:
         if mean.table
     }
     runs = expand(study, list(suite), groups.members, list(sources), chosen)
-    check_tasks([*suite.values(), *sources.values()], study.data_root)
+    if open_tasks:
+        check_tasks([*suite.values(), *sources.values()], study.data_root)
     return Checked(study, suite, sources, groups, runs)
+
+
+def study_digest(checked: Checked) -> str:
+    """Digest of what a study's results depend on: settings, rows of the suites, list of runs."""
+    # Where a copy is fetched from and what is noted of it changes no result.
+    rows = [
+        {key: value for key, value in asdict(row).items() if key not in EXPECTED}
+        for row in [*checked.suite.values(), *checked.sources.values()]
+    ]
+    return registered.study_digest(checked.study.resolved(), rows, checked.runs.pairs)

@@ -16,12 +16,14 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line, write_atomic
+from mvlpt_core.contract.registered import read_registered
 
 from ..catalogue import BENCHMARKS, STUDY_TABLES, TABLES
 from ..read.study import without_rows
 from ..view import View
 from . import answers
 from .protocol import mixtures, origins, plain
+from .registered import NOT_REGISTERED, registered_plan
 
 DPI = 170  # of the figures' files
 SHOWN_DPI = 115  # on the page, so that text has one size in all figures
@@ -55,12 +57,16 @@ def write_report(
     protocol: Mapping[str, Any],
     benchmarks: Sequence[Path] = (),
     shared: Sequence[str] = (),
+    plan: str | Path | None = None,
+    configuration: str | None = None,
 ) -> None:
     """Write the page of the study `name`, whole or not at all.
 
     `parts`: what to show by value of shots; with several, the page has a part for each.
     `protocol`: what of the configuration is shown, name -> setting. `benchmarks`: the JSON files of
-    `benchmark.make`, beside their figures; `shared`: what is said of images that tasks share. Raises
+    `benchmark.make`, beside their figures; `shared`: what is said of images that tasks share; `plan`: the
+    file of the registered plan, if there is one; `configuration`: digest of the study as it is, None
+    where plans are not registered. Raises
     InputError for a table or a figure that is missing.
     """
     path = Path(path)
@@ -70,6 +76,7 @@ def write_report(
         lead=_lead(view, parts),
         warnings=[*_warnings(parts), *shared],
         protocol=_protocol(view, parts, protocol),
+        registered=_registered(view, parts, plan, configuration),
         parts=[
             _part(path, view, part, f"{shots}" if several else "") for shots, part in parts.items()
         ],
@@ -131,6 +138,19 @@ def _by_method(sentence: str, methods: Sequence[str]) -> tuple[str, str]:
             rest = sentence[len(method) + 2 :]
             return method, rest[:1].upper() + rest[1:]
     return "", sentence
+
+
+def _registered(
+    view: View, parts: Mapping[Any, Part], plan: str | Path | None, configuration: str | None
+) -> dict[str, Any]:
+    """The section of the registered plan, or the line that there is none."""
+    without = {"none": "", "about": "", "warnings": [], "results": []}
+    if configuration is None:
+        return without
+    if plan is None:
+        return without | {"none": NOT_REGISTERED}
+    frames = {shots: _completed(part.frames, view) for shots, part in parts.items()}
+    return without | registered_plan(*read_registered(plan), configuration, view.methods, frames)
 
 
 def _warnings(parts: Mapping[Any, Part]) -> list[str]:

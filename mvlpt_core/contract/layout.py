@@ -38,6 +38,11 @@ class Layout:
         return f"{self.root}/report.html"
 
     @property
+    def plan(self) -> str:
+        """What was registered before the first run, where it was."""
+        return f"{self.root}/plan.json"
+
+    @property
     def leakage(self) -> str:
         """Images that few-shot samples and test splits have in common."""
         return f"{self.root}/leakage.csv"

@@ -23,12 +23,14 @@ from mvlpt_analysis import catalogue
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import GATHERED, PROBE, RANDOM, ZERO_SHOT, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
-from mvlpt_core.contract.runs import blocks, packs
+from mvlpt_core.contract.runs import blocks
 from mvlpt_core.contract.suite import EXPECTED
 from mvlpt_core.tasks.check import data_state
 from mvlpt_workflow import ENVIRONMENT, located_backbone
 from mvlpt_workflow.benchmarks import benchmarks
-from mvlpt_workflow.configuration import check_study, counted
+from mvlpt_workflow.configuration import check_study, counted, study_digest
+from mvlpt_workflow.jobs import analysed as shots_analysed
+from mvlpt_workflow.jobs import packed, used_tasks
 
 
 def checked():
@@ -49,10 +51,8 @@ config.update(STUDY.resolved())
 
 TASKS = list(CHECKED.suite)  # the tasks studied
 # With those of the second suite that runs are tuned on.
-USED = {task for group, _ in PLANNED.all_pairs for task in PLANNED.members(group)}
-SUITE = CHECKED.suite | {
-    task: row for task, row in CHECKED.sources.items() if task in USED
-}
+EVERY_ROW = CHECKED.suite | CHECKED.sources
+SUITE = {task: EVERY_ROW[task] for task in used_tasks(CHECKED)}
 METHODS = STUDY.methods.by_name()
 FACTORS = list(
     dict.fromkeys(factor for row in CHECKED.suite.values() for factor in row.factors)
@@ -78,30 +78,13 @@ PROBES = [
 RUN_LIST = config_digest({"runs": sorted(RUNS + PROBES)})
 
 
-def packed():
-    """Packs, each with the values of shots that it is tuned at."""
-    alike = {}
-    for shots, pairs in PLANNED.pairs.items():
-        alike.setdefault(tuple(pairs), []).append(shots)
-    for pairs, shots in alike.items():
-        for pack in packs(pairs, GROUPS, STUDY.pack, STUDY.tasks_per_job):
-            yield pack, shots
+PACKS = dict(enumerate(packed(CHECKED), start=1))
 
 
-PACKS = dict(enumerate(packed(), start=1))
-
-
-def with_transfer():
-    """The values of shots at which tasks start from tasks: what the analysis is about; else all."""
-    found = [
-        shots
-        for shots, pairs in PLANNED.pairs.items()
-        if any(group in TASKS and start in TASKS for group, start in pairs)
-    ]
-    return found or STUDY.shots
-
-
-ANALYSED = with_transfer()
+# The values of shots that the analysis is about.
+ANALYSED = shots_analysed(CHECKED)
+# What was registered before the first run, if anything was.
+REGISTERED = [AT.plan] if os.path.exists(AT.plan) else []
 
 
 def all_members(pack):

@@ -2,6 +2,7 @@
 #
 # REQUIRED INPUTS
 #   results/<study>/curves.parquet, everything below results/<study>/shots<k>/
+#   results/<study>/plan.json, where a plan was registered before the first run
 # OUTPUTS
 #   results/<study>/shots<k>/figures/<name>.{png,svg}, captions.csv
 #   results/<study>/report.html
@@ -52,6 +53,7 @@ rule report:
             for name in TABLES
             for figure in catalogue.BENCHMARKS[name].figures
         ],
+        plan=REGISTERED,
     output:
         AT.report,
     log:
@@ -71,6 +73,11 @@ rule report:
         shots=ANALYSED,
         protocol=protocol(),
         notes=data_notes(),
+        # In one mapping, and with whether a plan is there: one that was taken away changes the report.
+        plan={
+            "configuration": study_digest(CHECKED),
+            "registered": len(REGISTERED),
+        },
         code=CODE["report"],
     message:
         f"Report: {AT.report}"

@@ -43,4 +43,6 @@ with logged(snakemake.log[0]):
         study_protocol(params.protocol, params.notes),
         [Path(path) for path in snakemake.input.benchmarks],
         told(read_frame(snakemake.input.leakage, text={"source", "target"}, empty=True)),
+        plan=next(iter(snakemake.input.plan), None),
+        configuration=params.plan["configuration"],
     )

@@ -1,0 +1,70 @@
+"""The options of `mvlpt plan`; what it does is imported when it is called."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mvlpt_core.contract.errors import InputError
+
+
+def add_options(plan: argparse.ArgumentParser) -> None:
+    """The options of `mvlpt plan`."""
+    plan.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+    speed = plan.add_mutually_exclusive_group()
+    speed.add_argument("--rate", type=_above0, help="TFLOP/s that the device reaches, for hours")
+    speed.add_argument(
+        "--calibrate", action="store_true", help="time the real step here, for hours"
+    )
+    plan.add_argument(
+        "--device", help="where to calibrate (as the study says); with --rate the device's name"
+    )
+    plan.add_argument("--cores", type=_cores, help="processor cores to use (all)")
+    plan.add_argument("--pilot", type=Path, help="a finished results/<study> that shows the noise")
+    plan.add_argument("--register", action="store_true", help="write what is claimed, once")
+    for option, about in (
+        ("method", "primary method"),
+        ("gain", "primary gain: absolute, relative or ceiling"),
+        ("similarity", "primary similarity, a measure of the analysis"),
+    ):
+        plan.add_argument(f"--{option}", help=f"with --register: {about}")
+    plan.add_argument(
+        "--margin", type=float, help="with --register: points below which a gain counts as none"
+    )
+
+
+def _above0(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
+    return value
+
+
+def _cores(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
+    return int(text)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print a plan, or register one."""
+    chosen = {name: getattr(given, name) for name in ("method", "gain", "similarity", "margin")}
+    if given.register:
+        for name, value in chosen.items():
+            if value is None:
+                raise InputError(f"--register needs --{name}: expected what is claimed")
+    else:
+        for name, value in chosen.items():
+            if value is not None:
+                raise InputError(f"--{name} is for --register: expected both or neither")
+    from mvlpt.plan import print_plan, register_plan
+
+    if given.register:
+        path, plan = register_plan(given.config, **chosen)
+        print(f"registered: {path} (digest {plan.digest})")
+        return 0
+    print_plan(given.config, given.rate, given.calibrate, given.device, given.cores, given.pilot)
+    return 0

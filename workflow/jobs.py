@@ -1,0 +1,110 @@
+"""The workflow's jobs, counted without Snakemake: how many of each rule.
+
+It stands beside the rules because it repeats what they say; a test holds it against a dry run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mvlpt_core.contract.runs import Pack, blocks, packs
+from mvlpt_workflow.benchmarks import benchmarks
+from mvlpt_workflow.configuration import Checked
+
+
+def packed(checked: Checked) -> Iterator[tuple[Pack, list[int]]]:
+    """Packs, each with the values of shots that it is tuned at."""
+    study, planned = checked.study, checked.runs
+    alike: dict[tuple[tuple[str, str], ...], list[int]] = {}
+    for shots, pairs in planned.pairs.items():
+        alike.setdefault(tuple(pairs), []).append(shots)
+    for same, values in alike.items():
+        for pack in packs(same, planned.groups, study.pack, study.tasks_per_job):
+            yield pack, values
+
+
+def used_tasks(checked: Checked) -> list[str]:
+    """The tasks of the study, and those of the second suite that runs are tuned on."""
+    planned = checked.runs
+    tuned = {task for group, _ in planned.all_pairs for task in planned.members(group)}
+    return [*checked.suite, *(task for task in checked.sources if task in tuned)]
+
+
+def analysed(checked: Checked) -> list[int]:
+    """The values of shots at which tasks start from tasks: what the analysis is about; else all."""
+    found = [
+        shots
+        for shots, pairs in checked.runs.pairs.items()
+        if any(group in checked.suite and start in checked.suite for group, start in pairs)
+    ]
+    return found or list(checked.study.shots)
+
+
+def jobs_by_rule(checked: Checked) -> dict[str, int]:
+    """How many jobs of each rule; rules that are numbered by block or pack count as one."""
+    study, planned = checked.study, checked.runs
+    methods = study.methods.by_name()
+    tasks = used_tasks(checked)
+    samples = len(study.shots) * len(study.seeds)
+    task_blocks = len(blocks(tasks, study.tasks_per_job))
+    sentence = any(getattr(m, "class_text", "templates") != "templates" for m in methods.values())
+    means = {pair for pair in planned.all_pairs if pair[1] in study.means}
+    tuned = sum(len(shots) for _, shots in packed(checked)) * len(methods) * len(study.seeds)
+    shots = len(analysed(checked))
+    counts = {
+        "config": 1,
+        "backbone": 1,
+        "group": len(planned.groups),
+        "mean": len(means),
+        "prepare_test": len(tasks),
+        "prepare_sample": len(tasks) * samples,
+        "features_test": task_blocks,
+        "features_sample": task_blocks * samples,
+        "class_texts": task_blocks * sentence,
+        "tune": tuned,
+        "probe": len(blocks(list(checked.suite), study.tasks_per_job))
+        * samples
+        * study.linear_probe,
+        "gather": 1,
+        "leakage": 1,
+        "similarity": shots,
+        "statistics": shots,
+        "groups": shots,
+        "figures": shots,
+        **dict.fromkeys(benchmarks(checked), 1),
+        "report": 1,
+    }
+    return {rule: count for rule, count in counts.items() if count}
+
+
+# Processor seconds of a job beyond its counted work, in units of starting a tuning job (importing torch
+# and the towers) on the same machine: a part for every job, and one that grows with the pairs analysed
+# (in units of the testbed's 1,140: 20 tasks, 3 methods). Measured on the testbed: docs/plan.md.
+FIXED = {
+    "config": (0.05, 0.0),
+    "backbone": (2.5, 0.0),
+    "group": (0.01, 0.0),
+    "mean": (0.01, 0.0),
+    "prepare_test": (0.15, 0.0),
+    "prepare_sample": (0.15, 0.0),
+    "features_test": (2.5, 0.0),
+    "features_sample": (1.0, 0.0),
+    "class_texts": (2.5, 0.0),
+    "probe": (1.2, 0.0),
+    "gather": (0.6, 0.2),
+    "leakage": (0.3, 0.0),
+    "similarity": (1.1, 0.3),
+    "statistics": (1.2, 4.8),
+    "groups": (0.8, 0.7),
+    "figures": (1.6, 4.4),
+    "report": (1.3, 0.2),
+    "planning": (1.2, 0.0),  # Snakemake's own, before the first job
+}
+_BENCHMARK = (1.5, 0.5)  # a benchmark's tables and figures
+_TESTBED_PAIRS = 1140
+
+
+def fixed_cost(rule: str, pairs: int) -> float:
+    """The cost of a job of `rule`, in starts of a tuning job, in a study of `pairs` pairs and methods."""
+    own, grown = FIXED.get(rule, _BENCHMARK)
+    return own + grown * pairs / _TESTBED_PAIRS
