@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from mvlpt_core.contract.settings import table
+from mvlpt_core.contract.schema import table
+from mvlpt_core.contract.settings import Study
 
 
 def settings_table(markdown: bool) -> str:
     """Every key of a configuration, one after the other."""
-    rows = list(table())
+    rows = list(table(Study))
     if not markdown:
         parts = []
         for row in rows:

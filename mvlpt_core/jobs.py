@@ -14,10 +14,11 @@ from mvlpt_core.backbone.device import cached_backbone
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import RANDOM
+from mvlpt_core.contract.methods import Method
 from mvlpt_core.contract.outcomes import kind
 from mvlpt_core.contract.rows import finite, write_rows
 from mvlpt_core.contract.seeds import number
-from mvlpt_core.contract.settings import Joint, Method, Tuning
+from mvlpt_core.contract.settings import Joint, Tuning
 from mvlpt_core.prompts.file import save_prompt
 from mvlpt_core.prompts.modules import Prompt, State, Towers, describe, make_prompt
 from mvlpt_core.prompts.starts import Start, mean, random, saved

@@ -26,7 +26,7 @@ from mvlpt_core.backbone.convert import convert_model, write_backbone
 from mvlpt_core.backbone.cost import image_bytes, text_bytes, text_tokens_that_fit
 from mvlpt_core.backbone.device import load_backbone
 from mvlpt_core.backbone.textlayout import text_layout
-from mvlpt_core.contract.settings import Method, TextMethod, UnifiedMethod
+from mvlpt_core.contract.methods import Method, TextMethod, UnifiedMethod
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Towers, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses

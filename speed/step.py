@@ -24,7 +24,7 @@ from mvlpt_core.backbone.convert import convert_model
 from mvlpt_core.backbone.cost import image_step, text_step
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone, build_backbone
-from mvlpt_core.contract.settings import Method, TextMethod, UnifiedMethod, VisualMethod
+from mvlpt_core.contract.methods import Method, TextMethod, UnifiedMethod, VisualMethod
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Prompt, Towers, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses

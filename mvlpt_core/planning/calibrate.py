@@ -16,7 +16,8 @@ import torch
 
 from mvlpt_core.backbone.cost import image_forward
 from mvlpt_core.backbone.towers import Backbone
-from mvlpt_core.contract.settings import Method, Tuning
+from mvlpt_core.contract.methods import Method
+from mvlpt_core.contract.settings import Tuning
 from mvlpt_core.planning.counts import Counter, TaskSize
 from mvlpt_core.prompts.modules import Prompt, Towers, make_prompt
 from mvlpt_core.prompts.starts import random

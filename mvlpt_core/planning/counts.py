@@ -17,8 +17,9 @@ from mvlpt_core.backbone import cost
 from mvlpt_core.backbone.textlayout import TextLayout, text_layout
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.layout import RANDOM
+from mvlpt_core.contract.methods import Method
 from mvlpt_core.contract.runs import Pack, Runs
-from mvlpt_core.contract.settings import Method, Study
+from mvlpt_core.contract.settings import Study
 from mvlpt_core.planning.shapes import weight_bytes
 from mvlpt_core.prompts.modules import Towers, make_prompt
 from mvlpt_core.tasks.fewshot import held_out

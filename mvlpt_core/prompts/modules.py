@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.settings import Method, TextMethod, UnifiedMethod, VisualMethod
+from mvlpt_core.contract.methods import Method, TextMethod, UnifiedMethod, VisualMethod
 
 State = dict[str, Tensor]  # one prompt: tensors without a runs axis
 

@@ -17,7 +17,8 @@ from mvlpt_core.backbone.cost import runs_that_fit, text_tokens_that_fit
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.settings import Joint, Method, Tuning, VisualMethod
+from mvlpt_core.contract.methods import Method, VisualMethod
+from mvlpt_core.contract.settings import Joint, Tuning
 from mvlpt_core.features import (
     load_class_texts,
     load_sample_features,

@@ -13,7 +13,7 @@ from mvlpt_core.backbone.device import resolve_device, resolve_precision
 from mvlpt_core.backbone.textlayout import POSITIONS, TextLayout, text_layout
 from mvlpt_core.backbone.towers import build_backbone
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.settings import METHODS
+from mvlpt_core.contract.methods import METHODS
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Towers, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses

@@ -18,9 +18,10 @@ from mvlpt_core.backbone.convert import convert_backbone, load_open_clip
 from mvlpt_core.backbone.device import cached_backbone, load_backbone
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.methods import METHODS
 from mvlpt_core.contract.metrics import weighted_scores
 from mvlpt_core.contract.rows import read_rows
-from mvlpt_core.contract.settings import METHODS, Joint, Tuning
+from mvlpt_core.contract.settings import Joint, Tuning
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.features import encode_class_texts, encode_sample, encode_test

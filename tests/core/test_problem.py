@@ -16,7 +16,8 @@ from mvlpt_core import jobs
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract import metrics
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.settings import METHODS, Joint, Method, Tuning
+from mvlpt_core.contract.methods import METHODS, Method
+from mvlpt_core.contract.settings import Joint, Tuning
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.features import encode_images
 from mvlpt_core.prompts import starts

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.settings import METHODS
+from mvlpt_core.contract.methods import METHODS
 from mvlpt_core.contract.tensors import write_tensors
 from mvlpt_core.prompts.file import load_prompt, save_prompt
 from mvlpt_core.prompts.modules import Prompt, State, Towers, Vectors, describe, make_prompt

@@ -8,7 +8,8 @@ import pytest
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import read_yaml
-from mvlpt_core.contract.settings import read_study, table
+from mvlpt_core.contract.schema import table
+from mvlpt_core.contract.settings import Study, read_study
 from mvlpt_core.contract.suite import read_suite
 
 MINIMAL: dict[str, Any] = {
@@ -60,7 +61,7 @@ def test_shipped_configurations_are_legal(root: Path, name: str, suite: str) -> 
 
 
 def test_every_key_is_documented() -> None:
-    rows = {row["key"]: row for row in table()}
+    rows = {row["key"]: row for row in table(Study)}
     assert all(row["meaning"] and row["expected"] for row in rows.values())
     assert rows["tuning.batch_size"]["default"] == "32"
     assert rows["study"]["default"] == "required"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mvlpt_core import jobs
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.settings import METHODS
+from mvlpt_core.contract.methods import METHODS
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.file import save_prompt
 from mvlpt_core.prompts.modules import Prompt, Towers, describe, make_prompt

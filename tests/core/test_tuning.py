@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone, build_backbone
+from mvlpt_core.contract.methods import METHODS, Method
 from mvlpt_core.contract.seeds import number
-from mvlpt_core.contract.settings import METHODS, Joint, Method, Tuning
+from mvlpt_core.contract.settings import Joint, Tuning
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Prompt, Towers, UnifiedPrompt, Vectors, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses

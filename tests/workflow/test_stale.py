@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from mvlpt_core.contract import settings
+from mvlpt_core.contract.schema import table
+from mvlpt_core.contract.settings import Study
 from mvlpt_core.contract.suite import EXPECTED
 from support.snake import command, plan, run
 
@@ -146,7 +147,7 @@ def planned(folder: Path, config: dict[str, Any]) -> set[str]:
 
 
 def test_every_key_is_changed_here() -> None:
-    keys = {row["key"] for row in settings.table() if "<name>" not in row["key"]}
+    keys = {row["key"] for row in table(Study) if "<name>" not in row["key"]}
     tried = {key for key, _, _ in CHANGES}
     assert keys - tried == REQUIRED_ELSEWHERE | {
         key for key in keys if key.startswith("methods.unified.")

@@ -10,7 +10,8 @@ with logged(snakemake.log[0]):
     from pathlib import Path
 
     from mvlpt_core.contract.layout import RANDOM, Layout
-    from mvlpt_core.contract.settings import METHODS, Joint, Tuning
+    from mvlpt_core.contract.methods import METHODS
+    from mvlpt_core.contract.settings import Joint, Tuning
     from mvlpt_core.jobs import tune_pack
     from mvlpt_core.tuning.problem import TaskFiles
 
