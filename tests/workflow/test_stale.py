@@ -31,7 +31,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("groups", "groups.tsv", {"group", "report"}),
     ("means", {"mean": {"of": "tasks"}}, {"report"}),
     ("linear_probe", False, GATHERED),
-    ("runs", {"scratch": [{"group": "tasks", "start": "random"}]}, GATHERED),
+    ("runs", {"scratch": [{"group": "tasks", "start": "random"}]}, GATHERED - {"few_shot"}),
     ("seeds", [1, 2, 3], SAMPLED),
     ("shots", [4, 2], SAMPLED),
     ("short_classes", "use_all", SAMPLED),
@@ -44,10 +44,14 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("memory_gb", 2.5, set()),
     ("mem_mb", 3000, set()),
     ("runtime", 100, set()),
-    ("keep_prompts", "all", {"tune", *GATHERED}),
+    ("keep_prompts", "all", {"tune", *GATHERED} - {"few_shot"}),  # of runs from a prompt
     ("backbone.name", "local-dir:copy_of_backbone", EVERYTHING),
     ("backbone.pretrained", "openai", EVERYTHING),
-    ("backbone.precision", "bf16", EVERYTHING - {"backbone", "prepare_sample", "prepare_test"}),
+    (
+        "backbone.precision",
+        "bf16",
+        EVERYTHING - {"backbone", "prepare_sample", "prepare_test", "leakage"},
+    ),
     ("methods.text", {"n_ctx": 3, "lr": 0.1}, TUNED),
     ("methods.text.n_ctx", 3, TUNED),
     ("methods.text.position", "end", TUNED),
@@ -109,7 +113,8 @@ def finished(root: Path, base: dict, tmp_path_factory: pytest.TempPathFactory) -
     """A finished study, its configuration and suite in its own folder."""
     folder = tmp_path_factory.mktemp("finished")
     shutil.copy(root / "tests/workflow/config/tiny.tsv", folder / "suite.tsv")
-    shutil.copy(root / "tests/workflow/config/groups.tsv", folder / "groups.tsv")
+    for name in ("groups", "sources"):
+        shutil.copy(root / f"tests/workflow/config/{name}.tsv", folder / f"{name}.tsv")
     shutil.copytree(root / "mvlpt_core/testbed/backbone", folder / "copy_of_backbone")
     (folder / "elsewhere").mkdir()
     write(folder / "study.yaml", base)
@@ -249,6 +254,9 @@ KINDS = [
     "runs/text/shots4/object_rosy/random/seed1.safetensors",
     "runs/visual/shots4/object_rosy/object_golden/seed1.parquet",
     *(f"{name}.parquet" for name in ("scores", "transfer", "curves", "outcomes", "truth")),
+    "runs/linear_probe/shots4/object_rosy/zero_shot/seed1.parquet",
+    "leakage.csv",
+    "tables/*",
     "shots4/similarity.parquet",
     "shots4/correlations.parquet",
     "shots4/correlations.csv",

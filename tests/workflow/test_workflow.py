@@ -60,6 +60,11 @@ def test_a_killed_study_ends_with_every_declared_output(tiny: Path) -> None:
         for start in ["random", *TASKS]
         for seed in (1, 2)
     }
+    runs |= {
+        tiny / AT.run("linear_probe", task, "zero_shot", 4, seed)
+        for task in TASKS
+        for seed in (1, 2)
+    }
     assert set((tiny / "results/tiny/runs").rglob("*.parquet")) == runs
     assert not list((tiny / "results").rglob(".*.part.*"))
     for name in (
@@ -87,7 +92,7 @@ def test_a_killed_study_ends_as_one_that_was_left_alone(
 ) -> None:
     run(command(tmp_path, *configured(root), "--", AT.table(4, "gains")))
     runs = [path.relative_to(tmp_path) for path in tmp_path.glob("results/tiny/runs/**/*.parquet")]
-    assert len(runs) == 80
+    assert len(runs) == 88
     for name in runs:
         assert read_rows([tiny / name]).equals(read_rows([tmp_path / name])), name
     for name in (AT.gathered("transfer"), AT.gathered("outcomes"), AT.similarity(4)):

@@ -29,7 +29,7 @@ for name, of in TABLES.items():
             runtime=60,
         params:
             settings={"tasks": TASKS, **of.settings},
-            runs=config_digest({"runs": sorted(runs_of(of.pairs))}),
+            runs=config_digest({"runs": sorted(runs_of(of.pairs) + PROBES)}),
             code=CODE["benchmark"],
         message:
             f"Benchmark: {catalogue.BENCHMARKS[name].about}"
