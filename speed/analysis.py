@@ -1,104 +1,66 @@
-"""Seconds of each stage of the analysis of a finished study, as processes of their own.
+"""Seconds and memory of each stage of the analysis of a finished study, as the workflow runs them.
 
-    python -m speed.analysis results/testbed [--seeds 9] [--workers 2]
+    python -m speed.analysis config/testbed.yaml
 
-Works on a copy. With `--seeds` above the study's own, its cells are copied to more seeds with scores
-that vary by 2 points, so that 3 x 400 cells stand in for 10,800: the times are real, the results are
-not. Prints a Markdown table.
+Runs the stages behind the score rows again, on a copy of results/<study>, and prints what Snakemake measured
+of their processes as a Markdown table. Nothing is tuned.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from safetensors import safe_open
-from safetensors.numpy import save_file
+import pandas as pd
 
-GATHER = """
-from mvlpt_analysis.read.gather import gather
-from mvlpt_analysis.read.pairs import write_frame
-parts = [[str(p) for p in sorted(d.glob(g))] for g in
-         ("cells/*/*/*/*.parquet", "sources/*/*/*.parquet", "zero_shot/*.parquet")]
-found = gather(*parts)
-for name in ("transfer", "curves", "outcomes"):
-    write_frame(getattr(found, name), d / f"{name}.parquet")
-"""
-STAGES = {
-    "gather": GATHER,
-    "similarity": "from analysis.study import measure_similarity as f; f(d)",
-    "statistics": "from analysis.study import analyse_statistics as f; f(d, workers=workers)",
-    "figures": "from analysis.gallery import draw_figures as f; f(d, workers=workers)",
-    "report": "from analysis.report import write_report as f; f(d)",
-}
+from mvlpt.study import environment, study_command
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import read_yaml
+from mvlpt_core.contract.layout import Layout
+from mvlpt_core.contract.settings import read_study
+from mvlpt_workflow.configuration import find_configuration
+
+AGAIN = ("gather", "similarity", "statistics", "groups", "figures", "report")
 
 
-def copy_study(study: Path, to: Path, seeds: int, rng: np.random.Generator) -> int:
-    """Copy what the analysis reads, its first seed as `seeds` seeds; returns the number of cells."""
-    for name in ("features", "zero_shot"):
-        shutil.copytree(study / name, to / name)
-    shutil.copy(study / "config.yaml", to)
-    cells = 0
-    for first in sorted(study.glob("*/*/*/**/seed1.*")):
-        for seed in range(1, seeds + 1):
-            target = to / first.relative_to(study).with_stem(f"seed{seed}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if first.suffix == ".parquet":
-                copy_scores(first, target, seed, rng)
-                cells += target.is_relative_to(to / "cells")
-            else:
-                copy_prompt(first, target, seed)
-    return cells
-
-
-def copy_scores(first: Path, target: Path, seed: int, rng: np.random.Generator) -> None:
-    table = pq.read_table(first)
-    if seed > 1:
-        score = np.array(table["score"].to_pylist(), dtype=float) + rng.normal(0, 0.02)
-        for name, values in (("seed", [seed] * len(table)), ("score", np.clip(score, 0, 1))):
-            at = table.schema.get_field_index(name)
-            field = table.schema.field(at)
-            table = table.set_column(at, field, pa.array(values, field.type))
-    pq.write_table(table, target)
-
-
-def copy_prompt(first: Path, target: Path, seed: int) -> None:
-    with safe_open(first, "numpy") as file:
-        header = json.loads(file.metadata()["prompt"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file(tensors, target, {"prompt": json.dumps({**header, "seed": seed})})
+def measured(config: str, cores: str) -> pd.DataFrame:
+    """Stage, seconds and peak memory (MB) of every analysis job. Raises `InputError` without a finished study."""
+    path = Path(find_configuration(config)).resolve()
+    at = Layout(f"results/{read_study(read_yaml(path), config).study}")
+    if not Path(at.report).is_file():
+        raise InputError(f"{at.report}: no such file: expected a finished study")
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copytree(at.root, Path(scratch, at.root))
+        # What Snakemake knows of the files goes along: without it all would be made anew.
+        shutil.copytree(".snakemake/metadata", Path(scratch, ".snakemake/metadata"))
+        for folder in ("config", "mvlpt_core"):  # what shipped configurations name
+            Path(scratch, folder).symlink_to(Path(folder).resolve())
+        command = study_command(str(path), cores, "default", ["--forcerun", *AGAIN, "--quiet"])
+        subprocess.run(command, cwd=scratch, env=environment(), check=True)
+        rows = []
+        for stage in AGAIN:
+            records = Path(scratch, at.benchmarks)
+            for file in sorted([*records.glob(f"{stage}.tsv"), *records.glob(f"{stage}/*.tsv")]):
+                record = pd.read_csv(file, sep="\t").iloc[-1]
+                rows.append(
+                    (stage, file.stem if file.stem != stage else "", record["s"], record["max_rss"])
+                )
+    return pd.DataFrame(rows, columns=["stage", "of", "seconds", "MB"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("study", type=Path)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        cells = copy_study(args.study, copy, args.seeds, np.random.default_rng(0))
-        print(f"{cells:,} cells, {args.workers} workers, seconds with the start of Python")
-        print("| stage | seconds |\n| --- | --- |")
-        total = 0.0
-        for name, code in STAGES.items():
-            start = time.perf_counter()
-            head = f"from pathlib import Path; d, workers = Path({folder!r}), {args.workers}\n"
-            command = [sys.executable, "-c", head + code]
-            subprocess.run(command, check=True)
-            seconds = time.perf_counter() - start
-            total += seconds
-            print(f"| {name} | {seconds:.1f} |", flush=True)
-        print(f"| all | {total:.1f} |")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", help="the configuration of a finished study")
+    parser.add_argument("--cores", default="2")
+    given = parser.parse_args()
+    table = measured(given.config, given.cores)
+    table.loc[len(table)] = ["all", "", table["seconds"].sum(), table["MB"].max()]
+    print("| stage | of | seconds | MB |\n| --- | --- | --- | --- |")
+    for row in table.itertuples(index=False):
+        print(f"| {row.stage} | {row.of} | {row.seconds:.1f} | {row.MB:.0f} |")
 
 
 if __name__ == "__main__":
