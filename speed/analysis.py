@@ -27,7 +27,7 @@ AGAIN = ("gather", "similarity", "statistics", "groups", "figures", "report")
 
 
 def measured(config: str, cores: str) -> pd.DataFrame:
-    """Stage, seconds and peak memory (MB) of every analysis job. Raises `InputError` without a finished study."""
+    """Stage, seconds and peak MB of every analysis job. Raises `InputError` without a finished study."""
     path = Path(find_configuration(config)).resolve()
     at = Layout(f"results/{read_study(read_yaml(path), config).study}")
     if not Path(at.report).is_file():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.layout import RANDOM, ZERO_SHOT
+from mvlpt_core.contract.layout import PROBE, RANDOM, ZERO_SHOT
 from mvlpt_core.contract.rows import RUN, read_rows
 
 from ..catalogue import SCRATCH
@@ -20,6 +20,7 @@ SCORE_COLUMNS = (
     "score",
     "scratch",
     "zero_shot",
+    "linear_probe",
     "step0",
     "selected_step",
     "status",
@@ -34,6 +35,7 @@ TRANSFER_COLUMNS = (
     "score",
     "scratch",
     "zero_shot",
+    "linear_probe",
     "step0",
     "status",
     "n",
@@ -131,7 +133,7 @@ def _summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _with_baselines(scores: pd.DataFrame, zero: pd.DataFrame) -> pd.DataFrame:
     """The scores with `scratch`, that of the target tuned alone from random with the same method,
-    shots and seed, and `zero_shot`."""
+    shots and seed, `zero_shot`, and `linear_probe`, with the target's sample (NaN without one)."""
     own = scores[(scores["group"] == scores["target"]) & (scores["start"] == RANDOM)]
     keys = ["method", "target", "shots", "seed"]
     scratch = own.set_index(keys)["score"]
@@ -146,8 +148,12 @@ def _with_baselines(scores: pd.DataFrame, zero: pd.DataFrame) -> pd.DataFrame:
     if unknown.any():
         task = scores.loc[unknown, "target"].iloc[0]
         raise InputError(f"task '{task}' has no zero-shot score: expected one")
+    fitted = scores[scores["method"] == PROBE].set_index(keys[1:])["score"]
+    sample = pd.MultiIndex.from_frame(scores[keys[1:]])
     return scores.assign(
-        scratch=scratch.reindex(place).to_numpy(), zero_shot=scores["target"].map(zero_shot)
+        scratch=scratch.reindex(place).to_numpy(),
+        zero_shot=scores["target"].map(zero_shot),
+        linear_probe=fitted.reindex(sample).to_numpy(float),
     )
 
 

@@ -22,6 +22,10 @@ Row = Mapping[str, Any]
 CLOSED = {RANDOM, MODEL_TARGET, *(m for m in MEASURES if MEASURES[m].kind == "prompt")}
 
 
+# What the target has without another task's prompt: columns of the transfer table.
+BASELINES = ("zero_shot", "linear_probe", "scratch")
+
+
 def p_value(p: float, name: str = "p") -> str:
     """`p = 0.012`, or that there is no test."""
     if not np.isfinite(p):
@@ -249,7 +253,10 @@ def _rule_name(ranker: str) -> str:
 def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
     """The opening table: headings, and a row for each method."""
     words = view.wording
-    heads = [words.heads_name, f"mean {words.score_name}"]
+    transfer = tables.get("transfer", pd.DataFrame())
+    bases = [name for name in BASELINES if name in transfer]
+    heads = [words.heads_name, *(f"{pretty(name)} score" for name in bases)]
+    heads.append(f"mean {words.score_name}")
     heads.append(f"pairs that gain / lose (q \u2264 {ALPHA})")
     measures = view.measures if len(tables["correlations"]) else ()
     heads += [f"rho with {pretty(measure)}" for measure in measures]
@@ -259,10 +266,17 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
         off = transfers(tables["gains"], method)
         mean = f"{signed(words.scale * off['gain'].mean())} {words.unit}" if len(off) else ""
         counts = _established(off)
-        row = [method, mean, " / ".join(map(str, counts)) if counts else "not tested"]
+        row = [method, *(_baseline(transfer, method, name, words.scale) for name in bases)]
+        row += [mean, " / ".join(map(str, counts)) if counts else "not tested"]
         row += [_rho(tables["correlations"], method, measure) for measure in measures]
         rows.append(row + _first_choice(view, tables["ranking"], method))
     return heads, rows
+
+
+def _baseline(transfer: pd.DataFrame, method: str, name: str, scale: float) -> str:
+    """Mean over targets of a baseline's score, for a table."""
+    own = transfer[transfer["method"] == method].groupby("target")[name].mean()
+    return signed(scale * own.mean()) if own.notna().any() else ""
 
 
 def _first_choice(view: View, ranking: pd.DataFrame, method: str) -> list[str]:

@@ -107,11 +107,21 @@ def made_up(seeds: int, tasks: int = 14, images: int = 200) -> tuple[pd.DataFram
                     rows.append(
                         (
                             *("text", source, target, 8, seed, "accuracy"),
-                            *(float(np.clip(score, 0, 1)), 0.5, 0.4, 0.4, "ok", images, "a", "b"),
+                            *(
+                                float(np.clip(score, 0, 1)),
+                                0.5,
+                                0.4,
+                                0.6,
+                                0.4,
+                                "ok",
+                                images,
+                                "a",
+                                "b",
+                            ),
                         )
                     )
     pair = ["method", "source", "target", "shots", "seed", "metric"]
-    scored = ["score", "scratch", "zero_shot", "step0", "status", "n"]
+    scored = ["score", "scratch", "zero_shot", "linear_probe", "step0", "status", "n"]
     return (
         pd.DataFrame(rows, columns=[*pair, *scored, "config_digest", "code_digest"]),
         pd.DataFrame(kept, columns=[*pair, "outcomes", "outcome_kind"]),
