@@ -119,11 +119,11 @@ def plot_average(result: Benchmark) -> Plate:
             ax = axes[0][-1]
             ax.axhline(0, color="black", lw=0.6)
             joint = [entry for entry in result.entries if entry.kind == MULTITASK]
-            looking = _by_kind(result.entries) if count == 1 else _by_method(joint)
-            draw_shots(ax, added, joint, looking)
+            draw_shots(ax, added, joint, _looks(result.entries))
             ax.set_ylabel("difference (points)")
             ax.set_title("what the start adds", loc="left")
-            ax.legend(loc="best")
+            if count > 1:  # else the lines have the looks and names of the panel beside it
+                ax.legend(loc="best")
         axes[0][0].set_ylabel(f"average score {_over(result)} (points)")
         figure.supxlabel("shots (training images a class)", fontsize=9)
     if any(entry.hindsight for entry in result.entries):
@@ -134,7 +134,7 @@ def plot_average(result: Benchmark) -> Plate:
 def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
     """Score by shots, a panel a task."""
     entries = [entry for entry in result.entries if entry.kind not in (AS_IS, SINGLE)]
-    chosen = _by_method(entries)
+    chosen = _looks(entries)
     columns = min(columns, len(result.targets))
     rows = -(-len(result.targets) // columns)
     with style():
@@ -151,11 +151,24 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
         for i, ax in enumerate(panels[len(result.targets) :], len(result.targets)):
             ax.remove()
             panels[i - columns].tick_params(labelbottom=True)
+        # Intervals of two seeds can be wider than all scores there are: they are cut, not the scores shrunk.
+        scores = 100 * result.cells["score"].dropna()
+        if len(scores):
+            panels[0].set_ylim(scores.min() - 5, scores.max() + 5)
         figure.supxlabel("shots (training images a class)", fontsize=9)
         figure.supylabel("score (points)", fontsize=9)
         legend_above(figure, min(5, len(entries)))
-    caption = "Score of each task by shots, means over seeds; bars are 95% intervals over seeds."
+    caption = (
+        "Score of each task by shots, means over seeds; bars are 95% intervals over seeds, cut where they "
+        "go beyond all scores."
+    )
     return Plate(f"{result.title}, task by task", caption, figure)
+
+
+def _looks(entries: Sequence[Entry]) -> dict[Entry, dict[str, Any]]:
+    """A colour a method; where there is one alone, a colour a kind of start."""
+    several = len({entry.method for entry in entries if entry.method}) > 1
+    return _by_method(entries) if several else _by_kind(entries)
 
 
 def _by_method(entries: Sequence[Entry]) -> dict[Entry, dict[str, Any]]:
