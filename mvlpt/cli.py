@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mvlpt import plan_options
+from mvlpt.numbers import whole, whole0
 from mvlpt_core import __version__
 from mvlpt_core.contract.errors import InputError
 
@@ -99,11 +100,7 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt study mine.yaml -- --forcerun statistics    after --, options for Snakemake itself",
         _study,
     )
-    study.add_argument("config", help="the study's YAML file, or the name of a shipped one")
-    study.add_argument("--cores", help="processor cores to use (as the profile says: all)")
-    study.add_argument("--dry-run", action="store_true", help="say what would be done")
     study.add_argument("--unlock", action="store_true", help="release a killed study's lock")
-    study.add_argument("--profile", default="default", help="default, slurm, or a profile's folder")
     study.usage = "mvlpt study CONFIG [options] [-- SNAKEMAKE_OPTION ...]"
 
     benchmark = command(
@@ -114,10 +111,13 @@ def _parser() -> tuple[_Parser, list[str]]:
         _benchmark,
     )
     benchmark.add_argument("name", help="few-shot, generalisation, adaptation or joint-pairs")
-    benchmark.add_argument("config", help="the study's YAML file, or the name of a shipped one")
-    benchmark.add_argument("--cores", help="processor cores to use (as the profile says: all)")
-    benchmark.add_argument("--dry-run", action="store_true", help="say what would be done")
-    benchmark.add_argument("--profile", default="default", help="as for study")
+    for made in (study, benchmark):
+        made.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+        made.add_argument("--cores", help="processor cores to use (as the profile says: all)")
+        made.add_argument("--dry-run", action="store_true", help="say what would be done")
+        made.add_argument(
+            "--profile", default="default", help="default, slurm, or a profile's folder"
+        )
 
     groups = command(
         "groups",
@@ -131,7 +131,7 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt choices --study results/testbed --method text --top 3 --out best3.tsv",
         _choices,
     )
-    choices.add_argument("--top", type=_whole, default=3, help="sources a task (3)")
+    choices.add_argument("--top", type=whole, default=3, help="sources a task (3)")
     for made in (groups, choices):
         made.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
         made.add_argument("--method", required=True, help="text, visual or unified")
@@ -147,7 +147,7 @@ def _parser() -> tuple[_Parser, list[str]]:
     recommend.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
     recommend.add_argument("--task", type=Path, required=True, help="the new task: a folder")
     recommend.add_argument("--shots", type=int, help="which of the study's shots (the first)")
-    recommend.add_argument("--top", type=_whole, default=5, help="sources shown a method (5)")
+    recommend.add_argument("--top", type=whole, default=5, help="sources shown a method (5)")
     recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
     recommend.add_argument("--device", default="auto", help="where to encode the task (auto)")
 
@@ -167,10 +167,10 @@ def _parser() -> tuple[_Parser, list[str]]:
     analyse.add_argument(
         "--gain", default="auto", help="what counts as the gain (auto: by columns)"
     )
-    analyse.add_argument("--permutations", type=_whole, default=10_000, help="draws of each test")
-    analyse.add_argument("--bootstrap", type=_whole, default=2000, help="draws of each interval")
-    analyse.add_argument("--seed", type=_whole0, default=0, help="seed of all draws")
-    analyse.add_argument("--workers", type=_whole, help="processes (all cores)")
+    analyse.add_argument("--permutations", type=whole, default=10_000, help="draws of each test")
+    analyse.add_argument("--bootstrap", type=whole, default=2000, help="draws of each interval")
+    analyse.add_argument("--seed", type=whole0, default=0, help="seed of all draws")
+    analyse.add_argument("--workers", type=whole, help="processes (all cores)")
 
     convert = command(
         "convert",
@@ -189,9 +189,6 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt fetch elevater --data-root /data --task mnist dtd",
         _fetch,
     )
-    fetch.add_argument("config", help=_TASKS)
-    fetch.add_argument("--task", nargs="+", default=[], help="tasks to get (all)")
-    fetch.add_argument("--data-root", help="folder to put them in (as the configuration says)")
     fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched")
 
     data = command(
@@ -201,10 +198,11 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt check mine.yaml --study results/mine                are the data those it was made from?",
         _check,
     )
-    data.add_argument("config", help=_TASKS)
-    data.add_argument("--task", nargs="+", default=[], help="tasks to check (all)")
-    data.add_argument("--data-root", help="folder that they lie in (as the configuration says)")
-    data.add_argument("--workers", type=_whole, help="processes (all cores)")
+    for made in (fetch, data):
+        made.add_argument("config", help=_TASKS)
+        made.add_argument("--task", nargs="+", default=[], help="which of its tasks (all)")
+        made.add_argument("--data-root", help="the tasks' folder (as the configuration says)")
+    data.add_argument("--workers", type=whole, help="processes (all cores)")
     data.add_argument("--out", type=Path, help="also write the table (.csv)")
     data.add_argument(
         "--cache", type=Path, help="remember decoded images in this file (beside --out: .cache)"
@@ -247,18 +245,6 @@ def _parser() -> tuple[_Parser, list[str]]:
         _workflow_path,
     )
     return parser, list(commands.choices)
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
-    return int(text)
-
-
-def _whole0(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 0")
-    return int(text)
 
 
 def _study(given: argparse.Namespace) -> int:

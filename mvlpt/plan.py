@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mvlpt_analysis.gains.pilot import TESTBED, pilot_noise
+from mvlpt_analysis.parallel import cores as available_cores
 from mvlpt_analysis.read.pairs import read_frame
 from mvlpt_analysis.read.study import of_shots
 from mvlpt_analysis.stats.multiplicity import ALPHA
@@ -76,8 +76,7 @@ def print_plan(
         where = device or checked.study.device
         machine = measured(checked, counter, where)
         source = f"timed here (device {where}, {counted(checked.study.threads, 'thread')})"
-    cores = cores or available_cores()
-    for line in plan_lines(checked, counter, machine, source, cores):
+    for line in plan_lines(checked, counter, machine, source, cores or available_cores()):
         print(line)
     print()
     for line in gain_lines(checked, counter, noise, noted):
@@ -254,13 +253,6 @@ def register_plan(
         datetime.now(UTC).date().isoformat(),
     )
     return register(plan, f"results/{study.study}"), plan
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _row(name: str, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mvlpt.numbers import above0, whole
 from mvlpt_core.contract.errors import InputError
 
 
@@ -12,14 +13,14 @@ def add_options(plan: argparse.ArgumentParser) -> None:
     """The options of `mvlpt plan`."""
     plan.add_argument("config", help="the study's YAML file, or the name of a shipped one")
     speed = plan.add_mutually_exclusive_group()
-    speed.add_argument("--rate", type=_above0, help="TFLOP/s that the device reaches, for hours")
+    speed.add_argument("--rate", type=above0, help="TFLOP/s that the device reaches, for hours")
     speed.add_argument(
         "--calibrate", action="store_true", help="time the real step here, for hours"
     )
     plan.add_argument(
         "--device", help="where to calibrate (as the study says); with --rate the device's name"
     )
-    plan.add_argument("--cores", type=_cores, help="processor cores to use (all)")
+    plan.add_argument("--cores", type=whole, help="processor cores to use (all)")
     plan.add_argument("--pilot", type=Path, help="a finished results/<study> that shows the noise")
     plan.add_argument("--register", action="store_true", help="write what is claimed, once")
     for option, about in (
@@ -31,22 +32,6 @@ def add_options(plan: argparse.ArgumentParser) -> None:
     plan.add_argument(
         "--margin", type=float, help="with --register: points below which a gain counts as none"
     )
-
-
-def _above0(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
-    return value
-
-
-def _cores(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
-    return int(text)
 
 
 def run(given: argparse.Namespace) -> int:

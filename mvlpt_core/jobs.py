@@ -84,7 +84,11 @@ def tune_pack(
             for run, start in enumerate(portion):
                 fill = _start(clip, prompt.method, group, start, seed, prompts.get((group, start)))
                 fill(prompt, run)
-            begun = [prompt.state_of(run) for run in range(len(portion))]
+            begun = {
+                start: prompt.state_of(run)
+                for run, start in enumerate(portion)
+                if (group, start) in kept
+            }
             what = f"{prompt.method}, {group} from {', '.join(portion)}"
             tuned = _tune(problem, prompt, tuning, joint, seed, what)
             for run, start in enumerate(portion):
@@ -107,7 +111,7 @@ def tune_pack(
                 write_rows(scores[group, start], [{**cell, **row, **provenance} for row in rows])
                 if (group, start) in kept:
                     header = {**cell, **provenance, "backbone_digest": clip.digest}
-                    _save(kept[group, start], prompt, tuned, run, header, begun[run])
+                    _save(kept[group, start], prompt, tuned, run, header, begun[start])
 
 
 def _save(

@@ -27,6 +27,7 @@ from mvlpt_core.backbone.cost import image_bytes, text_bytes, text_tokens_that_f
 from mvlpt_core.backbone.device import load_backbone
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.contract.methods import Method, TextMethod, UnifiedMethod
+from mvlpt_core.planning.shapes import image_side
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Towers, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
@@ -64,7 +65,7 @@ def step(folder: Path, method: str, classes: int, n_ctx: int, memory_gb: float) 
     torch.manual_seed(0)
     inputs = torch.nn.functional.normalize(torch.randn(BATCH, 512), dim=-1)
     if settings.visual_ctx:
-        side = int((len(backbone.image.position) - 1) ** 0.5) * backbone.image.patch_size
+        side = image_side(backbone)
         inputs = torch.randint(0, 256, (BATCH, side, side, 3), dtype=torch.uint8)
     start, began = peak(), time.perf_counter()
     classifier, batch, vectors = Classifier(backbone, layout), Pool(inputs, labels), prompt()

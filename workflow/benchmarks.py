@@ -58,12 +58,8 @@ def benchmarks(checked: Checked) -> dict[str, Benchmark]:
         found["adaptation"] = Benchmark(
             [*scratch, *joint, *alone], {"groups": together, "found_on": found_on}
         )
-    pairs = {
-        group: list(members)
-        for group, members in runs.groups.items()
-        if group == "_and_".join(members)
-    }
-    if pairs:
+    if runs.joint_pairs:
+        pairs = {group: list(members) for group, members in runs.joint_pairs.items()}
         draws = {key: getattr(checked.study.analysis, key) for key in ("permutations", "seed")}
         found["joint_pairs"] = Benchmark(
             [*scratch, *single, *((group, RANDOM) for group in pairs)], {"pairs": pairs, **draws}

@@ -7,10 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from mvlpt_core.contract.layout import RANDOM
+
 from ..figures.heatmaps import colour_limit, draw_gain_heatmap
 from ..figures.style import Plate, draw_dodged, fix_layout, legend_above, new_figure, notice, style
 from .joint import JOINT, SEQUENTIAL
-from .table import methods_of
+from .table import methods_of, shots_name
 
 _MEAN = "mean over tasks"
 
@@ -21,7 +23,7 @@ def adaptation_frame(table: pd.DataFrame, shots: int) -> pd.DataFrame:
     found = table[(table["shots"] == shots) & table["target"].isna()]
     found = found[found["difference"].notna()]
     name = found["group"].where(found["group"].notna(), _MEAN)
-    row = name.where(found["start"] == "random", name + " from " + found["start"])
+    row = name.where(found["start"] == RANDOM, name + " from " + found["start"])
     points = 100 * found[["difference", "low", "high"]]
     points = points.rename(columns={"difference": "value"})
     # Of two tasks an interval spans more than the figure, and says no more.
@@ -49,7 +51,7 @@ def plot_adaptation(table: pd.DataFrame) -> Plate:
         for ax, (k, frame) in zip(axes[0], frames.items(), strict=True):
             draw_dodged(ax, frame, rows, methods)
             ax.axvline(0, color="black", lw=0.6)
-            ax.set_title(f"{k} shot{'' if k == 1 else 's'}", loc="left")
+            ax.set_title(shots_name(k), loc="left")
             ax.set_xlabel("together minus alone (points)")
         legend_above(figure)
     caption = (
@@ -102,7 +104,7 @@ def plot_joint(table: pd.DataFrame, tasks: Sequence[str]) -> Plate:
                     ax, frame, tasks, limit, compact=True, labels=labels, colour_bar=False
                 )
                 ax.set_ylabel("other task" if j == 0 else "")
-                ax.set_title(f"{cell[0]}, {cell[1]} shot{'' if cell[1] == 1 else 's'}: {mode}")
+                ax.set_title(f"{cell[0]}, {shots_name(cell[1])}: {mode}")
                 ax.tick_params(labelsize=6)
         flat = [ax for row in axes for ax in row]
         look: Any = {"shrink": 0.7, "aspect": 30, "pad": 0.01, "extend": "both"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..vocabulary import MINUS, signed
 from .adaptation import SAME
-from .table import AS_IS, SINGLE, Benchmark, Entry, common_targets
+from .table import AS_IS, SINGLE, Benchmark, Entry, common_targets, shots_name
 from .write import DAGGER, PLUS_MINUS, Grid
 
 Row = Mapping[Any, Any]
@@ -59,7 +59,7 @@ def score_grid(result: Benchmark, shots: int, entries: Sequence[Entry], subtitle
         notes.append(f"{PLUS_MINUS} is half of a 95% interval over seeds")
     if any(entry.hindsight for entry in entries):
         notes.append("the best source is chosen with hindsight, by the scores shown: never bold")
-    title = f"{result.title}, {_shots(shots)}"
+    title = f"{result.title}, {shots_name(shots)}"
     return Grid(
         f"{title}, {subtitle}" if subtitle else title,
         ("task", *(entry.name for entry in entries)),
@@ -81,15 +81,15 @@ def average_grid(result: Benchmark) -> Grid:
     notes = []
     for shots, averages in zip(result.shots, found, strict=True):
         count = len(common_targets(result.cells, result.entries, shots))
-        notes.append(f"{_shots(shots)}: averages over {count} of {len(result.targets)} tasks")
-        notes += [f"{_shots(shots)}: {note}" for note in _left_out(averages, result.entries)]
+        notes.append(f"{shots_name(shots)}: averages over {count} of {len(result.targets)} tasks")
+        notes += [f"{shots_name(shots)}: {note}" for note in _left_out(averages, result.entries)]
     if any(entry.hindsight for entry in result.entries):
         notes.append("the best source is chosen with hindsight, by the scores shown: never bold")
     notes.append(f"{PLUS_MINUS} is half of a 95% interval with tasks as units")
     notes += result.notes
     return Grid(
         f"{result.title}: average score",
-        ("", *map(_shots, result.shots)),
+        ("", *map(shots_name, result.shots)),
         tuple(rows),
         _bold(_competing(scores, result.entries), transposed=True),
         notes=_sentences(notes),
@@ -105,12 +105,12 @@ def difference_grid(result: Benchmark) -> Grid:
         name = f"{entry} {MINUS} {minus}"
         rows.append((name, *(_difference(own[shots]) for shots in result.shots)))
         notes += [
-            f"{name}, {_shots(k)}: {row['reason']}" for k, row in own.items() if row["reason"]
+            f"{name}, {shots_name(k)}: {row['reason']}" for k, row in own.items() if row["reason"]
         ]
     notes.append("95% intervals with tasks as units; differences are paired by task and seed")
     return Grid(
         f"{result.title}: differences in points",
-        ("", *map(_shots, result.shots)),
+        ("", *map(shots_name, result.shots)),
         tuple(rows),
         notes=_sentences(notes),
     )
@@ -163,7 +163,7 @@ def adaptation_grids(table: pd.DataFrame) -> list[Grid]:
         notes.append("95% intervals over seeds, of means with tasks as units")
         grids.append(
             Grid(
-                f"Tasks tuned together, {method} from {start}, {_shots(shots)}",
+                f"Tasks tuned together, {method} from {start}, {shots_name(shots)}",
                 ("task", "group", "together", "alone", "difference", "over"),
                 tuple(rows),
                 frozenset((i, j + 1) for i, j in _bold(np.array(scores, dtype=float))),
@@ -235,10 +235,6 @@ def _signed(share: float) -> str:
     return f"+{text}" if share > 0 and float(text) != 0 else text
 
 
-def _shots(shots: object) -> str:
-    return f"{shots} shot{'' if shots == 1 else 's'}"
-
-
 def _counted(n: int, unit: str) -> str:
     noun = "task" if unit == "targets" else "seed"
     return f"{n} {noun}{'' if n == 1 else 's'}"
@@ -267,7 +263,7 @@ def joint_grids(modes: pd.DataFrame) -> list[Grid]:
             rows.append((row["method"], *cells, r, str(row["n_pairs"])))
         grids.append(
             Grid(
-                f"Joint pairs, {_shots(shots)}: mean gain over scratch in points",
+                f"Joint pairs, {shots_name(shots)}: mean gain over scratch in points",
                 ("", "joint", "sequential", f"joint {MINUS} sequential", "r of the modes", "pairs"),
                 tuple(rows),
                 notes=_sentences(

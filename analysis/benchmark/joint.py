@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from mvlpt_core.contract.layout import RANDOM
+
 from ..read.pairs import square
 from ..stats import correlation
 from ..stats.resample import permutations
@@ -27,14 +29,15 @@ MODE_COLUMNS = (
 
 def joint_pairs(scores: pd.DataFrame, pairs: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """`JOINT_COLUMNS`: what tuning a target together with a source adds to the target tuned alone, and what
-    starting from the source's prompt adds, by method and shots; means over the seeds of both modes.
+    starting from the source's prompt adds, by method and shots; a mode's mean is over the seeds that
+    finished.
 
-    `pairs` are the joint groups with their two members. Gains are over scratch, paired by seed; a
-    mode without a run, or whose run diverged, is NaN.
+    `pairs` are the joint groups with their two members. Gains are over scratch of the same seed; a
+    mode without a run, or all of whose runs diverged, is NaN. `n_seeds` counts those of the joint mode.
     """
     scores = check_scores(scores)
     keys = ["method", "shots", "seed", "target"]
-    joint = scores[scores["group"].isin(list(pairs)) & (scores["start"] == "random")]
+    joint = scores[scores["group"].isin(list(pairs)) & (scores["start"] == RANDOM)]
     mate = {
         (group, task): other for group, (a, b) in pairs.items() for task, other in ((a, b), (b, a))
     }

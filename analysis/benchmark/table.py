@@ -123,6 +123,11 @@ def benchmark(
     )
 
 
+def shots_name(shots: object) -> str:
+    """A number of shots in words."""
+    return f"{shots} shot{'' if shots == 1 else 's'}"
+
+
 def check_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """The scores of a study (`read.gather.SCORE_COLUMNS`). Raises `InputError` for a missing column
     and for a task with two zero-shot scores."""

@@ -66,8 +66,7 @@ def write_report(
     `protocol`: what of the configuration is shown, name -> setting. `benchmarks`: the JSON files of
     `benchmark.make`, beside their figures; `shared`: what is said of images that tasks share; `plan`: the
     file of the registered plan, if there is one; `configuration`: digest of the study as it is, None
-    where plans are not registered. Raises
-    InputError for a table or a figure that is missing.
+    where plans are not registered. Raises InputError for a table or a figure that is missing.
     """
     path = Path(path)
     several = len(parts) > 1

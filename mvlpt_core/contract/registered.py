@@ -15,7 +15,7 @@ from mvlpt_core.contract.provenance import config_digest
 
 GAINS = {"absolute": "gain", "relative": "relative_error_reduction", "ceiling": "ceiling_gain"}
 # Settings that say where and how fast, and change no result.
-_MACHINE = (
+MACHINE = (
     *("device", "threads", "pack", "tasks_per_job", "memory_gb", "mem_mb", "runtime"),
     *("keep_prompts", "data_root"),
 )
@@ -50,7 +50,7 @@ def study_digest(
     pairs: Mapping[int, Sequence[tuple[str, str]]],
 ) -> str:
     """Digest of all that a study's results depend on: settings, rows of the suite, list of runs."""
-    settings = {key: value for key, value in resolved.items() if key not in _MACHINE}
+    settings = {key: value for key, value in resolved.items() if key not in MACHINE}
     runs = {str(shots): [list(pair) for pair in some] for shots, some in pairs.items()}
     return config_digest({"settings": settings, "tasks": [*tasks], "runs": runs})
 

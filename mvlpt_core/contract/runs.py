@@ -41,13 +41,15 @@ class Runs:
     group of several tasks, named or made here; the origin of every pair that does not begin at random.
 
     `asked` says which list of runs asked for which multitask start or mean, of what, and under which
-    name it stands: (list, start as asked for, group, start).
+    name it stands: (list, start as asked for, group, start). `joint_pairs` are the groups that the word
+    `pairs` made.
     """
 
     pairs: dict[int, list[Pair]]
     groups: dict[str, tuple[str, ...]]
     origins: dict[Pair, Origin] = field(default_factory=dict)
     asked: tuple[tuple[str, str, str, str], ...] = ()
+    joint_pairs: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def all_pairs(self) -> list[Pair]:
@@ -121,6 +123,7 @@ class _Expansion:
         self.groups = dict(self.named)
         self.origins: dict[Pair, Origin] = {}
         self.asked: dict[tuple[str, str, str, str], None] = {}
+        self.joint_pairs: dict[str, tuple[str, ...]] = {}
         for name in study.means:
             check_name(name, "mean")
             if name in self.named or name in tasks or name in sources:
@@ -137,7 +140,8 @@ class _Expansion:
                     if pattern.shots is None or shots in pattern.shots:
                         wanted |= dict.fromkeys(self._of(name, pattern))
             pairs[shots] = self._complete(wanted)
-        return Runs(pairs, self._in_use(pairs), self.origins, tuple(self.asked))
+        groups = self._in_use(pairs)
+        return Runs(pairs, groups, self.origins, tuple(self.asked), self.joint_pairs)
 
     def _of(self, name: str, pattern: Pattern) -> Iterable[Pair]:
         where = f"runs.{name}"
@@ -160,9 +164,12 @@ class _Expansion:
             inside = set(self.members(start))
             return [task for task in self.tasks if (task in inside) == (word == "members")]
         if word == _PAIRS:
-            return [
-                self._made(f"{a}_and_{b}", (a, b), where) for a, b in combinations(self.tasks, 2)
-            ]
+            made = {
+                self._made(f"{a}_and_{b}", (a, b), where): (a, b)
+                for a, b in combinations(self.tasks, 2)
+            }
+            self.joint_pairs |= made
+            return list(made)
         return self._names([word], where, ())
 
     def _names(self, words: Iterable[str], where: str, further: tuple[str, ...]) -> list[str]:

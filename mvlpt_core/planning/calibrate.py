@@ -19,6 +19,7 @@ from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.methods import Method
 from mvlpt_core.contract.settings import Tuning
 from mvlpt_core.planning.counts import Counter, TaskSize
+from mvlpt_core.planning.shapes import image_side
 from mvlpt_core.prompts.modules import Prompt, Towers, make_prompt
 from mvlpt_core.prompts.starts import random
 from mvlpt_core.tuning.classifier import Classifier, Pool
@@ -260,7 +261,6 @@ def frozen_speed(backbone: Backbone, watch: Stopwatch) -> Speed:
 
 
 def _pixels(backbone: Backbone, images: int) -> torch.Tensor:
-    tower = backbone.image
-    side = round((tower.position.shape[0] - 1) ** 0.5) * tower.patch_size
+    side = image_side(backbone)
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (images, side, side, 3), dtype=torch.uint8, generator=generator)

@@ -20,7 +20,7 @@ from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.methods import Method
 from mvlpt_core.contract.runs import Pack, Runs
 from mvlpt_core.contract.settings import Study
-from mvlpt_core.planning.shapes import weight_bytes
+from mvlpt_core.planning.shapes import image_side, weight_bytes
 from mvlpt_core.prompts.modules import Towers, make_prompt
 from mvlpt_core.tasks.fewshot import held_out
 from mvlpt_core.tuning.schedule import Schedule, schedule
@@ -122,6 +122,7 @@ class Counter:
         self.study, self.runs, self.packed = study, runs, packed
         self.sizes, self.backbone = sizes, backbone
         self._layouts: dict[tuple[str, tuple[tuple[int, int], ...]], TextLayout] = {}
+        self._plans: dict[tuple[float, int, int], Schedule] = {}
 
     def tested(self, task: str) -> int:
         """Test images that a task is scored on."""
@@ -164,7 +165,7 @@ class Counter:
         parts = [self.drawn(task, shots) for task in tasks]
         images = sum(train for train, _ in parts)
         tuning = self.study.tuning
-        plan = schedule(tuning, settings.lr, images, len(tasks))
+        plan = self._plan(settings.lr, images, len(tasks))
         layout = self.layout(settings, tasks) if settings.text_ctx else None
         kept = cost.image_bytes(self.backbone, plan.batch, settings.visual_ctx)
         kept *= bool(settings.visual_ctx)
@@ -194,6 +195,13 @@ class Counter:
                 )
             )
         return found
+
+    def _plan(self, lr: float, images: int, tasks: int) -> Schedule:
+        """The schedule, made once for all portions alike: it holds a rate for every step."""
+        key = lr, images, tasks
+        if key not in self._plans:
+            self._plans[key] = schedule(self.study.tuning, lr, images, tasks)
+        return self._plans[key]
 
     def step(self, settings: Method, layout: TextLayout | None, runs: int, batch: int) -> float:
         """Operations of one step of `runs` side by side on `batch` images."""
@@ -286,8 +294,7 @@ class Counter:
     def disk(self) -> int:
         """Bytes below the study's folder: images as the towers take them, features, rows, prompts."""
         images, _ = self.frozen()
-        side = round((self.backbone.image.position.shape[0] - 1) ** 0.5)
-        side *= self.backbone.image.patch_size
+        side = image_side(self.backbone)
         features = self.backbone.image.projection.weight.shape[0]
         classes = sum(size.classes for size in self.sizes.values())
         total = images * 3 * side**2 + 4 * features * (images + 3 * classes)

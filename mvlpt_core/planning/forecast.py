@@ -19,7 +19,7 @@ from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.rows import write_rows
 from mvlpt_core.planning.calibrate import Bench, Shape, Speed, Stopwatch, frozen_speed
 from mvlpt_core.planning.counts import Counter, Job
-from mvlpt_core.planning.shapes import weight_bytes
+from mvlpt_core.planning.shapes import image_side, weight_bytes
 from mvlpt_core.tasks.prepare import image_transform
 
 # Of a machine of which only a rate is known: seconds to start a job, to decode an image, to write a run.
@@ -132,7 +132,7 @@ def _started() -> tuple[float, int]:
 
 def _decoding(backbone: Backbone) -> float:
     """Seconds to decode a photo-sized JPEG and to bring it to the backbone's size."""
-    side = round((backbone.image.position.shape[0] - 1) ** 0.5) * backbone.image.patch_size
+    side = image_side(backbone)
     about = {"size": side, "resize_mode": "shortest", "interpolation": "bicubic"}
     transform = image_transform(about)
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)

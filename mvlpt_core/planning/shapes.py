@@ -86,11 +86,11 @@ def random_backbone(
     for tower, cfg in (("image", vision), ("text", text)):
         sizes |= dict(_tower(tower, cfg["width"], cfg["layers"]))
     where = torch.device(device)
-    generator = None if where.type == "meta" else torch.Generator(where).manual_seed(0)
-    weights = {
-        name: torch.randn(size, generator=generator, device=where).mul_(_NOISE)
-        for name, size in sizes.items()
-    }
+    weights = {name: torch.empty(size, device=where) for name, size in sizes.items()}
+    if where.type != "meta":  # there, drawing would import torch's compiler for nothing
+        generator = torch.Generator(where).manual_seed(0)
+        for weight in weights.values():
+            weight.normal_(0, _NOISE, generator=generator)
     weights["logit_scale"] = torch.full((), 100.0, device=where)
     config = {
         "name": "random weights",
@@ -107,6 +107,12 @@ def random_backbone(
         },
     }
     return build_backbone(weights, config, where, dtype)
+
+
+def image_side(backbone: Backbone) -> int:
+    """Pixels along a side of the images that the tower takes."""
+    tower = backbone.image
+    return round((tower.position.shape[0] - 1) ** 0.5) * tower.patch_size
 
 
 def weight_bytes(backbone: Backbone) -> int:

@@ -57,8 +57,8 @@ class TestSplit:
 @dataclass(frozen=True)
 class Sample:
     """A few-shot sample: images [N, S, S, 3], labels [N] or [N, C]; `train` and `val` index into
-    them, never overlap and hold all. `views` [V, len(train), S, S, 3] are
-    augmented training images."""
+    them, never overlap and hold all. `views` [V, len(train), S, S, 3] are augmented
+    training images."""
 
     name: str
     shots: int

@@ -80,6 +80,7 @@ def test_pairs_are_every_two_tasks_once() -> None:
     joint = [f"{a}_and_{b}" for a, b in combinations(TASKS, 2)]
     assert found.all_pairs == [(name, "random") for name in joint]
     assert found.groups["a_and_c"] == ("a", "c")
+    assert list(found.joint_pairs) == joint
 
 
 def test_a_mean_is_of_other_tasks_prompts() -> None:

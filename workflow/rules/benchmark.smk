@@ -8,12 +8,13 @@
 #   results/<study>/tables/<benchmark>[_...].{parquet,csv,md,tex,json,png,svg}
 
 for name, of in TABLES.items():
+    runs = runs_of(of.pairs) + PROBES
 
     rule:
         name:
             name
         input:
-            runs=runs_of(of.pairs) + PROBES,
+            runs=runs,
             zero_shot=[AT.zero_shot(task) for task in SUITE],
         output:
             benchmark_files(name),
@@ -29,7 +30,7 @@ for name, of in TABLES.items():
             runtime=60,
         params:
             settings={"tasks": TASKS, **of.settings},
-            runs=config_digest({"runs": sorted(runs_of(of.pairs) + PROBES)}),
+            runs=config_digest({"runs": sorted(runs)}),
             code=CODE["benchmark"],
         message:
             f"Benchmark: {catalogue.BENCHMARKS[name].about}"

@@ -23,6 +23,7 @@ from mvlpt_analysis import catalogue
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import GATHERED, PROBE, RANDOM, ZERO_SHOT, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
+from mvlpt_core.contract.registered import MACHINE
 from mvlpt_core.contract.runs import blocks
 from mvlpt_core.contract.suite import EXPECTED
 from mvlpt_core.tasks.check import data_state
@@ -76,11 +77,7 @@ PROBES = [
 ]
 # Digest of the list of runs: what was gathered from other runs is gathered anew.
 RUN_LIST = config_digest({"runs": sorted(RUNS + PROBES)})
-
-
 PACKS = dict(enumerate(packed(CHECKED), start=1))
-
-
 # The values of shots that the analysis is about.
 ANALYSED = shots_analysed(CHECKED)
 # What was registered before the first run, if anything was.
@@ -129,13 +126,16 @@ def factor_columns():
     }
 
 
+PLANNED_AT = {shots: set(pairs) for shots, pairs in PLANNED.pairs.items()}
+
+
 def runs_of(pairs):
     """The score rows of (group, start) pairs, of those that are planned at each value of shots."""
     return [
         AT.run(method, *pair, k, seed)
-        for k, planned in PLANNED.pairs.items()
+        for k, planned in PLANNED_AT.items()
         for pair in dict.fromkeys(pairs)
-        if pair in set(planned)
+        if pair in planned
         for method in METHODS
         for seed in STUDY.seeds
     ]
@@ -156,8 +156,7 @@ def table_path(name, shots):
 
 def protocol():
     """What the report tells of the configuration: all that results depend on."""
-    hidden = ["device", "threads", "pack", "tasks_per_job", "memory_gb", "mem_mb"]
-    hidden += ["runtime", "keep_prompts", "data_root", "analysis"]
+    hidden = (*MACHINE, "analysis")
     return {key: value for key, value in config.items() if key not in hidden}
 
 
