@@ -95,7 +95,9 @@ def study_counter(checked: Checked) -> Counter:
     shapes = read_shapes(located_backbone(study.backbone.name))
     # What a device gains from bf16 is known on that device alone: bytes are fp32's unless it is set.
     where = torch.device("meta")
-    towers = random_backbone(shapes, where, resolve_precision(study.backbone.precision, where))
+    width = shapes["vision_cfg"]["width"]
+    precision = resolve_precision(study.backbone.precision, where, width)
+    towers = random_backbone(shapes, where, precision)
     return Counter(study, checked.runs, list(packed(checked)), sizes, towers)
 
 
@@ -103,7 +105,8 @@ def measured(checked: Checked, counter: Counter, device: str) -> Machine:
     """This machine, timed on towers of the study's shapes with random weights."""
     where = resolve_device(device)
     shapes = read_shapes(located_backbone(checked.study.backbone.name))
-    precision = resolve_precision(checked.study.backbone.precision, where)
+    width = shapes["vision_cfg"]["width"]
+    precision = resolve_precision(checked.study.backbone.precision, where, width)
     towers = random_backbone(shapes, where, precision)
     return calibrate(counter, towers)
 

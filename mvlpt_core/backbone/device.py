@@ -14,6 +14,9 @@ from mvlpt_core.backbone.towers import Backbone, build_backbone
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line
 
+# A processor with bf16 products gains from them at ViT-B's width, and nothing at the testbed's.
+_WIDE = 512
+
 
 def resolve_device(device: str) -> torch.device:
     """`auto` is CUDA where there is one, else the CPU. Raises `InputError` for an absent device."""
@@ -29,11 +32,11 @@ def resolve_device(device: str) -> torch.device:
     return found
 
 
-def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """`auto` is bf16 on a CUDA device that has it, else fp32; fp64 serves tests."""
+def resolve_precision(precision: str, device: torch.device, width: int) -> torch.dtype:
+    """`auto` is bf16 where a tower of this `width` gains from it on `device`, else fp32; fp64 serves
+    tests. Raises `InputError` for a precision of another name."""
     if precision == "auto":
-        gains = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if gains else torch.float32
+        return torch.bfloat16 if _gains(device, width) else torch.float32
     known = {
         "fp32": torch.float32,
         "bf16": torch.bfloat16,
@@ -45,6 +48,16 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
             f"backbone.precision '{precision}' is unknown: expected auto, fp32, bf16 or fp16"
         )
     return known[precision]
+
+
+def _gains(device: torch.device, width: int) -> bool:
+    """Whether bf16 products are faster than fp32 ones: a device that emulates bf16 loses time."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu" or width < _WIDE:
+        return False
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 cannot tell
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -> Backbone:
@@ -60,7 +73,10 @@ def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -
         if not isinstance(config, dict):
             raise ValueError("not a mapping")
         return build_backbone(
-            load_file(weights), config, target, resolve_precision(precision, target)
+            load_file(weights),
+            config,
+            target,
+            resolve_precision(precision, target, config["image"]["width"]),
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         if isinstance(error, InputError):

@@ -195,7 +195,35 @@ def test_absent_device_and_unknown_precision_are_errors() -> None:
     with pytest.raises(InputError, match="device 'tpu9' is not there"):
         resolve_device("tpu9")
     with pytest.raises(InputError, match=r"backbone\.precision 'fp8' is unknown"):
-        resolve_precision("fp8", torch.device("cpu"))
+        resolve_precision("fp8", torch.device("cpu"), 768)
+
+
+@pytest.mark.parametrize(
+    ("able", "width", "chosen"),
+    [
+        ({"amx_bf16": True}, 768, torch.bfloat16),
+        ({"avx512_bf16": True, "amx_bf16": False}, 768, torch.bfloat16),
+        ({"amx_bf16": True}, 192, torch.float32),  # small products: nothing to gain
+        ({"avx512_f": True}, 768, torch.float32),
+        ({}, 768, torch.float32),
+    ],
+)
+def test_auto_is_bf16_on_processors_that_gain_from_it(
+    monkeypatch: pytest.MonkeyPatch, able: dict, width: int, chosen: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert resolve_precision("auto", torch.device("cpu"), width) == chosen
+    assert resolve_precision("fp32", torch.device("cpu"), width) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("capability", "chosen"), [((7, 5), torch.float32), ((9, 0), torch.bfloat16)]
+)
+def test_auto_is_fp32_on_gpus_that_emulate_bf16(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], chosen: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert resolve_precision("auto", torch.device("cuda"), 192) == chosen
 
 
 @pytest.mark.parametrize(
