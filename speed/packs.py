@@ -4,12 +4,15 @@
 
 Tunes one testbed task with the settings of config/testbed.yaml. `warm` compares the tuning alone, in
 one process; `whole` compares processes from start to end, as a workflow runs them (a pack of one is
-timed a few times and counted 20 times). Both sides alternate. Prints a Markdown table.
+timed a few times and counted 20 times), and says what one of a single run takes beyond its tuning. Both
+sides alternate. With one thread seconds are those of the processor, which other work on the machine
+hardly changes, else of the clock. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -98,10 +101,15 @@ def tune_in_a_process(root: str, config: Path, method: str, size: int, threads: 
     subprocess.run(command, check=True)
 
 
-def seconds(function: Any, *arguments: Any) -> float:
-    start = time.perf_counter()
+def seconds(threads: int, function: Any, *arguments: Any) -> float:
+    """Of the processes that a call takes, with one thread; else of the clock."""
+
+    def now() -> float:
+        return sum(os.times()[:4]) if threads == 1 else time.perf_counter()
+
+    start = now()
     function(*arguments)
-    return time.perf_counter() - start
+    return now() - start
 
 
 def main() -> None:
@@ -121,24 +129,32 @@ def main() -> None:
         tune(Layout(root), study, method, packs[int(size)])
         return
     print(f"torch {torch.__version__}, {args.threads} thread(s), {study.tuning.steps} steps a run")
-    print("| method | compared | pack of 20: runs/s | packs of 1: runs/s | ratio |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| method | compared | pack of 20: runs/s | packs of 1: runs/s | ratio | start, s |")
+    print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as root:
         build_study(Layout(root), study)
         for method in study.methods.by_name():
             times: dict[tuple[str, int], list[float]] = {}
             for _ in range(args.repeats):
                 for size, starts in packs.items():
-                    warm = seconds(tune, Layout(root), study, method, starts)
+                    warm = seconds(args.threads, tune, Layout(root), study, method, starts)
                     whole = seconds(
-                        tune_in_a_process, root, args.config, method, size, args.threads
+                        args.threads,
+                        tune_in_a_process,
+                        root,
+                        args.config,
+                        method,
+                        size,
+                        args.threads,
                     )
                     times.setdefault(("warm", size), []).append(warm)
                     times.setdefault(("whole", size), []).append(whole)
-            for kind in ("warm", "whole"):
-                packed, single = (size / statistics.median(times[kind, size]) for size in packs)
+            one = {kind: statistics.median(times[kind, 1]) for kind in ("warm", "whole")}
+            for kind, start in (("warm", ""), ("whole", f"{one['whole'] - one['warm']:.1f}")):
+                packed = PACK / statistics.median(times[kind, PACK])
                 print(
-                    f"| {method} | {kind} | {packed:.2f} | {single:.2f} | {packed / single:.1f} |",
+                    f"| {method} | {kind} | {packed:.2f} | {1 / one[kind]:.2f} | "
+                    f"{packed * one[kind]:.1f} | {start} |",
                     flush=True,
                 )
 

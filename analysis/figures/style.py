@@ -113,7 +113,9 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     # The canvases themselves: `savefig` would draw everything twice for the sake of the layout.
     with whole(png) as part:
-        FigureCanvasAgg(figure).print_png(part, metadata={"Software": None})
+        # Half the time of the default compression, for a twentieth more bytes.
+        look: Any = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
+        FigureCanvasAgg(figure).print_png(part, **look)
     with whole(svg) as part:
         FigureCanvasSVG(figure).print_svg(part, metadata={"Date": None, "Creator": None})
     plt.close(figure)

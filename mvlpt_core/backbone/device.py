@@ -56,7 +56,9 @@ def _gains(device: torch.device, width: int) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu" or width < _WIDE:
         return False
-    able = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 cannot tell
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch cannot tell
+        return False
+    able = torch.cpu.get_capabilities()
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 

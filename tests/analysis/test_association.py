@@ -166,6 +166,18 @@ def test_only_wanted_pairs_are_tested():
         np.testing.assert_array_equal(some, np.where(wanted, every, np.nan))
 
 
+@pytest.mark.parametrize("scope", ["pooled", "per_source"])
+@pytest.mark.parametrize("statistic", correlation.STATISTICS)
+def test_a_pair_has_the_same_p_among_more_on_either_side(scope, statistic):
+    x = np.stack([matrix(1, gaps=((0, 2),)), matrix(2), matrix(3)])
+    y = np.stack([matrix(4, step=0.5), matrix(5)])
+    permuted = resample.permutations(7, 60, 0)
+    found = correlation.p_values(x, y, permuted, scope, statistic)
+    for m, k in np.ndindex(3, 2):
+        alone = correlation.p_values(x[m : m + 1], y[k : k + 1], permuted, scope, statistic)
+        assert found[m, k] == alone[0, 0]
+
+
 def test_partial_and_beta_equal_least_squares():
     y, x, z = matrix(10, gaps=((0, 2),)), matrix(11), matrix(12)
     x = x + z
