@@ -163,6 +163,14 @@ def _parser() -> tuple[_Parser, list[str]]:
         type=Path,
         help="source, target, measure, value; or source, target and a column a measure",
     )
+    analyse.add_argument("--measures", help="which of the similarities, separated by commas (all)")
+    analyse.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a source that is no task, to leave out; may be given again",
+    )
     analyse.add_argument("--out", type=Path, help="folder to write (results/<first table's name>)")
     analyse.add_argument(
         "--gain", default="auto", help="what counts as the gain (auto: by columns)"
@@ -295,7 +303,9 @@ def _analyse(given: argparse.Namespace) -> int:
     out = given.out or Path("results") / given.tables[0].stem
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file: expected a folder")
-    report = analyse_tables(
+    if given.measures and given.similarity is None:
+        raise InputError("--measures is for --similarity: expected both or neither")
+    done = analyse_tables(
         given.tables,
         out,
         given.similarity,
@@ -304,8 +314,10 @@ def _analyse(given: argparse.Namespace) -> int:
         given.bootstrap,
         given.seed,
         given.workers or cores(),
+        given.baseline,
+        [name.strip() for name in given.measures.split(",")] if given.measures else (),
     )
-    print(f"report: {report}")
+    print(*(f"note: {note}" for note in done.notes), f"report: {done.report}", sep="\n")
     return 0
 
 

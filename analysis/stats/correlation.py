@@ -34,7 +34,7 @@ def _moment(name: str, of_vectors: Callable[[np.ndarray, np.ndarray], float]) ->
     def permuted(
         x: np.ndarray, y: np.ndarray, draws: np.ndarray, scope: str, _: np.ndarray
     ) -> np.ndarray:
-        return qap.moment_p(x, y, qap.cell_index(draws), scope, name)
+        return qap.moment_p(x, y, draws, scope, name)
 
     def resampled(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) -> np.ndarray:
         return qap.moment_bootstrap(x, y, counts, scope, name)
