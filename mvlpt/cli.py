@@ -264,8 +264,8 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt workflow-path",
         _workflow_path,
     )
-    for made in ("study", "benchmark", "plan", "check-config"):
-        commands.choices[made].add_argument(
+    for name in ("study", "benchmark", "plan", "check-config"):
+        commands.choices[name].add_argument(
             "--set",
             action="append",
             default=[],

@@ -103,8 +103,9 @@ def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     merged = dict(values)
     for key, value in changes.items():
         mine = merged.get(key)
-        both = isinstance(mine, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merged(mine, value) if both else value
+        if isinstance(mine, Mapping) and isinstance(value, Mapping):
+            value = _merged(mine, value)
+        merged[key] = value
     return merged
 
 

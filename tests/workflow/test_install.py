@@ -31,6 +31,7 @@ PACKAGES = {
 }
 COMMANDS = [
     "study",
+    "init",
     "recommend",
     "analyse",
     "convert",
