@@ -519,7 +519,7 @@ def test_without_a_network_the_hub_is_not_tried(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     start = time.monotonic()
-    with pytest.raises(InputError, match="could not be fetched .* or a 'local-dir:' folder"):
+    with pytest.raises(InputError, match=r"could not be fetched .* or a 'local-dir:' folder"):
         load_open_clip("hf-hub:nobody/none", "")
     assert time.monotonic() - start < 20  # the client would try again for a minute
     assert (asked, constants.HF_HUB_OFFLINE) == (["hub.invalid"], True)
