@@ -46,12 +46,14 @@ def explanations(
     data = association.matrices(gains, similarity, gain_kinds)
     tests = {"permutations": permutations, "seed": seed}
     # p-values are corrected within a scope and a statistic, so each pair is a table of its own.
+    # Kendall's test and the regressions are for tasks that are permuted as rows and columns.
+    kinds = bool(data.places.targets)
     for scope in SCOPES:
-        for statistic in STATISTICS:
+        for statistic in [s for s in STATISTICS if not (kinds and s == "kendall")]:
             one = {"scopes": (scope,), "statistics": (statistic,), "bootstrap": bootstrap}
             calls.append(call("correlations", association.correlation_table, data, **one, **tests))
     calls.append(call("measure_correlations", measures.measure_correlations, similarity))
-    if set(MAIN_MEASURES) <= set(similarity["measure"].unique()):
+    if not kinds and set(MAIN_MEASURES) <= set(similarity["measure"].unique()):
         calls.append(call("partial", association.partial_table, data, **tests))
         calls.append(call("regression", association.regression_table, data, **tests))
     return calls

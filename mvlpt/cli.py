@@ -14,6 +14,7 @@ from mvlpt import plan_options
 from mvlpt.numbers import whole, whole0
 from mvlpt_core import __version__
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import check_writable
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -103,6 +104,17 @@ def _parser() -> tuple[_Parser, list[str]]:
     study.add_argument("--unlock", action="store_true", help="release a killed study's lock")
     study.usage = "mvlpt study CONFIG [options] [-- SNAKEMAKE_OPTION ...]"
 
+    init = command(
+        "init",
+        "write a suite and a configuration for folders of your own, and say what to run next",
+        "  mvlpt init /data/birds /data/cars /data/dogs --out mine",
+        _init,
+    )
+    init.add_argument("folders", type=Path, nargs="+", help="a task each: train/ and test/ below")
+    init.add_argument(
+        "--out", type=Path, default=Path("mine"), help="name of the study and its files (mine)"
+    )
+
     benchmark = command(
         "benchmark",
         "run what one benchmark of a study needs, and print its tables",
@@ -162,6 +174,14 @@ def _parser() -> tuple[_Parser, list[str]]:
         "--similarity",
         type=Path,
         help="source, target, measure, value; or source, target and a column a measure",
+    )
+    analyse.add_argument("--measures", help="which of the similarities, separated by commas (all)")
+    analyse.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a source that is no task, to leave out; may be given again",
     )
     analyse.add_argument("--out", type=Path, help="folder to write (results/<first table's name>)")
     analyse.add_argument(
@@ -244,6 +264,14 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt workflow-path",
         _workflow_path,
     )
+    for name in ("study", "benchmark", "plan", "check-config"):
+        commands.choices[name].add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="change a key of the configuration (tuning.steps=100); may be given again",
+        )
     return parser, list(commands.choices)
 
 
@@ -251,13 +279,22 @@ def _study(given: argparse.Namespace) -> int:
     from mvlpt.study import run_study
 
     options = ["--dry-run"] * given.dry_run + ["--unlock"] * given.unlock + given.snakemake
-    run_study(given.config, given.cores, given.profile, options)
+    run_study(given.config, given.cores, given.profile, options, given.set)
+
+
+def _init(given: argparse.Namespace) -> int:
+    from mvlpt.init import write_study
+
+    print(write_study(given.folders, given.out))
+    return 0
 
 
 def _benchmark(given: argparse.Namespace) -> int:
     from mvlpt.benchmark import run_benchmark
 
-    return run_benchmark(given.name, given.config, given.cores, given.profile, given.dry_run)
+    return run_benchmark(
+        given.name, given.config, given.cores, given.profile, given.dry_run, given.set
+    )
 
 
 def _groups(given: argparse.Namespace) -> int:
@@ -284,6 +321,10 @@ def _recommend(given: argparse.Namespace) -> int:
 
 
 def _analyse(given: argparse.Namespace) -> int:
+    out = given.out or Path("results") / given.tables[0].stem
+    check_writable(out)
+    if given.measures and given.similarity is None:
+        raise InputError("--measures is for --similarity: expected both or neither")
     import matplotlib as mpl
 
     from mvlpt_analysis.foreign import GAINS, analyse_tables
@@ -292,10 +333,7 @@ def _analyse(given: argparse.Namespace) -> int:
     mpl.use("Agg")
     if given.gain not in ("auto", *GAINS):
         raise InputError(f"--gain is '{given.gain}': expected {_one_of(['auto', *GAINS])}")
-    out = given.out or Path("results") / given.tables[0].stem
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file: expected a folder")
-    report = analyse_tables(
+    done = analyse_tables(
         given.tables,
         out,
         given.similarity,
@@ -304,8 +342,10 @@ def _analyse(given: argparse.Namespace) -> int:
         given.bootstrap,
         given.seed,
         given.workers or cores(),
+        given.baseline,
+        [name.strip() for name in given.measures.split(",")] if given.measures else (),
     )
-    print(f"report: {report}")
+    print(*(f"note: {note}" for note in done.notes), f"report: {done.report}", sep="\n")
     return 0
 
 
@@ -343,10 +383,9 @@ def _check(given: argparse.Namespace) -> int:
 def _check_config(given: argparse.Namespace) -> int:
     import yaml
 
-    from mvlpt_core.contract.files import read_yaml
-    from mvlpt_workflow.configuration import check_study, find_configuration
+    from mvlpt_workflow.configuration import check_study, read_configuration
 
-    checked = check_study(read_yaml(find_configuration(given.config)), given.config)
+    checked = check_study(read_configuration(given.config, given.set), given.config)
     print(f"# {checked.summary()}")
     values = checked.study.resolved()
     print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")

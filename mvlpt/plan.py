@@ -18,7 +18,6 @@ from mvlpt_analysis.stats.power import POWER, Noise, smallest_mean_gain, smalles
 from mvlpt_analysis.vocabulary import MEASURES
 from mvlpt_core.backbone.device import resolve_device, resolve_precision
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.registered import GAINS, Registered, register
 from mvlpt_core.planning.counts import Counter, runs_by_kind
@@ -30,7 +29,7 @@ from mvlpt_workflow.configuration import (
     Checked,
     check_study,
     counted,
-    find_configuration,
+    read_configuration,
     study_digest,
 )
 from mvlpt_workflow.jobs import fixed_cost, jobs_by_rule, packed, used_tasks
@@ -63,9 +62,11 @@ def print_plan(
     device: str | None,
     cores: int | None,
     pilot: Path | None,
+    changes: Sequence[str] = (),
 ) -> None:
-    """Print a study's plan: `rate` in TFLOP/s, or `timed` here on `device`, or without hours."""
-    checked = checked_study(config)
+    """Print the plan of a study with `changes`: `rate` in TFLOP/s, or `timed` here on `device`, or
+    without hours."""
+    checked = checked_study(config, changes)
     counter = study_counter(checked)
     noise, noted = noise_of(pilot, checked.study.shots)
     machine, source = None, ""
@@ -83,9 +84,9 @@ def print_plan(
         print(line)
 
 
-def checked_study(config: str) -> Checked:
-    """The study of a configuration, its data not looked at: a plan can be made elsewhere."""
-    return check_study(read_yaml(find_configuration(config)), config, open_tasks=False)
+def checked_study(config: str, changes: Sequence[str] = ()) -> Checked:
+    """The study of a configuration with `changes`, its data not looked at: a plan can be made elsewhere."""
+    return check_study(read_configuration(config, changes), config, open_tasks=False)
 
 
 def study_counter(checked: Checked) -> Counter:

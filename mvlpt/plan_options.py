@@ -38,6 +38,8 @@ def run(given: argparse.Namespace) -> int:
     """Print a plan, or register one."""
     chosen = {name: getattr(given, name) for name in ("method", "gain", "similarity", "margin")}
     if given.register:
+        if given.set:
+            raise InputError("--set is not for --register: expected what is claimed in the file")
         for name, value in chosen.items():
             if value is None:
                 raise InputError(f"--register needs --{name}: expected what is claimed")
@@ -51,5 +53,13 @@ def run(given: argparse.Namespace) -> int:
         path, plan = register_plan(given.config, **chosen)
         print(f"registered: {path} (digest {plan.digest})")
         return 0
-    print_plan(given.config, given.rate, given.calibrate, given.device, given.cores, given.pilot)
+    print_plan(
+        given.config,
+        given.rate,
+        given.calibrate,
+        given.device,
+        given.cores,
+        given.pilot,
+        given.set,
+    )
     return 0

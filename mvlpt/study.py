@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import yaml
+
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import read_yaml
+from mvlpt_core.contract.files import check_writable, write_atomic
 from mvlpt_workflow import FOLDER, SNAKEFILE
-from mvlpt_workflow.configuration import check_study, find_configuration
+from mvlpt_workflow.configuration import (
+    check_study,
+    find_configuration,
+    nested,
+    read_configuration,
+)
 
 
-def run_study(config: str, cores: str | None, profile: str, options: Sequence[str]) -> NoReturn:
-    """Check the configuration, then become Snakemake, which does what is left of the study.
+def run_study(
+    config: str,
+    cores: str | None,
+    profile: str,
+    options: Sequence[str],
+    changes: Sequence[str] = (),
+) -> NoReturn:
+    """Check the configuration with its `changes`, then become Snakemake, which does what is left.
 
     Signals and the exit code are then Snakemake's own. Raises `InputError`, one sentence, for
     whatever can be told before any job.
     """
-    command = study_command(config, cores, profile, options)
-    if not {"--config", "-C"} & set(
-        options
-    ):  # these complete the file, and the workflow checks both
-        check_study(read_yaml(find_configuration(config)), config)
+    completed = {"--config", "-C"} & set(options)  # then the workflow checks both
+    if completed and changes:
+        raise InputError(f"--set and Snakemake's {completed.pop()}: expected one of them")
+    if not completed:
+        checked = check_study(read_configuration(config, changes), config)
+        if "--directory" not in options and "-d" not in options:
+            check_writable(f"results/{checked.study.study}")
+            check_writable(".snakemake")
+    command = study_command(config, cores, profile, options, changes)
     sys.stdout.flush()
     os.execve(command[0], command, environment())
 
@@ -36,7 +54,11 @@ def environment() -> dict[str, str]:
 
 
 def study_command(
-    config: str, cores: str | None, profile: str, options: Sequence[str]
+    config: str,
+    cores: str | None,
+    profile: str,
+    options: Sequence[str],
+    changes: Sequence[str] = (),
 ) -> list[str]:
     """Snakemake's command line; `options` come last and win. Without `cores` the profile says how many."""
     if cores and cores != "all" and not (cores.isdecimal() and int(cores) > 0):
@@ -44,11 +66,22 @@ def study_command(
     return [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(SNAKEFILE)),
-        *("--configfile", find_configuration(config)),
+        *("--configfile", find_configuration(config), *_changed(changes)),
         *("--workflow-profile", str(_profile(profile))),
         *(("--cores", cores) if cores else ()),
         *options,
     ]
+
+
+def _changed(changes: Sequence[str]) -> list[str]:
+    """The file of the changes, for every job to read: Snakemake's --config makes text of numbers in lists."""
+    if not changes:
+        return []
+    text = yaml.safe_dump(nested(changes), sort_keys=False, allow_unicode=True)
+    name = hashlib.sha256(text.encode()).hexdigest()[:12]
+    path = Path(".snakemake", "mvlpt", f"set_{name}.yaml").absolute()
+    write_atomic(path, text)
+    return [str(path)]
 
 
 def _profile(name: str) -> Path:

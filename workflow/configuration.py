@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from mvlpt_core.backbone.named import check_named
 from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import read_yaml
+from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.runs import Runs, expand
 from mvlpt_core.contract.settings import Study, read_study
 from mvlpt_core.contract.suite import (
@@ -21,7 +25,7 @@ from mvlpt_core.contract.suite import (
     read_suite,
 )
 from mvlpt_core.tasks.check import check_tasks
-from mvlpt_workflow import located
+from mvlpt_workflow import located, located_backbone
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,43 @@ def find_configuration(name: str) -> str:
     raise InputError(f"{name}: no such file: expected a configuration in YAML, or one of {known}")
 
 
+def read_configuration(name: str, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """The configuration that `name` means, with `changes`: key=value, the key dotted, the value YAML.
+
+    Raises `InputError` for a file that is none, and for a change that is none.
+    """
+    return _merged(read_yaml(find_configuration(name)), nested(changes))
+
+
+def nested(changes: Sequence[str]) -> dict[str, Any]:
+    """`tuning.steps=5` as {tuning: {steps: 5}}, several together; `InputError` for one that is none."""
+    found: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        parts = key.strip().split(".")
+        if not equals or not all(parts):
+            raise InputError(f"--set {change}: expected key=value, such as tuning.steps=100")
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError):
+            raise InputError(f"--set {change}: expected a value as in YAML") from None
+        for part in reversed(parts):
+            value = {part: value}
+        found = _merged(found, value)
+    return found
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings within mappings together; `changes` win, as Snakemake's --config does."""
+    merged = dict(values)
+    for key, value in changes.items():
+        mine = merged.get(key)
+        if isinstance(mine, Mapping) and isinstance(value, Mapping):
+            value = _merged(mine, value)
+        merged[key] = value
+    return merged
+
+
 def find_rows(name: str, tasks: Collection[str] = ()) -> tuple[list[TaskRow], str | None]:
     """The tasks of a configuration, of both its suites, or of a suite (a TSV, or a shipped one's name),
     `tasks` of them where some are named; and the data root that the configuration names.
@@ -109,6 +150,7 @@ def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) 
                 f"source_suite {study.source_suite}: task {task!r} is in {study.suite} too: expected "
                 "a name of its own"
             )
+    _check_alike(study, suite, sources)
     known = [*suite, *sources]
     groups = read_groups(map(located, study.groups), known)
     chosen = {
@@ -118,8 +160,43 @@ def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) 
     }
     runs = expand(study, list(suite), groups.members, list(sources), chosen)
     if open_tasks:
+        _check_shots(study, [*suite.values(), *sources.values()])
         check_tasks([*suite.values(), *sources.values()], study.data_root)
+        # Once converted, a backbone is not looked for again.
+        if not Path(Layout(f"results/{study.study}").backbone).exists():
+            check_named(located_backbone(study.backbone.name), study.backbone.pretrained or "")
     return Checked(study, suite, sources, groups, runs)
+
+
+def _check_alike(
+    study: Study, suite: Mapping[str, TaskRow], sources: Mapping[str, TaskRow]
+) -> None:
+    """Raise `InputError` where two suites' tasks are one, and where a task has no other to start from."""
+    places = {row.place: task for task, row in suite.items()}
+    for task, row in sources.items():
+        if row.place in places:
+            raise InputError(
+                f"source_suite {study.source_suite}: task {task!r} has the location of "
+                f"{places[row.place]!r} in {study.suite}: expected other images"
+            )
+    patterns = [pattern for listed in study.runs.values() for pattern in listed]
+    if len(suite) == 1 and any({"tasks"} == {*p.group, *p.start} for p in patterns):
+        raise InputError(
+            f"suite {study.suite} has one task, and the runs start tasks from tasks: expected two or more"
+        )
+
+
+def _check_shots(study: Study, rows: Collection[TaskRow]) -> None:
+    """Raise `InputError` where a suite says that a task has too few images for the most shots."""
+    shots = max(study.shots)
+    for row in rows:
+        if study.short_classes == "use_all" or row.metric == "map_11point":
+            continue
+        if row.train and row.classes and row.train < shots * row.classes:
+            raise InputError(
+                f"task {row.task}: {row.train} training images of {row.classes} classes are too few "
+                f"for {shots} shots: expected fewer, or short_classes: use_all"
+            )
 
 
 def study_digest(checked: Checked) -> str:

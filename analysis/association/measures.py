@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from ..read.pairs import owner, task_order
-from ..stats import correlation, resample
+from ..stats import correlation
 from ..vocabulary import MEASURES
-from .tables import MIN_TASKS, similarity_matrices
+from .tables import MIN_TASKS, Places, find_places, similarity_matrices
 
 MEASURE_COLUMNS = (
     *("measure", "kind", "symmetric", "n_pairs", "minimum", "median", "maximum"),
@@ -56,12 +56,14 @@ def measure_correlations(
     method: null unless one of the two is a prompt measure; NaN where a measure is constant. No rows
     with fewer than `MIN_TASKS` tasks.
     """
-    tasks = task_order(similarity)
-    stacked = similarity_matrices(similarity, tasks)
-    if len(tasks) < MIN_TASKS:
+    places = find_places(similarity)
+    if not places.targets:
+        places = Places(task_order(similarity))
+    stacked = similarity_matrices(similarity, places)
+    if len(places.tasks) < MIN_TASKS:
         return pd.DataFrame(columns=list(MEASURE_CORRELATION_COLUMNS))
     keys, stack = list(stacked), np.stack(list(stacked.values()))
-    permuted = resample.permutations(len(tasks), permutations, seed)
+    permuted = places.permutations(permutations, seed)
     p = correlation.p_values(stack, stack, permuted, "pooled", "spearman")
     rows = []
     for i, (a, mine) in enumerate(keys):

@@ -3,7 +3,8 @@
 All of them work on `matrices(gains, similarity)`: `gains` with source, target and the gain columns
 (`method` optional: a table of others is one method "table"), and `similarity` with source, target,
 measure, value (`method` optional: null, or the method whose prompts were compared). The diagonal is
-never used. With fewer than `MIN_TASKS` tasks there is nothing to permute: the tables have no rows.
+never used. Sources and targets of different kinds (models and data sets) are tested by permuting the
+sources alone. With fewer than `MIN_TASKS` tasks there is nothing to permute: the tables have no rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
-from ..read.pairs import check_pairs, common_tasks, off_diagonal, owner, square
+from ..read.pairs import check_pairs, common_tasks, off_diagonal, owner, pivot, square
 from ..stats import correlation, mrqap, qap, resample
 from ..stats.multiplicity import benjamini_hochberg
 
@@ -72,12 +73,61 @@ _ASSIGNED = ("q", "n_tasks", "permutations")  # to all rows at once
 
 
 @dataclass(frozen=True)
-class Matrices:
-    """The tables as matrices [T, T] over `tasks`; similarities by (measure, method or "")."""
+class Places:
+    """What the rows and columns of matrices [T, T] stand for: `tasks`, and where targets are of another
+    kind than the sources, `targets` behind them. Then only the block of these columns has values."""
 
     tasks: list[str]
+    targets: tuple[str, ...] = ()
+
+    def matrix(self, frame: pd.DataFrame, value: str) -> np.ndarray:
+        """The pair table as a matrix [T, T], NaN where source and target are one."""
+        if not self.targets:
+            return off_diagonal(square(frame, value, self.tasks))
+        n = len(self.tasks)
+        own = np.array(self.tasks)[:, None] == np.array(self.targets)
+        block = pivot(frame, value).reindex(index=self.tasks, columns=list(self.targets))
+        matrix = np.full((n + len(self.targets),) * 2, np.nan)
+        matrix[:n, n:] = np.where(own, np.nan, block.to_numpy(dtype=float))
+        return matrix
+
+    def permutations(self, count: int, seed: int) -> np.ndarray:
+        """Random permutations [count, T] of the tasks; targets of another kind stay in place."""
+        n = len(self.tasks)
+        moved = resample.permutations(n, count, seed)
+        stay = np.tile(np.arange(n, n + len(self.targets)), (count, 1))
+        return np.hstack([moved, stay])
+
+    def counts(self, count: int, seed: int) -> np.ndarray:
+        """How often each task, and each target of another kind, is drawn, float [count, T]."""
+        drawn = resample.task_counts(len(self.tasks), count, seed)
+        if not self.targets:
+            return drawn
+        return np.hstack([drawn, resample.task_counts(len(self.targets), count, seed + 1)])
+
+
+def find_places(frame: pd.DataFrame) -> Places:
+    """Tasks that are both a source and a target; where these are too few for a test, but sources are
+    not, sources and targets as things of different kinds."""
+    common = common_tasks(frame)
+    sources = list(map(str, frame["source"].unique()))
+    if len(common) >= MIN_TASKS or len(sources) < MIN_TASKS:
+        return Places(common)
+    return Places(sources, tuple(map(str, frame["target"].unique())))
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """The tables as matrices [T, T] over `places`; similarities by (measure, method or "")."""
+
+    places: Places
     gains: dict[tuple[str, str], np.ndarray]
     similarities: dict[tuple[str, str], np.ndarray]
+
+    @property
+    def n_tasks(self) -> int:
+        """What a permutation moves: tasks, or sources where targets are of another kind."""
+        return len(self.places.tasks)
 
     def of(self, measure: str, method: str) -> np.ndarray | None:
         """The measure's matrix for a method: its own, or the one that all methods share."""
@@ -87,7 +137,7 @@ class Matrices:
     @property
     def testable(self) -> bool:
         """Whether there are gains, similarities and tasks enough for a test."""
-        return len(self.tasks) >= MIN_TASKS and bool(self.gains) and bool(self.similarities)
+        return self.n_tasks >= MIN_TASKS and bool(self.gains) and bool(self.similarities)
 
 
 def matrices(
@@ -96,30 +146,30 @@ def matrices(
     gain_kinds: Sequence[str] = ("gain",),
     tasks: Sequence[str] | None = None,
 ) -> Matrices:
-    """Pivot the tables over `tasks`, or over all that are both a source and a target.
+    """Pivot the tables over `tasks`, or over those that `find_places` finds in the gains.
 
     Raises InputError for a missing column and for duplicates.
     """
     gains = gains if "method" in gains.columns else gains.assign(method=TABLE)
     for kind in gain_kinds:
         gains = check_pairs(gains, kind, "gains", keys=("method",))
-    names = list(tasks) if tasks is not None else common_tasks(gains)
+    places = Places(list(tasks)) if tasks is not None else find_places(gains)
     by_method = {str(method): frame for method, frame in gains.groupby("method", sort=False)}
     return Matrices(
-        names,
+        places,
         {
-            (method, kind): off_diagonal(square(frame, kind, names))
+            (method, kind): places.matrix(frame, kind)
             for kind in gain_kinds
             for method, frame in by_method.items()
         },
-        similarity_matrices(similarity, names),
+        similarity_matrices(similarity, places),
     )
 
 
 def similarity_matrices(
-    similarity: pd.DataFrame, tasks: Sequence[str]
+    similarity: pd.DataFrame, places: Places
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Matrices [T, T] of a similarity table by (measure, method or ""), NaN on the diagonal."""
+    """Matrices [T, T] over `places` of a similarity table by (measure, method or ""), NaN on the diagonal."""
     if "measure" not in similarity.columns:
         raise InputError("similarity: column 'measure' is missing: expected one row a measure")
     similarity = check_pairs(
@@ -129,7 +179,7 @@ def similarity_matrices(
         keys=("measure", "method"),
     )
     return {
-        (str(key[0]), str(key[1])): off_diagonal(square(frame, "value", tasks))
+        (str(key[0]), str(key[1])): places.matrix(frame, "value")
         for key, frame in similarity.groupby(["measure", "method"], sort=False)
     }
 
@@ -154,8 +204,8 @@ def correlation_table(
     """
     if not data.testable:
         return pd.DataFrame(columns=list(CORRELATION_COLUMNS))
-    permuted = resample.permutations(len(data.tasks), permutations, seed)
-    counts = resample.task_counts(len(data.tasks), bootstrap, seed)
+    permuted = data.places.permutations(permutations, seed)
+    counts = data.places.counts(bootstrap, seed)
     rows = []
     for scope in scopes:
         for statistic in statistics:
@@ -167,7 +217,7 @@ def correlation_table(
                 names = {"method": method, "gain_kind": kind, "measure": measure}
                 rows.append(names | {"scope": scope, "statistic": statistic} | row)
     table = pd.DataFrame(rows, columns=[c for c in CORRELATION_COLUMNS if c not in _ASSIGNED])
-    table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
+    table = table.assign(n_tasks=data.n_tasks, permutations=permutations)
     return _correct(table, ["gain_kind", "scope", "statistic"])[list(CORRELATION_COLUMNS)]
 
 
@@ -245,7 +295,7 @@ def partial_table(
     """
     if not data.testable:
         return pd.DataFrame(columns=list(PARTIAL_COLUMNS))
-    index = qap.cell_index(resample.permutations(len(data.tasks), permutations, seed))
+    index = qap.cell_index(data.places.permutations(permutations, seed))
     rows = []
     for (method, kind), y in data.gains.items():
         for measure, given in pairs:
@@ -263,7 +313,7 @@ def partial_table(
                     | {"reason": result.reason}
                 )
     table = pd.DataFrame(rows, columns=[c for c in PARTIAL_COLUMNS if c not in _ASSIGNED])
-    table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
+    table = table.assign(n_tasks=data.n_tasks, permutations=permutations)
     return _correct(table, ["gain_kind", "statistic"])[list(PARTIAL_COLUMNS)]
 
 
@@ -281,7 +331,7 @@ def regression_table(
     """
     if not data.testable:
         return pd.DataFrame(columns=list(REGRESSION_COLUMNS))
-    index = qap.cell_index(resample.permutations(len(data.tasks), permutations, seed))
+    index = qap.cell_index(data.places.permutations(permutations, seed))
     rows = []
     for (method, kind), y in data.gains.items():
         known = {t: m for t in terms if (m := data.of(t, method)) is not None}
@@ -298,7 +348,7 @@ def regression_table(
                 | {"reason": result.reason}
             )
     table = pd.DataFrame(rows, columns=[c for c in REGRESSION_COLUMNS if c not in _ASSIGNED])
-    table = table.assign(n_tasks=len(data.tasks), permutations=permutations)
+    table = table.assign(n_tasks=data.n_tasks, permutations=permutations)
     return _correct(table, ["gain_kind"])[list(REGRESSION_COLUMNS)]
 
 

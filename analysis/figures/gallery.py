@@ -75,7 +75,7 @@ def make_plate(drawing: Drawing, frames: Mapping[str, pd.DataFrame], view: View)
 def _draw(
     drawing: Drawing, frames: Mapping[str, pd.DataFrame], view: View, folder: Path
 ) -> tuple[str, str, str]:
-    with style():
+    with style([*view.tasks, *view.methods, *view.measures]):
         plate = make_plate(drawing, frames, view)
         save(plate.figure, folder / drawing.name)
     return drawing.name, plate.title, plate.caption

@@ -8,9 +8,11 @@ tables that it names. Saving is separate (`save`).
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -32,6 +35,14 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 POSITIVE, NEGATIVE, MUTED = "#2166AC", "#B2182B", "#666666"
 DIVERGING, SEQUENTIAL = "RdBu", "cividis"
+# Where the usual font lacks a letter of a name, the first of these that is installed and has it.
+FALLBACKS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Noto Sans SC", "Source Han Sans"),
+    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "IPAGothic", "IPAexGothic", "Microsoft YaHei"),
+    *("Hiragino Sans", "PingFang SC", "Malgun Gothic", "Noto Sans KR", "NanumGothic", "Noto Sans"),
+    *("Noto Sans Hebrew", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai", "Arial"),
+    *("Arial Unicode MS", "Segoe UI", "Segoe UI Emoji", "Noto Emoji", "Symbola", "Unifont"),
+)
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "analysis",
@@ -72,10 +83,36 @@ def notice(title: str, reason: str) -> Plate:
     return Plate(title, f"There is nothing to draw, because {reason}.", figure)
 
 
+def fonts(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Fonts that draw `names`: the usual one, then installed ones with letters that it lacks; and the
+    names that hold a letter which none of them has."""
+    usual = STYLE["font.sans-serif"]
+    letters = {name: {c for c in name if c.isprintable()} for name in names}
+    lost = set().union(*letters.values()) - _letters(font_manager.findfont(usual[0]))
+    found = []
+    if lost:
+        installed = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist}
+        for family in filter(installed.get, FALLBACKS):
+            has = lost & _letters(installed[family])
+            if has:
+                found.append(family)
+                lost -= has
+    return [*usual, *found], [name for name, own in letters.items() if own & lost]
+
+
+@cache
+def _letters(path: str) -> frozenset[str]:
+    """The letters that a font has a glyph for."""
+    return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
+
+
 @contextmanager
-def style() -> Iterator[None]:
-    """The style of all figures, undone on leaving; no window is ever opened."""
-    with mpl.rc_context(STYLE):
+def style(names: Iterable[str] = ()) -> Iterator[None]:
+    """The style of all figures, with fonts for `names`, undone on leaving; no window is ever opened."""
+    families, lost = fonts(names)
+    with mpl.rc_context({**STYLE, "font.sans-serif": families}), warnings.catch_warnings():
+        if lost:  # the report says which
+            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         yield
 
 

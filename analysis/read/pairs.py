@@ -3,6 +3,7 @@
 Matrices are [S, T]: rows are sources, columns are targets. NaN means undefined (a diverged cell).
 """
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from mvlpt_core.contract.files import first_line, whole
 READERS = {".csv": ",", ".tsv": "\t", ".parquet": ""}
 # Columns of names in tables of others: read letter by letter, so that a task may be called 007.
 NAMES = frozenset(("source", "target", "task", "method", "model", "metric", "measure"))
+# A number with a decimal comma as a whole field, between separators that are none.
+DECIMAL_COMMA = re.compile(r"(?:^|[;\t])\s*-?\d*,\d+(?:[eE][-+]?\d+)?\s*(?:$|[;\t])", re.MULTILINE)
 STATUSES = ("ok", "diverged")
 UNDEFINED_WHEN_DIVERGED = ("score", "gain", "relative_error_reduction")
 
@@ -24,6 +27,7 @@ def read_frame(
 ) -> pd.DataFrame:
     """A .csv, .tsv or .parquet file as a frame; columns of `text` are str, letter by letter.
 
+    Text may be separated by `;` or tabs, whatever its name ends in, and then have decimal commas.
     Raises InputError naming the file if it is missing, no table or, unless `empty`, has no rows.
     """
     path = Path(path)
@@ -45,6 +49,10 @@ def read_frame(
 
 
 def _read_text(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame:
+    with path.open(encoding="utf-8-sig") as file:
+        first = file.readline()
+        separator = next((s for s in (separator, ";", "\t", ",") if s in first), separator)
+        comma = separator != "," and DECIMAL_COMMA.search(file.read()) is not None
     header = pd.read_csv(path, sep=separator, nrows=0).columns
     names = [column for column in header if column in text]
     # In other columns only empty fields are missing.
@@ -52,6 +60,7 @@ def _read_text(path: Path, separator: str, text: Collection[str]) -> pd.DataFram
     return pd.read_csv(
         path,
         sep=separator,
+        decimal="," if comma else ".",
         dtype=dict.fromkeys(names, str),
         keep_default_na=False,
         na_values=missing,

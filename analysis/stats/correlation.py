@@ -36,8 +36,8 @@ def _moment(name: str, of_vectors: Callable[[np.ndarray, np.ndarray], float]) ->
     ) -> np.ndarray:
         if len(y) < len(x):
             # To permute one side is to permute the other the inverse way, and the fewer cost less.
-            return qap.moment_p(y, x, qap.cell_index(np.argsort(draws, axis=1)), scope, name).T
-        return qap.moment_p(x, y, qap.cell_index(draws), scope, name)
+            return qap.moment_p(y, x, np.argsort(draws, axis=1), scope, name).T
+        return qap.moment_p(x, y, draws, scope, name)
 
     def resampled(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) -> np.ndarray:
         return qap.moment_bootstrap(x, y, counts, scope, name)

@@ -31,10 +31,15 @@ def cells(n_tasks: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
-def cell_index(permuted: np.ndarray) -> np.ndarray:
-    """Flat index [P, n] into a [T, T] matrix: cell (s, t) of permutation p is (p[s], p[t])."""
+def cell_index(permuted: np.ndarray, used: np.ndarray | None = None) -> np.ndarray:
+    """Flat index [P, n] into a [T, T] matrix: cell (s, t) of permutation p is (p[s], p[t]).
+
+    Of the off-diagonal cells, or of those of them that are `used` [n].
+    """
     n_tasks = permuted.shape[1]
     rows, columns = cells(n_tasks)
+    if used is not None:
+        rows, columns = rows[used], columns[used]
     return (permuted[:, rows] * n_tasks + permuted[:, columns]).astype(np.int32)
 
 
@@ -93,13 +98,11 @@ def _standardise(matrix: np.ndarray, scope: str, statistic: str) -> np.ndarray:
     return (result / np.sqrt(max(used, 1))).reshape(shape)
 
 
-def _permuted_sums(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Sums of products [P, K] of x [T, T], its tasks permuted by `index` [P, n], with y [K, T, T].
+def _permuted_sums(x: np.ndarray, weights: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Sums of products [P, K] of x [T, T], its tasks permuted by `index` [P, n], with weights [n, K].
 
     O(P n K); memory is that of one batch of permutations.
     """
-    rows, columns = cells(x.shape[0])
-    weights = y[:, rows, columns].T  # [n, K]
     flat = x.ravel()
     return np.concatenate(
         [flat[index[i : i + BATCH]] @ weights for i in range(0, len(index), BATCH)]
@@ -116,21 +119,31 @@ def p_value(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
 
 
 def moment_p(
-    x: np.ndarray, y: np.ndarray, index: np.ndarray, scope: str, statistic: str
+    x: np.ndarray, y: np.ndarray, permuted: np.ndarray, scope: str, statistic: str
 ) -> np.ndarray:
     """Mantel (QAP) p-values [M, K] of x [M, T, T] with y [K, T, T], Pearson or Spearman.
 
-    Rows and columns of x are permuted together (Mantel 1967; Hubert 1987, Assignment Methods in
+    Rows and columns of x are `permuted` [P, T] together (Mantel 1967; Hubert 1987, Assignment Methods in
     Combinatorial Data Analysis). NaN where either side is constant.
     """
     a = np.stack([_standardise(matrix, scope, statistic) for matrix in x])
     b = np.stack([_standardise(matrix, scope, statistic) for matrix in y])
     rows, columns = cells(x.shape[1])
+    used = np.ones(len(rows), bool)
+    filled = ~np.isnan(y).all(axis=0)
+    # Sources and targets of different kinds fill one block of the matrix: the rest adds nothing.
+    if 2 * filled[rows, columns].sum() < len(rows):
+        filled = filled.T if scope == "per_source" else filled
+        used = filled[rows, columns]
+        rows, columns = rows[used], columns[used]
+    index = cell_index(permuted, used)
     p = np.full((len(x), len(y)), np.nan)
     for m, matrix in enumerate(a):
         if matrix.any():
-            observed = b[:, rows, columns] @ matrix[rows, columns]
-            p[m] = p_value(observed, _permuted_sums(matrix, b, index))
+            weights = b[:, rows, columns]  # [K, n]
+            p[m] = p_value(
+                weights @ matrix[rows, columns], _permuted_sums(matrix, weights.T, index)
+            )
     p[:, ~b.any(axis=(1, 2))] = np.nan
     return p
 

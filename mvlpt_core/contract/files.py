@@ -41,6 +41,17 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def check_writable(folder: str | Path) -> None:
+    """Raise `InputError` unless `folder`, or what is there of it, can be written to."""
+    there = Path(folder).absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise InputError(f"{there} is a file: expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{there} may not be written to: expected a folder of yours")
+
+
 def remove_parts(folder: str | Path) -> None:
     """Remove what killed writers left below `folder`; whoever still writes there fails at its end."""
     for part in Path(folder).rglob(f".*{_PART}*"):
@@ -61,8 +72,10 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if not isinstance(key, Hashable):
+            raise InputError(f"line {line}: a key is {key!r}: expected a word")
         if key in seen:
-            line = key_node.start_mark.line + 1
             raise InputError(f"line {line}: key '{key}' is given twice: expected once")
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
@@ -91,6 +104,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
         raise InputError(f"{path}{where}: not valid YAML ({problem})") from None
+    except (ValueError, RecursionError) as error:  # 2020-13-45 looks like a date and is none
+        raise InputError(f"{path}: not valid YAML ({first_line(error)})") from None
     if not isinstance(value, dict):
         held = "nothing" if value is None else f"a {type(value).__name__}"
         raise InputError(f"{path} holds {held}: expected a mapping of keys to values")

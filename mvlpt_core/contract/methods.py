@@ -136,7 +136,7 @@ class Methods(Settings):
     @classmethod
     def _in_order(cls, value: Any, handler: Callable[[Any], Methods]) -> Methods:
         found = handler(value)
-        found._order = tuple(value)
+        found._order = value._order if isinstance(value, Methods) else tuple(value)
         if not found._order:
             raise ValueError(f"key 'methods' is {{}}, expected {SOME_METHODS}")
         return found

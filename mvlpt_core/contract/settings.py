@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mvlpt_core.contract.methods import SOME_METHODS, Methods
+from mvlpt_core.contract.methods import METHODS, SOME_METHODS, Methods
 from mvlpt_core.contract.schema import SHARE, WHOLE, WHOLE0, Settings, checked, key, whole
+
+EPOCHS = 50  # the budget of a configuration that names none
 
 
 class Backbone(Settings):
@@ -41,7 +43,11 @@ class Tuning(Settings):
     """Budget, optimiser and evaluation of every run, from scratch or from a prompt."""
 
     epochs: int | None = key(
-        "budget: passes over the few-shot sample", WHOLE, None, "either this or steps", ge=1
+        f"budget: passes over the few-shot sample; {EPOCHS} where neither this nor steps is given",
+        WHOLE,
+        None,
+        "either this or steps",
+        ge=1,
     )
     steps: int | None = key("budget: steps", WHOLE, None, "either this or epochs", ge=1)
     batch_size: int = whole("images a step", 32)
@@ -101,10 +107,33 @@ class Tuning(Settings):
         ge=0,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_budget(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("epochs") is value.get("steps") is None:
+            return {**value, "epochs": EPOCHS}
+        return value
+
     @model_validator(mode="after")
     def _one_budget(self) -> Tuning:
-        if (self.epochs is None) == (self.steps is None):
+        if self.epochs is not None and self.steps is not None:
             raise ValueError("tuning needs exactly one of the keys 'epochs' and 'steps'")
+        return self
+
+    @model_validator(mode="after")
+    def _within_budget(self) -> Tuning:
+        unit = "steps" if self.epochs is None else "epochs"
+        budget = self.epochs or self.steps or 0
+        if self.warmup > budget:
+            raise ValueError(
+                f"key 'tuning.warmup' is {self.warmup}, but the budget is {budget} {unit}: expected "
+                "at most that"
+            )
+        if self.steps is not None and self.evaluations > self.steps:
+            raise ValueError(
+                f"key 'tuning.evaluations' is {self.evaluations}, but the budget is {budget} steps: "
+                "expected at most that"
+            )
         return self
 
     @property
@@ -335,17 +364,22 @@ class Study(Settings):
         "random",
         "all, to use what a transfer run tuned",
     )
-    backbone: Backbone = key("the frozen CLIP model", "a mapping with name, pretrained, precision")
+    backbone: Backbone = key(
+        "the frozen CLIP model; without the key, ViT-B-16 with the weights openai",
+        "a mapping with name, pretrained, precision",
+        Backbone(name="ViT-B-16", pretrained="openai"),
+    )
     linear_probe: bool = key(
         "whether a linear probe on the frozen features is fitted as a baseline (seconds a task)",
         "true or false",
         True,
     )
     methods: Methods = key(
-        "the prompt methods, in the order of tables and figures",
+        "the prompt methods, in the order of tables and figures; without the key, all three",
         SOME_METHODS,
+        Methods.model_validate({name: {} for name in METHODS}),
     )
-    tuning: Tuning = key("how every prompt is tuned", "a mapping with epochs or steps")
+    tuning: Tuning = key("how every prompt is tuned", "a mapping", Tuning())
     joint: Joint = key("how several tasks are tuned at once", "a mapping", Joint())
     analysis: Analysis = key("the statistics of the analysis", "a mapping", Analysis())
 

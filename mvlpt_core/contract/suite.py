@@ -85,6 +85,11 @@ class TaskRow:
                 f"revision {self.revision!r} of task {self.task} has no repo: expected owner/name"
             )
 
+    @property
+    def place(self) -> tuple[str, PurePosixPath]:
+        """Where the images are, however the location is written."""
+        return self.kind, PurePosixPath(self.location)
+
 
 def check_name(name: str, what: str) -> None:
     """Raise `InputError` unless `name` can be that of a task or group: text that is safe as a
@@ -116,10 +121,11 @@ def read_suite(path: str | Path) -> list[TaskRow]:
 
     Several templates of a row are separated by `|`. Raises `InputError`, naming file and line, for
     a missing file, a repeated or missing column, a row of another length, a value that `TaskRow`
-    refuses, a task that occurs twice, and a suite without tasks.
+    refuses, a task or a location that occurs twice, and a suite without tasks.
     """
     rows: list[TaskRow] = []
     seen: dict[str, int] = {}
+    places: dict[tuple[str, PurePosixPath], str] = {}
     for number, values in _read_tsv(Path(path), "suite", REQUIRED, ("templates", *EXPECTED)):
         own: dict[str, Any] = {key: values.pop(key) for key in REQUIRED}
         templates = values.pop("templates", "")
@@ -136,6 +142,12 @@ def read_suite(path: str | Path) -> list[TaskRow]:
                 f"{seen[row.task]}, and every task needs a name of its own"
             )
         seen[row.task] = number
+        first = places.setdefault(row.place, row.task)
+        if first != row.task:
+            raise InputError(
+                f"suite {path}, line {number}: task {row.task!r} has the location {row.location!r} of "
+                f"task {first!r}: expected other images"
+            )
         rows.append(row)
     return rows
 

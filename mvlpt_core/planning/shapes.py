@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mvlpt_core.backbone.named import open_clip_folder
 from mvlpt_core.backbone.towers import Backbone, build_backbone
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line
@@ -55,11 +55,8 @@ def _description(name: str) -> Path:
             f"backbone '{name}': its description is not in the hub's cache: expected it there, or "
             "one of open_clip's own names"
         )
-    spec = find_spec("open_clip")
-    places = spec.submodule_search_locations if spec else None
-    folder = Path(next(iter(places or ["."]))) / "model_configs"
     # Tags trained with QuickGELU change the activation and no shape.
-    path = folder / f"{name}.json"
+    path = open_clip_folder() / "model_configs" / f"{name}.json"
     if not path.is_file():
         raise InputError(
             f"backbone '{name}': unknown model name: expected one of open_clip's such as 'ViT-B-16'"

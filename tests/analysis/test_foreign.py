@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from mvlpt_analysis import catalogue, foreign
+from mvlpt_analysis.association import tables as association
+from mvlpt_analysis.figures import style
 from mvlpt_core.contract.errors import InputError
 
 
@@ -41,7 +43,7 @@ def test_a_foreign_table_with_its_similarity(tmp_path):
     path = tmp_path / "scores.csv"
     table().to_csv(path, index=False)
     out = tmp_path / "out"
-    assert foreign.analyse_tables([path], out, path, **FEW) == out / "report.html"
+    assert foreign.analyse_tables([path], out, path, **FEW).report == out / "report.html"
     tables = {p.stem for p in (out / "tables").iterdir()}
     assert tables == set(catalogue.foreign_tables(True, False)) - {"correlations"}
     assert (out / "correlations.parquet").exists()
@@ -165,7 +167,7 @@ def test_a_table_without_any_gain_is_told_in_words(tmp_path):
     frame = table(4, 0).assign(gain=np.nan)
     path, out = tmp_path / "lost.csv", tmp_path / "out"
     frame.to_csv(path, index=False)
-    page = foreign.analyse_tables([path], out, path, **FEW).read_text()
+    page = foreign.analyse_tables([path], out, path, **FEW).report.read_text()
     text = unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", page)))
     assert "No pair of lost has a gain, so nothing can be said of it." in text
     assert not re.search(r"\bnan\b", text)
@@ -178,3 +180,173 @@ def test_an_empty_method_is_named(tmp_path):
     frame.to_csv(path, index=False)
     with pytest.raises(InputError, match="column 'method' is empty in some rows"):
         foreign.analyse_tables([path], tmp_path / "out")
+
+
+def write(path, frame, **options):
+    frame.to_csv(path, index=False, **options)
+    return path
+
+
+def test_a_source_that_is_no_task_is_left_out_and_said(tmp_path):
+    frame = table(5, 0)
+    for name in ("Pre-trained", "zero shot", "ImageNet"):
+        extra = frame[frame["source"] == "t1"].assign(source=name, score=0.99)
+        given = foreign.read_given([write(tmp_path / "a.csv", pd.concat([frame, extra]))])
+        assert given.left_out == (name,)
+        assert given.notes == (f"sources left out as baselines, which are no tasks: {name}",)
+    path = write(tmp_path / "two.csv", table(5, 2))  # two sources that are no targets are tasks
+    assert foreign.read_given([path]).left_out == ()
+    assert foreign.read_given([path], baselines=["t6"]).left_out == ("t6",)
+    with pytest.raises(InputError, match="baseline 'x' is no source"):
+        foreign.read_given([path], baselines=["x"])
+
+
+def test_names_meet_without_blanks_and_it_is_said_where_they_do_not(tmp_path):
+    frame = table(5, 0)
+    blank = frame.assign(target=frame["target"] + " ")
+    given = foreign.read_given([write(tmp_path / "blank.csv", blank)])
+    assert (given.kind, given.notes) == ("relative", ())
+    case = frame.assign(target=frame["target"].str.upper())
+    note = foreign.read_given([write(tmp_path / "case.csv", case)]).notes[0]
+    assert "none of 5 sources is a target too" in note
+    assert "source 't0' and target 'T0' may be one" in note
+
+
+def test_matrices_semicolons_and_decimal_commas_are_read(tmp_path):
+    names = {"t0": "1", "t1": "007", "t2": "nan", "t3": "NA", "t4": "1.0"}
+    tidy = table(5, 0)[["source", "target", "score"]].replace(names)
+    wide = tidy.pivot_table(index="source", columns="target", values="score").reset_index()
+    expected = tidy.set_index(["source", "target"])["score"].sort_index()
+    forms = {
+        "tidy.csv": (tidy, {"sep": ";", "decimal": ","}),
+        "tidy.tsv": (tidy, {"sep": "\t", "decimal": ","}),
+        "wide.csv": (wide, {}),
+        "unnamed.csv": (wide.rename(columns={"source": ""}), {}),
+        "other.csv": (wide.rename(columns={"source": "from / to"}), {"sep": ";", "decimal": ","}),
+        "points.csv": (wide, {"sep": ";"}),
+    }
+    for name, (frame, options) in forms.items():
+        found = foreign.read_given([write(tmp_path / name, frame, **options)]).gains
+        found = found.set_index(["source", "target"])["score"].sort_index()
+        pd.testing.assert_series_equal(found, expected)
+    other = wide.set_axis([*"abcdef"], axis=1)  # no matrix of tasks: columns are other things
+    with pytest.raises(InputError, match=r"column 'source' is missing \(columns are: a, b"):
+        foreign.read_given([write(tmp_path / "no.csv", other)])
+
+
+def test_columns_that_are_no_similarity_are_named(tmp_path):
+    frame = table(5, 0).assign(epochs=range(25, 0, -1), lr=0.1, eval_accuracy=0.5, width=7.0)
+    path = tmp_path / "records.csv"
+    frame.to_csv(path)  # with the row numbers as a first column without a name
+    read = foreign.read_similarity(path)
+    assert read.notes[0] == "measures used: closeness"
+    for said in ("Unnamed: 0 (no name)", "epochs (a setting)", "lr (a setting)"):
+        assert said in read.notes[1]
+    assert "eval_accuracy (a score), width (constant)" in read.notes[1]
+    assert set(read.table["measure"]) == {"closeness"}
+    wanted = foreign.read_similarity(path, ["epochs", "closeness"]).table
+    assert list(wanted["measure"].unique()) == ["epochs", "closeness"]
+    with pytest.raises(InputError, match=r"measure 'x' is not in it: expected some of Unnamed: 0"):
+        foreign.read_similarity(path, ["x"])
+
+
+def test_one_table_of_scores_and_measures(tmp_path):
+    parts = [
+        table(5, 0).drop(columns="closeness").assign(measure=name, value=np.arange(25.0) * sign)
+        for name, sign in (("near", 1), ("far", -1))
+    ]
+    path = write(tmp_path / "one.csv", pd.concat(parts))
+    assert len(foreign.read_given([path]).gains) == 25
+    assert foreign.read_similarity(path).notes == ("measures used: near, far",)
+    assert set(foreign.read_similarity(path, ["far"]).table["measure"]) == {"far"}
+
+
+def models_and_data(n_models=10, n_data=6):
+    """Scores of models on data sets, with a measure that knows the models and noise of another."""
+    rng = np.random.default_rng(1)
+    rows = [
+        (f"model{m}", f"data{d}", 0.5 + 0.03 * m + 0.01 * rng.normal(), m + rng.normal())
+        for m in range(n_models)
+        for d in range(n_data)
+    ]
+    return pd.DataFrame(rows, columns=["source", "target", "score", "logme"])
+
+
+def test_sources_and_targets_of_two_kinds_are_tested_by_permuting_sources(tmp_path):
+    path, out = write(tmp_path / "models.csv", models_and_data()), tmp_path / "out"
+    done = foreign.analyse_tables([path], out, path, permutations=500, bootstrap=50)
+    assert "taken for things of two kinds" in done.notes[0]
+    rows = pd.read_csv(out / "correlations.csv").set_index(["scope", "statistic"])
+    frame = models_and_data()
+    score, measure = (
+        frame.pivot_table(index="source", columns="target", values=c) for c in frame.columns[2:]
+    )
+    expected = np.mean([score[t].corr(measure[t]) for t in score])
+    row = rows.loc[("per_target", "pearson")]
+    assert row["value"] == pytest.approx(expected)
+    assert row["low"] < expected < row["high"]
+    assert (row["n"], row["n_tasks"], row["p_permutation"] < 0.01) == (60, 10, True)
+    page = done.report.read_text()
+    assert "too few tasks" not in page
+    assert "taken for things of two kinds" in page
+
+
+def test_permuting_sources_against_plain_loops():
+    frame = models_and_data(5, 3).assign(method="m", gain=lambda f: f["score"])
+    alike = frame.rename(columns={"logme": "value"}).assign(measure="logme")
+    alike = alike[["source", "target", "measure", "value"]]
+    data = association.matrices(frame, alike)
+    x, y = (
+        frame.pivot_table(index="source", columns="target", values=c).to_numpy()
+        for c in ("logme", "gain")
+    )
+    draws = data.places.permutations(300, 3)
+    assert (draws[:, 5:] == [5, 6, 7]).all()
+    for scope in ("pooled", "per_target", "per_source"):
+
+        def value(a, b, scope=scope):
+            if scope == "pooled":
+                return np.corrcoef(a.ravel(), b.ravel())[0, 1]
+            a, b = (a, b) if scope == "per_target" else (a.T, b.T)
+            return np.mean([np.corrcoef(i, j)[0, 1] for i, j in zip(a.T, b.T, strict=True)])
+
+        row = association.correlation_table(data, (scope,), ("pearson",), 300, 50, seed=3).iloc[0]
+        observed = value(x, y)
+        extreme = sum(abs(value(x[p[:5]], y)) >= abs(observed) - 1e-9 for p in draws)
+        assert row["value"] == pytest.approx(observed)
+        assert row["p_permutation"] == pytest.approx((1 + extreme) / 301)
+
+
+@pytest.mark.parametrize("case", ["one target", "no score", "constant", "one source", "6 x 1"])
+def test_tables_that_say_little_raise_no_warning(tmp_path, case):
+    frame = table(5, 1)
+    frame = {
+        "one target": frame[frame["target"] == "t0"],
+        "no score": frame.assign(score=np.nan),
+        "constant": frame.assign(score=0.5, closeness=0.5),
+        "one source": frame[frame["source"] == "t0"],
+        "6 x 1": frame[frame["target"] == "t0"].assign(target="other"),
+    }[case]
+    path = write(tmp_path / "few.csv", frame)
+    measures = ["closeness"] if case == "constant" else []
+    report = foreign.analyse_tables([path], tmp_path / "out", path, measures=measures, **FEW).report
+    assert report.is_file()
+
+
+def test_letters_that_no_font_has_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(style, "FALLBACKS", ("DejaVu Sans Mono", "no such font"))
+    assert style.fonts(["t1", "größe"]) == (["DejaVu Sans"], [])
+    names = {"t0": "日本", "t1": "größe"}
+    frame = table(4, 0).replace({"source": names, "target": names})
+    done = foreign.analyse_tables([write(tmp_path / "a.csv", frame)], tmp_path / "out", **FEW)
+    assert done.notes[-1].startswith("no font here has all letters of 日本: figures show boxes")
+    assert "no font here has all letters" in done.report.read_text()
+    assert "日本" in (tmp_path / "out/figures/gains_a.svg").read_text()
+    # A letter that the usual font lacks is drawn with a fallback's.
+    usual, mono = (
+        set(style._letters(style.font_manager.findfont(f)))
+        for f in ("DejaVu Sans", "DejaVu Sans Mono")
+    )
+    assert {"日"} & usual == set()
+    more = sorted(c for c in mono - usual if c.isprintable())
+    assert not more or style.fonts(more[:1]) == (["DejaVu Sans", "DejaVu Sans Mono"], [])

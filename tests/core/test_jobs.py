@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from mvlpt_core import jobs
+from mvlpt_core.backbone import convert
 from mvlpt_core.backbone.convert import convert_backbone, load_open_clip
 from mvlpt_core.backbone.device import cached_backbone, load_backbone
 from mvlpt_core.backbone.textlayout import text_layout
@@ -500,6 +502,34 @@ def test_backbones_that_cannot_be_loaded_are_one_sentence(tmp_path: Path) -> Non
             load_open_clip(name, pretrained)
 
 
+def test_without_a_network_the_hub_is_not_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    asked = []
+
+    def no_address(host: str, port: int) -> None:
+        asked.append(host)
+        raise OSError("no address")
+
+    monkeypatch.setattr(convert.socket, "getaddrinfo", no_address)
+    monkeypatch.setattr(convert, "getproxies", dict)
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"could not be fetched .* or a 'local-dir:' folder"):
+        load_open_clip("hf-hub:nobody/none", "")
+    assert time.monotonic() - start < 20  # the client would try again for a minute
+    assert (asked, constants.HF_HUB_OFFLINE) == (["hub.invalid"], True)
+    # Behind a proxy the host's address says nothing.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(convert, "getproxies", lambda: {"https": "proxy"})
+    convert._fail_fast_offline()
+    assert not constants.HF_HUB_OFFLINE
+
+
 @pytest.mark.parametrize(
     ("name", "hub"),
     [
@@ -522,6 +552,7 @@ def test_weights_that_are_nowhere_are_one_sentence(
         raise ConnectionError("Failed to resolve host")
 
     monkeypatch.setattr(open_clip, "create_model", unreachable)
+    monkeypatch.setattr(convert, "_fail_fast_offline", lambda: None)
     tag = "" if ":" in name else "openai"
     with pytest.raises(InputError) as caught:
         load_open_clip(name, tag)

@@ -49,6 +49,17 @@ def test_defaults_are_filled_in_and_the_configuration_is_left_alone() -> None:
     assert read_study({**MINIMAL, "shots": 4}, "mine.yaml").shots == [4]
 
 
+def test_a_configuration_says_only_what_differs() -> None:
+    least = {"study": "birds", "suite": "birds.tsv"}
+    study = read_study(least, "birds.yaml")
+    assert (study.backbone.name, study.backbone.pretrained) == ("ViT-B-16", "openai")
+    assert list(study.resolved()["methods"]) == ["text", "visual", "unified"]
+    assert (study.tuning.epochs, study.tuning.steps) == (50, None)
+    assert read_study(study.resolved(), "birds.yaml") == study
+    few = read_study({**least, "tuning": {"batch_size": 4}}, "birds.yaml").tuning
+    assert (few.epochs, few.batch_size) == (50, 4)
+
+
 @pytest.mark.parametrize(
     ("name", "suite"),
     [("testbed", "testbed"), ("realtasks", "realtasks"), ("paper_vitb16", "elevater")],
@@ -125,7 +136,12 @@ def test_methods_answer_for_themselves() -> None:
         ("means", {"m": {"seeds": "all"}}, ["key 'means.m.of' is missing"]),
         ("linear_probe", "no", ["key 'linear_probe' is 'no'", "true or false"]),
         ("tuning.steps", 5, ["exactly one of the keys 'epochs' and 'steps'"]),
-        ("tuning.epochs", ..., ["exactly one of the keys 'epochs' and 'steps'"]),
+        ("tuning.warmup", 3, ["'tuning.warmup' is 3", "2 epochs", "at most"]),
+        (
+            "tuning",
+            {"steps": 4, "evaluations": 5},
+            ["'tuning.evaluations' is 5", "4 steps", "at most"],
+        ),
     ],
 )
 def test_a_bad_value_is_one_sentence_with_file_key_and_what_was_expected(

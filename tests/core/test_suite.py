@@ -140,9 +140,15 @@ def test_shipped_suites() -> None:
 
 
 def test_names_are_text_letter_by_letter(tmp_path: Path) -> None:
-    lines = "".join(f"{name}\twds\tx\taccuracy\n" for name in ("1", "01", "007", "nan", "na"))
+    lines = "".join(f"{n}\twds\tx{n}\taccuracy\n" for n in ("1", "01", "007", "nan", "na"))
     names = [row.task for row in read_suite(suite(tmp_path, HEADER + lines))]
     assert names == ["1", "01", "007", "nan", "na"]
+
+
+def test_two_names_for_one_location(tmp_path: Path) -> None:
+    path = suite(tmp_path, HEADER + "a\twds\tx/y\taccuracy\nb\twds\t./x//y\taccuracy\n")
+    with pytest.raises(InputError, match=r"line 3: task 'b' has the location './x//y' of task 'a'"):
+        read_suite(path)
 
 
 def test_groups_are_named_sets_of_the_suites_tasks(tmp_path: Path) -> None:

@@ -515,7 +515,7 @@ def test_a_joint_order_draws_from_the_union_or_from_each_task_alike(sizes: list[
 
 def test_evaluations_are_spread_and_end_at_the_end() -> None:
     assert schedule(Tuning(steps=40, evaluations=4), 1.0, 9).evaluations == (0, 10, 20, 30, 40)
-    assert schedule(Tuning(steps=2, evaluations=5), 1.0, 9).evaluations == (0, 1, 2)
+    assert schedule(Tuning(epochs=2, evaluations=5), 1.0, 9).evaluations == (0, 1, 2)
 
 
 def test_seeds_are_the_same_everywhere() -> None:

@@ -31,6 +31,7 @@ PACKAGES = {
 }
 COMMANDS = [
     "study",
+    "init",
     "recommend",
     "analyse",
     "convert",
@@ -189,6 +190,7 @@ def outer(root: Path, tmp_path: Path) -> Path:
     """A folder with a workflow's configuration, of which a study of one task is a part."""
     inner = yaml.safe_load((root / ".test/config/config.yaml").read_text())
     inner |= {"study": "inner", "suite": "mine.tsv", "shots": 2}
+    inner["runs"] = {"scratch": [{"group": "tasks", "start": "random"}]}
     (tmp_path / "outer.yaml").write_text(yaml.safe_dump({"study": "outer", "mvlpt": inner}))
     suite = (root / ".test/config/suite.tsv").read_text().splitlines(keepends=True)
     (tmp_path / "mine.tsv").write_text("".join(suite[:2]))

@@ -1,16 +1,23 @@
 """A mistake in a configuration or suite is one sentence, before any job."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
+from mvlpt.cli import main
+from mvlpt.study import study_command
+from mvlpt_core.backbone.named import check_named
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks.check import check_tasks, data_state
-from support.snake import command
+from mvlpt_workflow.configuration import check_study, read_configuration
+from support.snake import command, plan
 
 MINIMAL: dict[str, Any] = {
     "study": "mine",
@@ -56,3 +63,154 @@ def test_snakemake_shows_the_sentence_and_nothing_is_written(tmp_path: Path) -> 
     assert "error: mine.yaml: unknown key 'methods.coop', expected one of text" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
+
+
+def tiny(root: Path, **changes: Any) -> dict[str, Any]:
+    return {**read_yaml(root / "tests/workflow/config/tiny.yaml"), **changes}
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "message"),
+    [
+        ("ViT-B-17", "openai", "unknown model name"),
+        ("ViT-B-16", "opnai", "must be one of openai, laion400m_e31"),
+        ("ViT-B-16-quickgelu", "laion2b", "must be one of openai"),
+        ("ViT-B-16", None, "must be one of openai"),
+        ("ViT-B-16", "weights/gone.safetensors", "there is no such file"),
+        ("RN50", "openai", "no ViT"),
+        ("local-dir:gone", None, "'gone/open_clip_config.json' is not there"),
+    ],
+)
+def test_an_unknown_backbone_is_told_before_any_job(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, pretrained: str | None, message: str
+) -> None:
+    monkeypatch.chdir(root)
+    changes = {"study": "unknown", "backbone": {"name": name, "pretrained": pretrained}}
+    with pytest.raises(InputError, match=message):
+        check_study(tiny(root, **changes), "tiny.yaml")
+    check_named("ViT-B-16", "openai")
+    check_named("ViT-B-16-quickgelu", "openai")
+    check_named("hf-hub:owner/name", "")
+
+
+def test_a_suite_that_cannot_give_the_runs_is_told_before_any_job(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    suite = tmp_path / "suite.tsv"
+    header, *lines = (root / "tests/workflow/config/tiny.tsv").read_text().splitlines()
+    suite.write_text(f"{header}\n{lines[0]}\n")
+    with pytest.raises(InputError, match="has one task, and the runs start tasks from tasks"):
+        check_study(tiny(root, suite=str(suite)), "tiny.yaml")
+    alone = {"scratch": [{"group": "tasks", "start": "random"}]}
+    assert len(check_study(tiny(root, suite=str(suite), runs=alone), "tiny.yaml").suite) == 1
+    counts = [f"{line}\t10\t79" for line in lines]
+    suite.write_text("\n".join([f"{header}\tclasses\ttrain", *counts]) + "\n")
+    with pytest.raises(InputError, match=r"79 training images of 10 classes .* for 8 shots"):
+        check_study(tiny(root, suite=str(suite), shots=[4, 8]), "tiny.yaml")
+    assert check_study(tiny(root, suite=str(suite), shots=[4, 7]), "tiny.yaml")
+    two = tmp_path / "two.tsv"
+    two.write_text(f"{header}\n{lines[0].replace('object_golden', 'again', 1)}\n")
+    plain = "tests/workflow/config/tiny.tsv"
+    with pytest.raises(InputError, match=r"'again' has the location of 'object_golden'"):
+        check_study(tiny(root, suite=plain, source_suite=str(two)), "tiny.yaml")
+
+
+def test_changes_on_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(root / "tests/workflow/config/tiny.yaml")
+    changes = ["tuning.steps=6", "methods.text.lr=0.5", "seeds=[3]", "study=other"]
+    study = check_study(read_configuration(config, changes), config).study
+    assert (study.tuning.steps, study.tuning.warmup, study.seeds) == (6, 1, [3])
+    assert (study.study, list(study.methods.by_name())) == ("other", ["text", "visual"])
+    for change, message in (
+        ("tuning.step=5", "unknown key 'tuning.step', expected one of epochs, steps"),
+        ("pack=2.0", "key 'pack' is 2.0, expected a whole number"),
+        ("tuning", "--set tuning: expected key=value"),
+        ("tuning..steps=1", "--set tuning..steps=1: expected key=value"),
+        ("seeds=[1", "--set seeds=[1: expected a value as in YAML"),
+    ):
+        for name in ("check-config", "study"):
+            assert main([name, config, "--set", change]) == 2
+            assert message in capsys.readouterr().err
+
+
+def test_snakemake_takes_the_changes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = str(root / "tests/workflow/config/tiny.yaml")
+    more = study_command(config, "2", "default", [], ["tuning.steps=6", "seeds=[3]", "pack=20"])
+    at = more.index("--configfile")
+    assert read_yaml(more[at + 2]) == {"tuning": {"steps": 6}, "seeds": [3], "pack": 20}
+    # One seed in place of two, the starts of a group in one pack.
+    jobs = [plan(tmp_path, *files) for files in (more[at : at + 2], more[at : at + 3])]
+    assert 0 < sum(jobs[1].values()) < sum(jobs[0].values())
+
+
+def test_where_nothing_may_be_written(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(root / "tests/workflow/config/tiny.yaml")
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert main(["study", config, "--set", "study=never"]) == 2
+    assert capsys.readouterr().err.endswith("may not be written to: expected a folder of yours\n")
+    assert main(["analyse", "x.csv", "--out", str(tmp_path / "a/b")]) == 2
+    assert f"error: {tmp_path} may not be written to" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["analyse", "x.csv", "--out", str(tmp_path / "file")]) == 2
+    assert f"error: {tmp_path}/file is a file: expected a folder" in capsys.readouterr().err
+
+
+def test_a_study_of_ones_own_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/My Birds", "data/more/cars"):
+        for split, number in (("train", 3), ("test", 1)):
+            for label in ("a", "b"):
+                folder = tmp_path / name / split / label
+                folder.mkdir(parents=True)
+                for i in range(number):
+                    Image.new("RGB", (8, 8), (i, 9, 9)).save(folder / f"{i}.png")
+    folders = ["data/My Birds", "data/more/cars"]
+    assert main(["init", *folders, "--out", "mine"]) == 0
+    said = capsys.readouterr().out
+    assert "my_birds: 2 classes, 6 training images, 3 of the smallest class" in said
+    assert "mvlpt study mine.yaml" in said
+    assert read_yaml("mine.yaml") == {
+        **{"study": "mine", "suite": "mine.tsv", "data_root": str(tmp_path / "data"), "shots": 3}
+    }
+    checked = check_study(read_configuration("mine.yaml"), "mine.yaml")
+    assert [(row.task, row.location) for row in checked.suite.values()] == [
+        *(("my_birds", "My Birds"), ("cars", "more/cars"))
+    ]
+    for given, message in (
+        ([*folders, "--out", "mine"], "mine.tsv is there already"),
+        (["data/more/cars", "--out", "x"], "one task has no other"),
+        ([folders[0]] * 2 + ["--out", "x"], "task 'my_birds' occurs already"),
+        ([*folders, "gone", "--out", "x"], "task folder 'gone' is not there"),
+        ([*folders, "--out", "a b"], "key 'study' is 'a b'"),
+    ):
+        assert main(["init", *given]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1\nb: 2", "c.yaml, line 2: not valid YAML"),
+        (b"", "c.yaml holds nothing: expected a mapping"),
+        (b"- a\n", "c.yaml holds a list"),
+        (b"study: \xe4\n", "c.yaml cannot be read as UTF-8 text"),
+        (b"a: 1\na: 2\n", "c.yaml, line 2: key 'a' is given twice"),
+        (b"? [a]\n: 1\n", r"c.yaml, line 1: a key is \['a'\]"),
+        (b"a: 2020-13-45\n", "c.yaml: not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "c.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_yaml(tmp_path / "c.yaml")
+    assert "\n" not in str(error.value)

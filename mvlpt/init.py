@@ -1,0 +1,78 @@
+"""A suite and a configuration for folders of one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from mvlpt.recommend import describe_folder
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import write_atomic
+from mvlpt_core.contract.settings import read_study
+from mvlpt_core.contract.suite import REQUIRED, TaskRow, check_name, read_suite
+from mvlpt_core.tasks.open import open_task
+
+
+def write_study(folders: Sequence[Path], out: Path) -> str:
+    """Write `out`.tsv and `out`.yaml for the tasks in `folders` and return what to do next.
+
+    The configuration says what differs from the defaults: the name, the suite, where the data are, and
+    `shots` where the smallest class has fewer images than the default. Raises `InputError` for a folder
+    that is no task, two of one name, and a file that is there already.
+    """
+    suite, config = out.with_name(f"{out.name}.tsv"), out.with_name(f"{out.name}.yaml")
+    for path in (suite, config):
+        if path.exists():
+            raise InputError(f"{path} is there already: expected another --out, or remove it")
+    if len(folders) < 2:
+        raise InputError(f"{folders[0]}: one task has no other to start from: expected two or more")
+    described = [describe_folder(folder) for folder in folders]
+    root = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
+    rows, smallest, said = [], [], []
+    for folder, row in zip(folders, described, strict=True):
+        name = row.task.removeprefix("new_")
+        check_name(name, "task")
+        row = replace(row, task=name, location=folder.resolve().relative_to(root).as_posix())
+        source = open_task(row, root)
+        images = source.split("train").labels
+        counts = images.sum(0) if source.multilabel else np.bincount(images)
+        rows.append(row)
+        smallest.append(int(counts.min()))
+        said.append(
+            f"{name}: {len(counts)} classes, {len(images)} training images, {counts.min()} of the "
+            "smallest class"
+        )
+    values = {"study": out.name, "suite": str(suite), "data_root": str(root)}
+    study = read_study(values, str(config))
+    if min(smallest) < study.shots[0]:
+        values["shots"] = min(smallest)  # type: ignore[assignment]
+    _write_suite(suite, rows)
+    write_atomic(config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    return "\n".join(
+        [
+            *said,
+            f"written: {suite}, {config} (what may stand there: mvlpt settings)",
+            f"data:  mvlpt check {config}",
+            f"cost:  mvlpt plan {config}",
+            f"study: mvlpt study {config}",
+        ]
+    )
+
+
+def _write_suite(path: Path, rows: Sequence[TaskRow]) -> None:
+    lines = ["\t".join(REQUIRED), *("\t".join(getattr(r, k) for k in REQUIRED) for r in rows)]
+    try:
+        write_atomic(path, "".join(f"{line}\n" for line in lines))
+        read_suite(path)  # two folders of one name, two names for one folder
+    except InputError:
+        path.unlink()
+        raise
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}): expected a folder of yours"
+        ) from None
