@@ -197,9 +197,7 @@ def tokenizer() -> Callable[[str], list[int]]:
 
 
 @torch.no_grad()
-def encode_texts(
-    backbone: Backbone, classnames: Sequence[str], templates: Sequence[str]
-) -> Tensor:
+def encode_texts(backbone: Backbone, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Class features [C, D]: the normalised mean over templates of normalised text features."""
     tokenize = tokenizer()
     tower = backbone.text

@@ -51,8 +51,9 @@ def open_backbone(
     device: str = "auto",
     precision: str = "auto",
 ) -> OpenBackbone:
-    """Open a backbone: the folder of a converted one (a study's results/<study>/backbone), `testbed` (the small
-    built-in one), or open_clip's name with its `pretrained` tag, `hf-hub:org/model` or `local-dir:folder`.
+    """Open a backbone: the folder of a converted one (a study's results/<study>/backbone), `testbed`
+    (the small built-in one), or open_clip's name with its `pretrained` tag, `hf-hub:org/model` or
+    `local-dir:folder`.
 
     The last are converted into `folder`, by default one below the user's cache ($XDG_CACHE_HOME), where the
     next call finds them. Raises `InputError` for what cannot be loaded or is no ViT CLIP.
@@ -76,8 +77,8 @@ def backbone_of(
     device: str = "auto",
     precision: str = "auto",
 ) -> OpenBackbone:
-    """The backbone that a prompt file with this `header` was tuned on: the one `given`, else that of the study
-    whose folder holds the file, else the one of its name.
+    """The backbone that a prompt file with this `header` was tuned on: the one `given`, else that of the
+    study whose folder holds the file, else the one of its name.
 
     Raises `InputError` for one with other weights.
     """

@@ -16,8 +16,8 @@ _WIDEST = np.log(20.0)
 
 
 def temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float | None:
-    """The temperature that minimises the mean loss of logits [N, C] on class numbers [N]; None where it cannot
-    be told: with fewer than 20 images, none of them wrong, or several classes an image."""
+    """The temperature that minimises the mean loss of logits [N, C] on class numbers [N]; None where it
+    cannot be told: with fewer than 20 images, none of them wrong, or several classes an image."""
     if labels.ndim != 1 or len(labels) < _LEAST or (logits.argmax(1) == labels).all():
         return None
 

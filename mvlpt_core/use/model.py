@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mvlpt_core.contract import outcomes
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import write_atomic
 from mvlpt_core.contract.intervals import Interval, score_interval
 from mvlpt_core.contract.methods import METHODS, Method, VisualMethod
 from mvlpt_core.contract.tensors import START, read_tensors
@@ -46,8 +47,8 @@ T = TypeVar("T")
 class PromptModel:
     """A prompt in front of its backbone, with the classes of one task.
 
-    `header` is the file's: with what and on what the prompt was tuned. `temperature` divides the logits before
-    they become probabilities; 1 where it was not calibrated.
+    `header` is the file's: with what and on what the prompt was tuned. `temperature` divides the logits
+    before they become probabilities; 1 where it was not calibrated.
     """
 
     path: Path
@@ -85,14 +86,13 @@ class PromptModel:
         """Logits [N, C] of RGB images of any size, a few of which are held at once."""
         transform = image_transform(self.header["preprocess"])
         parts = [
-            self.logits(np.stack([transform(image) for image in some]))
-            for some in _batches(images)
+            self.logits(np.stack([transform(image) for image in some])) for some in _batches(images)
         ]
         return np.concatenate(parts or [np.empty((0, len(self.classnames)), np.float32)])
 
     def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Probabilities [N, C] of logits: of one softmax, or where the prompt was tuned with the binary loss on
-        images of several classes, of each class for itself."""
+        """Probabilities [N, C] of logits: of one softmax, or where the prompt was tuned with the binary
+        loss on images of several classes, of each class for itself."""
         scaled = torch.from_numpy(np.asarray(logits, np.float64)) / self.temperature
         binary = self.header["tuned_with"]["tuning"]["multilabel_loss"] == "binary"
         found = scaled.sigmoid() if self.multilabel and binary else scaled.softmax(-1)
@@ -113,7 +113,8 @@ class PromptModel:
         ]
 
     def on(self, task: OpenTask) -> PromptModel:
-        """The same prompt with the classes of another task, whose templates stand where its method reads them."""
+        """The same prompt with the classes of another task, whose templates stand where its method reads
+        them."""
         about = _About(
             task.classnames, task.source.templates, task.row.metric, task.source.multilabel
         )
@@ -169,8 +170,8 @@ class _About:
 def read_header(path: str | Path) -> dict[str, Any]:
     """The header of a prompt file that can be used by itself.
 
-    Raises `InputError`, naming the file, for one that is no prompt, diverged, or that an earlier version left
-    without its classes.
+    Raises `InputError`, naming the file, for one that is no prompt, diverged, or that an earlier version
+    left without its classes.
     """
     header = read_tensors(path, KIND, _KEYS)[0]
     if header["status"] != "ok":
@@ -194,9 +195,9 @@ def load(
 ) -> PromptModel:
     """Open a prompt file to predict with, by itself: what it needs is written in it.
 
-    `backbone` is found beside a study's prompts, or by the name in the file, where none is given. `task` says
-    whose classes are meant where the prompt was tuned on several. Raises `InputError`, naming the file, for one
-    that is not whole, of another backbone, or without that task.
+    `backbone` is found beside a study's prompts, or by the name in the file, where none is given. `task`
+    says whose classes are meant where the prompt was tuned on several. Raises `InputError`, naming the
+    file, for one that is not whole, of another backbone, or without that task.
     """
     path = Path(path)
     header = read_header(path)
@@ -204,7 +205,7 @@ def load(
     if not isinstance(backbone, OpenBackbone):
         backbone = backbone_of(header, path, backbone, device, precision)
     tasks = header["tasks"]
-    if task is None and len(tasks) > 1 or task is not None and task not in tasks:
+    if (task is None and len(tasks) > 1) or (task is not None and task not in tasks):
         raise InputError(
             f"prompt file '{path}' was tuned on {', '.join(tasks)}: expected one of them as the task"
         )
@@ -215,8 +216,8 @@ def load(
     begun = {name: torch.from_numpy(value) for name, value in state.items()}
     begun = {name: value for name, value in begun.items() if not name.startswith(START)}
     prompt.fill(0, begun, f"prompt file '{path}'")
-    with torch.no_grad():
-        vectors = prompt()
+    prompt.requires_grad_(False)
+    vectors = prompt()
     about = _About(
         tuple(own["classnames"]), tuple(own["templates"]), own["metric"], own["multilabel"]
     )
@@ -234,6 +235,12 @@ def load(
     )
 
 
+def save(prompt: PromptModel, path: str | Path) -> Path:
+    """Copy the file of an open prompt to `path`, whole or not at all."""
+    write_atomic(path, prompt.path.read_bytes())
+    return Path(path)
+
+
 def _with_classes(model: PromptModel, about: _About) -> PromptModel:
     if (about.classnames, about.templates) == (model.classnames, model.templates):
         return model
@@ -249,9 +256,7 @@ def _with_classes(model: PromptModel, about: _About) -> PromptModel:
     )
 
 
-def _classifier(
-    backbone: OpenBackbone, settings: Method, suffix: str, about: _About
-) -> Classifier:
+def _classifier(backbone: OpenBackbone, settings: Method, suffix: str, about: _About) -> Classifier:
     towers = backbone.towers
     if isinstance(settings, VisualMethod):
         own = settings.class_text

@@ -41,9 +41,9 @@ def open_task(
 ) -> OpenTask:
     """Open the task in a folder, or a drawn one (`testbed:object_rosy`); no image is read yet.
 
-    Its `name` seeds the few-shot sample and the order of batches: with the name that a study has for it, tuning
-    gives the study's numbers. `metric` and `templates` ("a photo of a {c}.") stand for what is read off the
-    folder. Raises `InputError` for a folder that is missing or holds no task.
+    Its `name` seeds the few-shot sample and the order of batches: with the name that a study has for it,
+    tuning gives the study's numbers. `metric` and `templates` ("a photo of a {c}.") stand for what is
+    read off the folder. Raises `InputError` for a folder that is missing or holds no task.
     """
     if str(where).startswith(_DRAWN):
         location, root = str(where).removeprefix(_DRAWN), None

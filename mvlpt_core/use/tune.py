@@ -15,8 +15,9 @@ import torch
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.intervals import Interval, gain_interval
 from mvlpt_core.contract.layout import RANDOM
-from mvlpt_core.contract.methods import METHODS, VisualMethod
+from mvlpt_core.contract.methods import METHODS, Method, VisualMethod
 from mvlpt_core.contract.rows import read_rows
+from mvlpt_core.contract.schema import checked
 from mvlpt_core.contract.settings import Joint, Study, Tuning
 from mvlpt_core.contract.tensors import START, read_tensors
 from mvlpt_core.features import encode_class_texts, encode_sample, encode_test
@@ -40,8 +41,9 @@ SEED: int = Study.model_fields["seeds"].default[0]
 
 @dataclass(frozen=True)
 class TunedPrompt:
-    """A prompt that was tuned on `task`: the classifier `model`, its file `path`, and its scores on the test
-    images: the frozen backbone's (`zero_shot`), of the `start` as it was, and `after`, with what tuning `added`."""
+    """A prompt that was tuned on `task`: the classifier `model`, its file `path`, and its scores on the
+    test images: the frozen backbone's (`zero_shot`), of the `start` as it was, and `after`, with what
+    tuning `added`."""
 
     path: Path
     task: str
@@ -58,7 +60,7 @@ class Recipe:
     """How a prompt is tuned: what a study's configuration says of a run."""
 
     method: str
-    settings: dict[str, Any]
+    settings: Method
     tuning: Tuning
     shots: int
     seed: int
@@ -66,7 +68,7 @@ class Recipe:
 
 
 def recipe(
-    start: str | Path = RANDOM,
+    like: str | Path | None = None,
     *,
     method: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -75,40 +77,31 @@ def recipe(
     seed: int | None = None,
     val_share: float | None = None,
 ) -> Recipe:
-    """What is given, completed by how the prompt `start` was tuned, else by the defaults of a study.
+    """What is given, completed by how the prompt `like` was tuned, else by the defaults of a study.
 
-    Raises `InputError` for a method that is none, or that the prompt is not of.
+    Raises `InputError` for a method that is none, or that the prompt is not of, and for a setting that
+    is none.
     """
-    known = read_header(start) if start != RANDOM else {}
+    known = read_header(like) if like is not None else {}
     if method is not None and method not in METHODS:
         raise InputError(f"method is '{method}': expected one of {', '.join(METHODS)}")
     if known and method not in (None, known["method"]):
         raise InputError(
-            f"prompt file '{start}' holds a {known['method']} prompt: expected {method}"
+            f"prompt file '{like}' holds a {known['method']} prompt: expected {method}"
         )
     was = known.get("tuned_with", {"method": {}, "tuning": {"epochs": _EPOCHS}})
     budget = dict(was["tuning"])
     if tuning and {"steps", "epochs"} & set(tuning):
         budget |= {"steps": None, "epochs": None}
+    name = known.get("method", method or "text")
     return Recipe(
-        known.get("method", method or "text"),
-        {**was["method"], **(settings or {})},
-        _checked(Tuning, {**budget, **(tuning or {})}),
+        name,
+        checked(METHODS[name], {**was["method"], **(settings or {})}, f"method {name}"),
+        checked(Tuning, {**budget, **(tuning or {})}, "tuning"),
         shots if shots is not None else known.get("shots", SHOTS),
         seed if seed is not None else known.get("seed", SEED),
         VAL_SHARE if val_share is None else val_share,
     )
-
-
-def _checked(model: type[Tuning], values: Mapping[str, Any]) -> Tuning:
-    from pydantic import ValidationError
-
-    try:
-        return model(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "tuning"
-        raise InputError(f"tuning: {where}: {first['msg']}") from None
 
 
 def tune(
@@ -116,26 +109,28 @@ def tune(
     backbone: OpenBackbone | None = None,
     start: str | Path | TunedPrompt = RANDOM,
     *,
+    like: str | Path | None = None,
     out: str | Path | None = None,
     **options: Any,
 ) -> TunedPrompt:
-    """Tune a prompt on `task` from `start` (`random`, a prompt file, or what was tuned before) and keep it as `out`
-    (by default `<task>_<method>_from_<start>.safetensors` here).
+    """Tune a prompt on `task` from `start` (`random`, a prompt file, or what was tuned before) and keep
+    it as `out` (by default `<task>_<method>_from_<start>.safetensors` here).
 
-    The `options` are those of `recipe`: method, settings, tuning, shots, seed, val_share; what is not given is
-    as the start was tuned. `backbone` is needed for `random` alone. With a study's name for the task and its
-    settings, scores are those of the study's run. Raises `InputError`, one sentence, for what does not fit.
+    The `options` are those of `recipe`: method, settings, tuning, shots, seed, val_share; what is not
+    given is as the start was tuned, or the prompt file `like`. A `backbone` is needed without these
+    alone. With a study's name for the task and its settings, scores are those of the study's run. Raises
+    `InputError`, one sentence, for what does not fit.
     """
     file = start.path if isinstance(start, TunedPrompt) else start
-    how = recipe(file, **options)
-    origin = RANDOM
-    if file != RANDOM:
-        header = read_header(file)
-        origin = header["group"]
-        if backbone is None:
-            backbone = backbone_of(header, Path(file), None)
+    known = like if file == RANDOM else file
+    how = recipe(known, **options)
     if backbone is None:
-        raise InputError("a prompt from random needs a backbone: expected one, or a prompt file")
+        if known is None:
+            raise InputError(
+                "a prompt from random needs a backbone: expected one, or a prompt file"
+            )
+        backbone = backbone_of(read_header(known), Path(known), None)
+    origin = RANDOM if file == RANDOM else read_header(file)["group"]
     target = Path(out or f"{task.name}_{how.method}_from_{origin}.safetensors")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -149,7 +144,7 @@ def tune(
             prompts={} if file == RANDOM else {run: [Path(file)]},
             scores={run: rows},
             kept={run: kept},
-            settings=METHODS[how.method](**how.settings),
+            settings=how.settings,
             tuning=how.tuning,
             joint=Joint(),
             shots=how.shots,
@@ -165,12 +160,8 @@ def tune(
         labels = np.array(load_test(files.test).labels)
     before = _score(next(r for r in found if r["step"] == 0 and r["split"] == "test"), labels)
     after = _score(next(r for r in found if r["selected"]), labels)
-    added = gain_interval(
-        after.metric, before.outcomes, after.outcomes, labels, task=task.name
-    )
-    return TunedPrompt(
-        target, task.name, load(target, backbone), zero, before, after, added, found
-    )
+    added = gain_interval(after.metric, before.outcomes, after.outcomes, labels, task=task.name)
+    return TunedPrompt(target, task.name, load(target, backbone), zero, before, after, added, found)
 
 
 def _prepared(task: OpenTask, backbone: OpenBackbone, how: Recipe, work: Path) -> TaskFiles:
@@ -204,13 +195,13 @@ def _prepared(task: OpenTask, backbone: OpenBackbone, how: Recipe, work: Path) -
         len(drawn.val),
         len(load_test(test).labels),
     )
-    options = {"device": backbone.device, "precision": backbone.precision}
-    encode_test(about, [test], [files.test_features], [work / "zero_shot.parquet"], **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"device": backbone.device, "precision": backbone.precision}
+    encode_test(about, [test], [files.test_features], [work / "zero_shot.parquet"], **options)
     encode_sample(about, [sample], [files.sample_features], **options)
-    settings = METHODS[how.method](**how.settings)
-    if isinstance(settings, VisualMethod) and settings.class_text != "templates":
+    sentence = how.settings.class_text if isinstance(how.settings, VisualMethod) else "templates"
+    if sentence != "templates":
         texts = work / "class_texts.safetensors"
-        encode_class_texts(about, [test], [texts], settings.class_text, **options)
+        encode_class_texts(about, [test], [texts], sentence, **options)
         return TaskFiles(test, sample, files.test_features, files.sample_features, texts)
     return files
 
@@ -250,24 +241,15 @@ def transfer(
     out: str | Path | None = None,
     **options: Any,
 ) -> Transfer:
-    """Tune on `task` from `source` and from scratch, alike in all else, and compare: the gain of the transfer.
+    """Tune on `task` from `source` and from scratch, alike in all else, and compare: the gain of the
+    transfer.
 
     `options` as `tune`'s; `out` is where the transferred prompt goes, the other is not kept.
     """
     moved = tune(task, backbone, source, out=out, **options)
     with tempfile.TemporaryDirectory() as folder:
-        how = recipe(moved.path, **options)
-        scratch = tune(
-            task,
-            moved.model.backbone,
-            out=Path(folder) / "scratch.safetensors",
-            method=how.method,
-            settings=how.settings,
-            tuning=how.tuning.model_dump(),
-            shots=how.shots,
-            seed=how.seed,
-            val_share=how.val_share,
-        )
+        own = Path(folder) / "scratch.safetensors"
+        scratch = tune(task, moved.model.backbone, like=moved.path, out=own, **options)
         labels = np.asarray(task.source.split("test").labels)
     gain = gain_interval(
         moved.after.metric,
@@ -281,7 +263,8 @@ def transfer(
 
 @dataclass(frozen=True)
 class Transfer:
-    """A prompt tuned from a source, the score of the one `scratch` was tuned to, and what the source gains."""
+    """A prompt tuned from a source, the score of the one `scratch` was tuned to, and what the source
+    gains."""
 
     prompt: TunedPrompt
     scratch: Score
