@@ -66,11 +66,11 @@ def open_study(folder: str | Path, shots: int | None = None) -> OpenStudy:
 @dataclass(frozen=True)
 class Outcomes:
     """Of K runs on the N test images of one task: `runs` (method, source, seed, a row each; the source
-    `scratch` is the baseline), `values` predicted classes [K, N] or logits [K, N, C], `truth` [N] or
+    `scratch` is the baseline), `answers` predicted classes [K, N] or logits [K, N, C], `truth` [N] or
     multi-hot [N, C]."""
 
     runs: pd.DataFrame
-    values: np.ndarray
+    answers: np.ndarray
     truth: np.ndarray
 
 

@@ -96,11 +96,11 @@ def _shown(method: str, table: pd.DataFrame) -> str:
             },
         }
     )
-    head = f"{method} (gains in points over scratch; in brackets, pairs of the study less alike)"
+    head = f"{method} (gains in points over scratch; in brackets, pairs less alike)"
     return f"{head}\n{shown.to_string(index=False)}"
 
 
-def shorten_name(name: str, most: int = 22) -> str:
+def shorten_name(name: str, most: int = 18) -> str:
     """A name for a table's column, with dots where it is cut."""
     return name if len(name) <= most else name[: most - 2] + ".."
 

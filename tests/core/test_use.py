@@ -19,7 +19,7 @@ from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.use.backbone import OpenBackbone, model_name
 from mvlpt_core.use.calibrate import temperature
 from mvlpt_core.use.tune import TunedPrompt, recipe
-from support.task_files import write_birds
+from support.task_files import picture, write_birds
 
 SETTINGS = {
     "text": {"n_ctx": 2, "lr": 0.03},
@@ -205,6 +205,7 @@ def test_the_readme_tunes_and_transfers(
     assert len(code.strip().splitlines()) <= 12
     for name in ("cats", "dogs"):
         write_birds(tmp_path / name, 12)
+    (tmp_path / "photo.png").write_bytes(picture((250, 0, 0)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     exec(compile(code, "README.md", "exec"), {})
