@@ -32,6 +32,10 @@ PACKAGES = {
 COMMANDS = [
     "study",
     "recommend",
+    "tune",
+    "predict",
+    "evaluate",
+    "export",
     "analyse",
     "convert",
     "fetch",

@@ -153,31 +153,29 @@ def test_a_folder_of_images_gets_a_recommendation(tiny: Path, tmp_path: Path) ->
 
 
 def test_tuning_by_hand_is_the_studys_run(tiny: Path, tmp_path: Path) -> None:
-    """From a study's prompt, and from random like one, on the task by its name in the study."""
+    """Of the task by its name in the study: text from random, like the study's, visual from a source."""
     rosy = mvlpt.open_task("testbed:object_rosy")
     # The study scores a part of the test images.
     kept = sample_test(rosy.source.split("test").labels, 40, "object_rosy")
-    for method in ("text", "visual"):
-        own, source = (
-            tiny / AT.prompt(method, task, "random", 4, 2)
-            for task in ("object_rosy", "background_rosy")
-        )
-        for start, file in (("random", "random"), ("background_rosy", source)):
-            out = tmp_path / f"{method}_{start}.safetensors"
-            done = mvlpt.tune(rosy, None, file, like=own, out=out)
-            run = read_rows([tiny / AT.run(method, "object_rosy", start, 4, 2)]).to_pylist()
-            for score, step in ((done.start, 0), (done.after, 4)):
-                (row,) = [r for r in run if r["split"] == "test" and r["step"] == step]
-                np.testing.assert_array_equal(
-                    score.outcomes[kept], np.frombuffer(row["outcomes"], "<u2")
-                )
-        header, tensors = read_tensors(own, "prompt")
-        for name, value in read_tensors(tmp_path / f"{method}_random.safetensors", "prompt")[
-            1
-        ].items():
-            np.testing.assert_allclose(value, tensors[name], atol=1e-6)
-        zero = read_rows([tiny / AT.run(method, "object_rosy", "random", 4, 2)]).to_pylist()
-        assert header["score"] == {r["target"]: r["score"] for r in zero if r["selected"]}
+    own = tiny / AT.prompt("text", "object_rosy", "random", 4, 2)
+    source = tiny / AT.prompt("visual", "background_rosy", "random", 4, 2)
+    found = {
+        ("text", "random"): mvlpt.tune(rosy, None, like=own, out=tmp_path / "text.safetensors"),
+        ("visual", "background_rosy"): mvlpt.tune(
+            rosy, None, source, out=tmp_path / "visual.safetensors"
+        ),
+    }
+    for (method, start), done in found.items():
+        rows = read_rows([tiny / AT.run(method, "object_rosy", start, 4, 2)]).to_pylist()
+        for score, step in ((done.start, 0), (done.after, 4)):
+            (row,) = [r for r in rows if r["split"] == "test" and r["step"] == step]
+            expected = np.frombuffer(row["outcomes"], "<u2")
+            np.testing.assert_array_equal(score.outcomes[kept], expected)
+    header, tensors = read_tensors(own, "prompt")
+    for name, value in read_tensors(tmp_path / "text.safetensors", "prompt")[1].items():
+        np.testing.assert_allclose(value, tensors[name], atol=1e-6)
+    rows = read_rows([tiny / AT.run("text", "object_rosy", "random", 4, 2)]).to_pylist()
+    assert header["score"] == {r["target"]: r["score"] for r in rows if r["selected"]}
 
 
 def test_a_study_is_read_back(tiny: Path) -> None:
