@@ -110,22 +110,21 @@ def _next(table: pd.DataFrame, task: Path) -> list[str]:
     doubt."""
     lines = []
     doubt = False
-    for method, own in table.groupby("method", sort=False):
+    for _, own in table.groupby("method", sort=False):
         best = own.iloc[0]
         if best["expected_gain"] > 0:
-            lines.append(_command(task, best["prompt"]))
+            lines.append(_command(task, shlex.quote(best["prompt"])))
         if not best["low"] > 0:
             doubt = True
-            like = f"--like {shlex.quote(best['prompt'])} --method {method}"
-            lines.append(_command(task, f"{RANDOM} {like}", quoted=True))
+            like = f"{RANDOM} \\\n    --like {shlex.quote(best['prompt'])}"
+            lines.append(_command(task, like))
     if not lines:
         return []
     what = "to find out, tune from both and compare:" if doubt else "next:"
     return ["\n".join([what, *lines])]
 
 
-def _command(task: Path, start: str, quoted: bool = False) -> str:
-    start = start if quoted else shlex.quote(start)
+def _command(task: Path, start: str) -> str:
     return f"  mvlpt tune --task {shlex.quote(str(task))} \\\n    --start {start}"
 
 
