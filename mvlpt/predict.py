@@ -33,7 +33,7 @@ def run(given: argparse.Namespace) -> int:
     model = load(given.prompt, given.backbone, task=given.of, device=given.device)
     table = pd.DataFrame(model.predict(files, given.top))
     if not model.calibrated:
-        note = "note: the probabilities are not calibrated: the prompt has too few held-out images"
+        note = "note: the probabilities are not calibrated: that takes 20 held-out images and mvlpt tune"
         print(note, file=sys.stderr)
     if given.out is None:
         print(table.to_csv(index=False, float_format="%.6f"), end="")

@@ -132,6 +132,10 @@ def tune(
         backbone = backbone_of(read_header(known), Path(known), None)
     origin = RANDOM if file == RANDOM else read_header(file)["group"]
     target = Path(out or f"{task.name}_{how.method}_from_{origin}.safetensors")
+    if target.suffix != ".safetensors":
+        raise InputError(
+            f"the prompt's file is {target}: expected a name that ends in .safetensors"
+        )
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         files = _prepared(task, backbone, how, work)

@@ -187,6 +187,7 @@ def test_mistakes_are_one_sentence(
         "--start random needs a backbone": [*start, "random"],
         "holds a text prompt: expected visual": [*start, str(prompt), "--method", "visual"],
         "unknown key 'lrr'": [*start, str(prompt), "--set", "lrr=1"],
+        "expected a name that ends in": [*start, str(prompt), "--backbone", clip, "--out", "x"],
         "expected KEY=VALUE": [*start, str(prompt), "--set", "lr"],
         "holds no image": ["predict", "--prompt", str(prompt), str(tmp_path)],
         "is not there: expected a folder": ["tune", "--task", "gone", "--start", str(prompt)],
