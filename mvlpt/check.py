@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mvlpt.finished import open_finished
+from mvlpt_analysis.read.finished import open_finished
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import whole
 from mvlpt_core.tasks.open import find_data_root

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mvlpt import plan_options
+from mvlpt import evaluate, export, plan_options, predict, tune
 from mvlpt.numbers import whole, whole0
 from mvlpt_core import __version__
 from mvlpt_core.contract.errors import InputError
@@ -163,6 +163,32 @@ def _parser() -> tuple[_Parser, list[str]]:
     recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
     recommend.add_argument("--device", default="auto", help="where to encode the task (auto)")
 
+    tune.add_options(
+        command(
+            "tune",
+            "tune a prompt for one task, from a study's prompt or from random, and keep it",
+            "  mvlpt tune --task /data/birds --start results/mine/runs/.../seed1.safetensors\n"
+            "  mvlpt tune --task /data/birds --start random --backbone ViT-B-16 --pretrained openai",
+            tune.run,
+        )
+    )
+    used: list[tuple[Any, str, str]] = [
+        (predict, "name the classes of images by a tuned prompt", "IMAGES --top 3 --out found.csv"),
+        (evaluate, "score a prompt on a task's test images", "--task /data/birds"),
+        (export, "write a prompt for open_clip or transformers", "--to open_clip"),
+    ]
+    for module, help, example in used:
+        name = module.__name__.rpartition(".")[2]
+        made = command(
+            name, help, f"  mvlpt {name} --prompt birds.safetensors {example}", module.run
+        )
+        made.add_argument("--prompt", type=Path, required=True, help="a prompt file")
+        made.add_argument(
+            "--backbone", help="its backbone, converted (found by the prompt's place or name)"
+        )
+        made.add_argument("--device", default="auto", help="where to compute (auto)")
+        module.add_options(made)
+
     analyse = command(
         "analyse",
         "figures and a report for any table of source, target, score; several are compared",
@@ -312,11 +338,14 @@ def _choices(given: argparse.Namespace) -> int:
 
 
 def _recommend(given: argparse.Namespace) -> int:
+    def say(line: str) -> None:
+        print(f"{line} ...", file=sys.stderr, flush=True)
+
+    say(f"reading study {given.study}")  # before what is slow to import
     from mvlpt.recommend import recommend_folder
 
-    print(
-        recommend_folder(given.study, given.task, given.shots, given.top, given.out, given.device)
-    )
+    options = (given.shots, given.top, given.out, given.device, say)
+    print(recommend_folder(given.study, given.task, *options))
     return 0
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mvlpt.finished import Finished, check_method, open_finished
 from mvlpt_analysis.choice.choices import CHOICE_COLUMNS, chosen_sources
+from mvlpt_analysis.read.finished import Finished, check_method, open_finished
 from mvlpt_analysis.read.pairs import read_frame
 from mvlpt_analysis.read.study import of_method, read_tables
 from mvlpt_core.contract.errors import InputError

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
-import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 
-from mvlpt.finished import open_finished
 from mvlpt_analysis.new_task import recommend_start
 from mvlpt_analysis.read.features import read_tasks
+from mvlpt_analysis.read.finished import open_finished
 from mvlpt_analysis.read.pairs import read_frame, write_frame
 from mvlpt_analysis.read.study import read_tables
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import RANDOM, Layout
 from mvlpt_core.contract.settings import Study
 from mvlpt_core.contract.suite import TaskRow
+from mvlpt_core.use.task import describe_folder
+
+# Similarities that the printed table shows; the table written by --out gives all.
+_SHOWN = {"visual_cosine": "images", "label_cosine": "names"}
+WIDTH = 80
 
 
 def recommend_folder(
-    folder: Path, task: Path, shots: int | None, top: int, out: Path | None, device: str
+    folder: Path,
+    task: Path,
+    shots: int | None,
+    top: int,
+    out: Path | None,
+    device: str,
+    say: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """The best starts for the task in `task`, of the study in `folder`, as text.
+    """The best starts for the task in `task`, of the study in `folder`, as text: advice, tables, next
+    commands.
 
-    The task passes the frozen backbone once; nothing is tuned. Raises `InputError`, naming the file
-    or folder, for a study that is not finished and a task that cannot be read.
+    The task passes the frozen backbone once; nothing is tuned; `say` is told how far it is. Raises
+    `InputError`, naming the file or folder, for a study that is not finished and a task that cannot be
+    read.
     """
     row = describe_folder(task)
     found = open_finished(folder, shots)
@@ -46,46 +61,71 @@ def recommend_folder(
         if not Path(path).is_file():
             raise InputError(f"{path}: no such file: expected the study's prompt; run it again")
     similarity = read_frame(at.similarity(shots))
+    say(f"passing the images of {task} through the backbone")
     with tempfile.TemporaryDirectory() as scratch:
         new = read_tasks(*_encoded(row, task, study, at, shots, Path(scratch), device))[0]
+    say(f"comparing it with the {len(names)} tasks of the study")
     advice = recommend_start(new, tasks, gains, similarity, prompts, study.analysis.seed)
     if out is not None:
         write_frame(advice.table, out)
-    lines = []
-    for method, table in advice.table.groupby("method", sort=False):
-        shown = table.head(top)
-        points = pd.DataFrame(
-            {
-                "rank": shown["rank"],
-                "source": shown["source"],
-                "gain": [f"{100 * v:+.1f}" for v in shown["expected_gain"]],
-                "95% interval": [
-                    f"{100 * a:+.1f} to {100 * b:+.1f}" if pd.notna(a) else "unknown"
-                    for a, b in zip(shown["low"], shown["high"], strict=True)
-                ],
-                "why": [_main_reasons(why) for why in shown["why"]],
-                "prompt": shown["prompt"],
-            }
-        )
-        lines += [f"{method} (gains in points over scratch)", points.to_string(index=False), ""]
-    return "\n".join(lines + advice.statements)
+    parts = [fill(line, WIDTH, break_on_hyphens=False) for line in advice.statements]
+    parts += [
+        _shown(str(m), table.head(top)) for m, table in advice.table.groupby("method", sort=False)
+    ]
+    return "\n\n".join([*parts, *_next(advice.table, task)])
 
 
-def describe_folder(folder: Path) -> TaskRow:
-    """A suite row for a folder, its kind and metric read off what is in it."""
-    if not folder.is_dir():
-        raise InputError(f"task folder '{folder}' is not there: expected a folder of images")
-    webdataset = (folder / "train" / "nshards.txt").exists()
-    kind = folder / "dataset_type.txt"
-    multilabel = kind.is_file() and "multilabel" in kind.read_text(encoding="utf-8").lower()
-    plain = unicodedata.normalize("NFKD", folder.resolve().name).encode("ascii", "ignore").decode()
-    name = "".join(c if c.isalnum() or c in "_-" else "_" for c in plain.lower()).lstrip("_-")
-    return TaskRow(
-        f"new_{name or 'task'}",
-        "wds" if webdataset else "folder",
-        ".",
-        "map_11point" if multilabel else "accuracy",
+def _shown(method: str, table: pd.DataFrame) -> str:
+    """A method's best sources, within the width of a terminal."""
+    shown = pd.DataFrame(
+        {
+            "rank": table["rank"],
+            "source": [shorten_name(source) for source in table["source"]],
+            "gain": [f"{100 * v:+.1f}" for v in table["expected_gain"]],
+            "95% interval": [
+                f"{100 * a:+.1f} to {100 * b:+.1f}" if pd.notna(a) else "unknown"
+                for a, b in zip(table["low"], table["high"], strict=True)
+            ],
+            **{
+                f"alike by {what}": [
+                    f"{value:.2f} ({share:.0f} %)" if pd.notna(value) else "-"
+                    for value, share in zip(table[m], table[f"{m}_percentile"], strict=True)
+                ]
+                for m, what in _SHOWN.items()
+                if m in table
+            },
+        }
     )
+    head = f"{method} (gains in points over scratch; in brackets, pairs less alike)"
+    return f"{head}\n{shown.to_string(index=False)}"
+
+
+def shorten_name(name: str, most: int = 18) -> str:
+    """A name for a table's column, with dots where it is cut."""
+    return name if len(name) <= most else name[: most - 2] + ".."
+
+
+def _next(table: pd.DataFrame, task: Path) -> list[str]:
+    """The commands that follow: each method's best start, and scratch beside it where the gain is in
+    doubt."""
+    lines = []
+    doubt = False
+    for _, own in table.groupby("method", sort=False):
+        best = own.iloc[0]
+        if best["expected_gain"] > 0:
+            lines.append(_command(task, shlex.quote(best["prompt"])))
+        if not best["low"] > 0:
+            doubt = True
+            like = f"{RANDOM} \\\n    --like {shlex.quote(best['prompt'])}"
+            lines.append(_command(task, like))
+    if not lines:
+        return []
+    what = "to find out, tune from both and compare:" if doubt else "next:"
+    return ["\n".join([what, *lines])]
+
+
+def _command(task: Path, start: str) -> str:
+    return f"  mvlpt tune --task {shlex.quote(str(task))} \\\n    --start {start}"
 
 
 def _encoded(
@@ -115,9 +155,3 @@ def _encoded(
     encode_test(at.backbone, [test], [outputs[0]], **options)  # type: ignore[arg-type]
     encode_sample(at.backbone, [sample], [outputs[1]], **options)
     return [outputs[0]], [outputs[1]]
-
-
-def _main_reasons(why: str) -> str:
-    """The visual and the label similarity of a source; the table written by --out gives all."""
-    parts = [p for p in why.split(", ") if p.startswith(("visual_cosine", "label_cosine"))]
-    return ", ".join(parts).replace(" of the study's pairs", "") or why

@@ -10,7 +10,7 @@ class texts `text_features`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from mvlpt_core.contract.rows import write_rows
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.tasks.prepare import KIND, TestSplit, load_sample, load_test
 
-_SUFFIX = "."  # follows every class name between context vectors, as in CoOp
+SUFFIX = "."  # follows every class name between context vectors, as in CoOp
 _TEXT_TOKENS = 1 << 15  # packed text tokens of a pass without gradients
 _KEYS = ("name", "backbone_digest")
 
@@ -62,15 +62,15 @@ def encode_test(
     clip = cached_backbone(Path(backbone).parent, device, precision)
     for i, (source, out) in enumerate(zip(prepared, features, strict=True)):
         task = load_test(source)
-        tokenize = _tokenizer()
+        tokenize = tokenizer()
         names = [tokenize(name) for name in task.classnames]
         padded = np.full((len(names), max(map(len, names))), -1, np.int64)
         for row, ids in zip(padded, names, strict=True):
             row[: len(ids)] = ids
         tensors = {
             "test_features": encode_images(clip, task.images),
-            "class_features": _encode_texts(clip, task, ["{c}"]),
-            "text_features": _encode_texts(clip, task, task.templates),
+            "class_features": encode_texts(clip, task.classnames, ["{c}"]),
+            "text_features": encode_texts(clip, task.classnames, task.templates),
         }
         header = {
             "name": task.name,
@@ -79,7 +79,7 @@ def encode_test(
             "metric": task.metric,
             "multilabel": task.multilabel,
             "logit_scale": float(clip.logit_scale),
-            "suffix": tokenize(_SUFFIX),
+            "suffix": tokenize(SUFFIX),
             "backbone_digest": clip.digest,
         }
         write_tensors(out, KIND, header, {**_numpy(tensors), "tokens": padded})
@@ -129,9 +129,8 @@ def encode_class_texts(
     for source, out in zip(prepared, outputs, strict=True):
         task = load_test(source)
         header = {"name": task.name, "template": template, "backbone_digest": clip.digest}
-        write_tensors(
-            out, KIND, header, _numpy({"text_features": _encode_texts(clip, task, [template])})
-        )
+        texts = encode_texts(clip, task.classnames, [template])
+        write_tensors(out, KIND, header, _numpy({"text_features": texts}))
 
 
 def load_test_features(path: str | Path, backbone: Backbone, task: str) -> TestFeatures:
@@ -185,29 +184,29 @@ def encode_images(backbone: Backbone, images: NDArray[np.uint8], batch: int = 25
     return torch.cat(parts)
 
 
-def _tokenizer() -> Any:
+def tokenizer() -> Callable[[str], list[int]]:
+    """A function from a text to its vocabulary ids, without start, end and padding."""
     from open_clip.tokenizer import SimpleTokenizer  # slow to import, and only encoding needs it
 
-    tokenizer = SimpleTokenizer()
+    simple = SimpleTokenizer()
 
     def tokenize(text: str) -> list[int]:
-        # The tokenizer's own cleaning, without start, end and padding.
-        return list(tokenizer.encode(tokenizer.clean_fn(text)))
+        return list(simple.encode(simple.clean_fn(text)))
 
     return tokenize
 
 
 @torch.no_grad()
-def _encode_texts(backbone: Backbone, task: TestSplit, templates: Sequence[str]) -> Tensor:
+def encode_texts(backbone: Backbone, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Class features [C, D]: the normalised mean over templates of normalised text features."""
-    tokenize = _tokenizer()
+    tokenize = tokenizer()
     tower = backbone.text
     parts = []
     for template in templates:
         # A text longer than the tower's context is cut, as open_clip's tokenizer does.
         texts = [
             tokenize(template.replace("{c}", name))[: tower.context_length - 2]
-            for name in task.classnames
+            for name in classnames
         ]
         layout = text_layout(
             texts,

@@ -19,9 +19,12 @@ from mvlpt_core.contract.outcomes import kind
 from mvlpt_core.contract.rows import finite, write_rows
 from mvlpt_core.contract.seeds import number
 from mvlpt_core.contract.settings import Joint, Tuning
-from mvlpt_core.prompts.file import save_prompt
+from mvlpt_core.contract.tensors import digest, read_tensors
+from mvlpt_core.features import SUFFIX
+from mvlpt_core.prompts.file import KIND, save_prompt
 from mvlpt_core.prompts.modules import Prompt, State, Towers, describe, make_prompt
 from mvlpt_core.prompts.starts import Start, mean, random, saved
+from mvlpt_core.tasks.prepare import load_test, read_preprocess
 from mvlpt_core.tuning.loop import Tuned, tune
 from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
 from mvlpt_core.tuning.progress import Progress
@@ -79,6 +82,9 @@ def tune_pack(
             joint=joint,
             memory_gb=memory_gb,
         )
+        use: dict[str, Any] = {}
+        if any(own == group for own, _ in kept):
+            use = _use(Path(backbone), tasks, files, settings, tuning, joint)
         for portion in _portions(starts, problem.runs_at_once):
             prompt = make_prompt(settings, Towers.of(clip), len(portion))
             for run, start in enumerate(portion):
@@ -107,10 +113,12 @@ def tune_pack(
                     "shots": shots,
                     "seed": seed,
                 }
-                rows = _rows(problem, tuned, run)
+                rows = list(_rows(problem, tuned, run))
                 write_rows(scores[group, start], [{**cell, **row, **provenance} for row in rows])
                 if (group, start) in kept:
-                    header = {**cell, **provenance, "backbone_digest": clip.digest}
+                    header = {**cell, **provenance, **use, "backbone_digest": clip.digest}
+                    header["score"] = {r["target"]: r["score"] for r in rows if r["selected"]}
+                    header["started_from"] = _origins(prompts.get((group, start), ()))
                     _save(kept[group, start], prompt, tuned, run, header, begun[start])
 
 
@@ -131,6 +139,47 @@ def _save(
         "version": __version__,
     }
     save_prompt(path, tuned.states[run], about, start)
+
+
+def _use(
+    backbone: Path,
+    tasks: Sequence[str],
+    files: Mapping[str, TaskFiles],
+    settings: Method,
+    tuning: Tuning,
+    joint: Joint,
+) -> dict[str, Any]:
+    """What a prompt's file says so that it can be used without the study: the classes of each task in
+    their order, what stands around their names, the images' transform, and how it was tuned."""
+    opened = [load_test(files[task].test) for task in tasks]
+    return {
+        "tasks": {
+            task.name: {
+                "classnames": task.classnames,
+                "templates": task.templates,
+                "metric": task.metric,
+                "multilabel": task.multilabel,
+            }
+            for task in opened
+        },
+        "suffix": SUFFIX,
+        "preprocess": read_preprocess(backbone),
+        "tuned_with": {
+            "method": settings.model_dump(),
+            "tuning": tuning.model_dump(),
+            "joint": joint.model_dump(),
+        },
+    }
+
+
+def _origins(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Which prompts a run starts from: the run that left each, and the digest of its tensors."""
+    found = []
+    for path in paths:
+        header, tensors = read_tensors(path, KIND)
+        run = {key: header.get(key) for key in ("method", "group", "start", "shots", "seed")}
+        found.append({**run, "digest": digest(tensors)})
+    return found
 
 
 def _start(

@@ -159,7 +159,8 @@ def _ordinal(value: float) -> str:
 
 
 def _advice(method: str, table: pd.DataFrame, level: float) -> str:
-    """What to do, from a method's sources in their order, best first."""
+    """What to do, from a method's sources in their order, best first: an instruction only where the
+    interval of the gain leaves out 0."""
     best, last = table.iloc[0], table.iloc[-1]
     gain = f"{100 * best['expected_gain']:+.1f} points"
     if np.isfinite(best["low"]):
@@ -172,9 +173,15 @@ def _advice(method: str, table: pd.DataFrame, level: float) -> str:
             f"{method}: tune from scratch, because no source is expected to help; the best, "
             f"{best['source']}, has an expected gain of {gain}."
         )
-    text = f"{method}: start from {best['source']}, expected gain over scratch {gain}."
-    if np.isfinite(best["low"]) and best["low"] < 0:
-        text += f" The interval includes 0: the chance of a gain is about {best['chance_positive']:.0%}."
+    if best["low"] > 0:
+        text = f"{method}: start from {best['source']}, expected gain over scratch {gain}."
+    else:
+        text = (
+            f"{method}: the study cannot say whether a source helps; the best guess is "
+            f"{best['source']}, expected gain over scratch {gain}."
+        )
+        if np.isfinite(best["low"]):
+            text += f" The chance of a gain is about {best['chance_positive']:.0%}."
     spread = best["expected_gain"] - last["expected_gain"]
     if len(table) > 1 and spread < INDISTINCT * (best["high"] - best["low"]):
         text += (
@@ -196,10 +203,17 @@ def _unlike(known_range: pd.DataFrame) -> list[str]:
         f"least {row['study_lowest']:.2f})"
         for _, row in below.iterrows()
     ]
+    count, of = len(below), len(known_range)
     statements = [f"This task is unlike all tasks of the study by {', '.join(parts)}."]
-    if len(below) == len(known_range):
+    # Some of many measures are below by chance; a single one within does not make the task familiar.
+    if 2 * count >= of:
+        by = "" if count == of else f" by {count} of {of} measures"
         statements.append(
-            "The expected gains above are extrapolations: the study holds no evidence on tasks "
-            "like this one."
+            f"The expected gains are extrapolations{by}: the study holds no evidence on tasks like "
+            "this one."
+        )
+    else:
+        statements.append(
+            f"By {count} of {of} measures the expected gains are extrapolations: trust them less."
         )
     return statements

@@ -8,13 +8,13 @@ Shapes: B replicates, K runs on one target, M test images, C classes.
 """
 
 import zlib
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.intervals import expanded_tails, image_counts
 from mvlpt_core.contract.metrics import weighted_scores
 from mvlpt_core.contract.outcomes import decode, decode_truth
 
@@ -34,8 +34,6 @@ INTERVAL_COLUMNS = (
     "p",
     "n_images",
 )
-# Images times replicates held at once, in float32: 128 MB.
-BLOCK = 32_000_000
 
 
 def image_intervals(
@@ -48,9 +46,8 @@ def image_intervals(
     """Bootstrap over test images of each cell's gain (`INTERVAL_COLUMNS`, gains 0..1).
 
     `outcomes` and `truth` are the frames of `read.gather`: cells and their scratch runs, and the
-    test labels of each target. The interval is the percentile interval, widened by the t quantile
-    and sqrt(M / (M - 1)) ("expanded percentile", Hesterberg 2015, The American Statistician 69,
-    section 4.4): the plain one is too narrow.
+    test labels of each target. The interval is the expanded percentile interval
+    (`contract.intervals.expanded_tails`).
     p tests gain 0 by the bootstrap's standard error with the variance taken at gain 0 (for
     accuracy this is McNemar's test). Cells without a stored scratch run are left out.
     Raises InputError for a target without test labels or outcomes of another length.
@@ -77,7 +74,7 @@ def image_intervals(
         drawn = np.concatenate(
             [
                 weighted_scores(metric, runs, labels, weights)
-                for weights in _resample(metric, labels, replicates, rng)
+                for weights in image_counts(metric, labels, replicates, rng)
             ]
         )  # [B, K]
         exact = weighted_scores(metric, runs, labels, np.ones((1, len(labels)), np.float32))
@@ -102,9 +99,7 @@ def _summary(
     # Null variance: the second moment about 0, not about the observed gain.
     null_se = np.sqrt(se**2 + gain**2 / n)
     z = np.divide(np.abs(gain), null_se, out=np.zeros(len(gain)), where=null_se > 0)
-    # Tails of the normal distribution at which the t interval with exact variance would end.
-    end = stats.t.ppf(0.5 + level / 2, n - 1) * np.sqrt(n / (n - 1)) if n > 1 else np.inf
-    tails = [stats.norm.sf(end), stats.norm.cdf(end)]
+    tails = expanded_tails(n, level)
     low, high = np.quantile(gains, tails, axis=0)
     # A replicate in which scratch is perfect has no share; such cells have no interval of it.
     share_low, share_high = np.quantile(shares, tails, axis=0)
@@ -127,21 +122,3 @@ def _decoded(group: pd.DataFrame, labels: np.ndarray, target: str) -> np.ndarray
         raise InputError(f"{where}: outcome_kind is {sorted(kinds)}: expected one kind")
     kind = kinds.pop()
     return np.stack([decode(raw, kind, len(labels), where) for raw in group["outcomes"]])
-
-
-def _resample(
-    metric: str, labels: np.ndarray, replicates: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
-    """Blocks of bootstrap counts float32 [b, M]; within classes where a class must not be lost."""
-    m = len(labels)
-    strata = labels if metric in ("mean_per_class", "roc_auc") else np.zeros(m, dtype=int)
-    members = [np.flatnonzero(strata == value) for value in np.unique(strata)]
-    block = max(1, BLOCK // m)
-    for start in range(0, replicates, block):
-        size = min(block, replicates - start)
-        counts = np.zeros((size, m), np.float32)
-        for index in members:
-            k = len(index)
-            drawn = rng.integers(0, k, (size, k)) + np.arange(size)[:, None] * k
-            counts[:, index] = np.bincount(drawn.ravel(), minlength=size * k).reshape(size, k)
-        yield counts

@@ -146,7 +146,7 @@ def open_problem(
     without training images, or without validation images where they choose the checkpoint, and a
     class name that does not fit the text tower.
     """
-    make = partial(_classifier, backbone, settings, memory_gb)
+    make = partial(make_classifier, backbone, settings, memory_gb)
     opened = [_open_task(name, files[name], backbone, settings, tuning, make) for name in names]
     tasks = tuple(task for task, _ in opened)
     if len(tasks) == 1:
@@ -171,7 +171,7 @@ def open_problem(
 
 
 @dataclass(frozen=True)
-class _Classes:
+class Classes:
     """A task's classes as text: names' tokens and how to call each, or fixed features [C, D]."""
 
     names: tuple[tuple[int, ...], ...]
@@ -180,8 +180,8 @@ class _Classes:
     fixed: Tensor
 
 
-def _classifier(
-    backbone: Backbone, settings: Method, memory_gb: float, classes: Sequence[_Classes]
+def make_classifier(
+    backbone: Backbone, settings: Method, memory_gb: float, classes: Sequence[Classes]
 ) -> Classifier:
     """All classes given, one task behind the other, in front of the backbone."""
     if isinstance(settings, VisualMethod):
@@ -207,8 +207,8 @@ def _open_task(
     backbone: Backbone,
     settings: Method,
     tuning: Tuning,
-    make: Callable[[Sequence[_Classes]], Classifier],
-) -> tuple[Task, _Classes]:
+    make: Callable[[Sequence[Classes]], Classifier],
+) -> tuple[Task, Classes]:
     test, sample = load_test(files.test), load_sample(files.sample)
     for path, found in ((files.test, test.name), (files.sample, sample.name)):
         if found != name:
@@ -221,7 +221,7 @@ def _open_task(
             "'best_val' needs: expected more shots, a larger val_share, or checkpoint 'last'"
         )
     frozen = load_test_features(files.test_features, backbone, name)
-    classes = _Classes(
+    classes = Classes(
         frozen.names,
         frozen.suffix,
         tuple(f"class '{c}' of task {name}" for c in test.classnames),

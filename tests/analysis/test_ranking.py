@@ -181,6 +181,40 @@ def test_a_task_unlike_all_is_said_to_be():
     assert "extrapolations" in found.statements[-1]
 
 
+def test_no_instruction_where_the_interval_includes_no_gain():
+    """+1.4 [-11.9, +14.6] is none; nor is a gain without an interval."""
+    known, within, new, _ = new_task()
+    sure = recommend(known.assign(gain=known["gain"] + 0.2), within, new).statements
+    assert "text: start from" in sure[0]
+    rng = np.random.default_rng(0)
+    noise = known.assign(gain=0.05 + 0.1 * rng.standard_normal(len(known)))
+    for gains, why in ((noise, "chance of a gain is about"), (few(noise), "too few study tasks")):
+        found = recommend(gains, within, new)
+        assert not (found.table["low"] > 0).any()
+        for line in found.statements[: found.table["method"].nunique()]:
+            assert "start from" not in line
+            assert "cannot say whether a source helps" in line
+            assert why in line
+
+
+def few(gains):
+    """Gains on two targets alone, all above 0."""
+    return gains[gains["target"].isin(made.tasks(20)[:2])].assign(gain=0.05)
+
+
+def test_one_familiar_measure_of_many_does_not_withhold_the_warning():
+    known, within, new, _ = new_task()
+    first = new["measure"] == new["measure"].iloc[0]
+    odd = new.assign(value=new["value"].where(first, new["value"] - 0.6))
+    found = recommend(known, within, odd)
+    assert found.familiarity["below"].tolist().count(False) == 1
+    assert "extrapolations by" in found.statements[-1]
+    odd = new.assign(value=new["value"].where(~first, new["value"] - 0.6))
+    found = recommend(known, within, odd)
+    assert found.familiarity["below"].any()
+    assert "extrapolations" in found.statements[-1]
+
+
 def test_familiarity_by_hand():
     within = pd.DataFrame(
         [

@@ -7,13 +7,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
+import mvlpt_analysis
+import mvlpt_core as mvlpt
+from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.rows import read_rows
 from mvlpt_core.contract.suite import read_choices, read_groups
+from mvlpt_core.contract.tensors import read_tensors
+from mvlpt_core.tasks.fewshot import sample_test
 from support.snake import command, job_counts, plan, run
 from support.task_files import write_birds
 
@@ -128,9 +135,14 @@ def test_a_folder_of_images_gets_a_recommendation(tiny: Path, tmp_path: Path) ->
     recommend = [sys.executable, "-m", "mvlpt", "recommend", "--study", study, "--task", str(birds)]
     done = subprocess.run(recommend, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    advice, *_ = done.stdout.splitlines()
+    assert advice.startswith("text: ")
     for method in ("text", "visual"):
-        assert f"{method} (gains in points over scratch)" in done.stdout
-    assert "runs/text/shots4/" in done.stdout
+        assert f"{method} (gains in points over scratch; " in done.stdout
+    told, _, commands = done.stdout.rpartition("\n\n")
+    assert max(map(len, told.splitlines())) <= 80
+    assert "mvlpt tune --task" in commands
+    assert done.stderr.startswith(f"reading study {study} ...\n")
     lost = tiny / AT.test_features("object_rosy")
     content = lost.read_bytes()
     lost.unlink()
@@ -138,6 +150,61 @@ def test_a_folder_of_images_gets_a_recommendation(tiny: Path, tmp_path: Path) ->
     lost.write_bytes(content)
     assert done.returncode == 2
     assert "object_rosy/test.safetensors: no such file" in done.stderr
+
+
+def test_tuning_by_hand_is_the_studys_run(tiny: Path, tmp_path: Path) -> None:
+    """Of the task by its name in the study: text from random, like the study's, visual from a source."""
+    rosy = mvlpt.open_task("testbed:object_rosy")
+    # The study scores a part of the test images.
+    kept = sample_test(rosy.source.split("test").labels, 40, "object_rosy")
+    own = tiny / AT.prompt("text", "object_rosy", "random", 4, 2)
+    source = tiny / AT.prompt("visual", "background_rosy", "random", 4, 2)
+    found = {
+        ("text", "random"): mvlpt.tune(rosy, None, like=own, out=tmp_path / "text.safetensors"),
+        ("visual", "background_rosy"): mvlpt.tune(
+            rosy, None, source, out=tmp_path / "visual.safetensors"
+        ),
+    }
+    for (method, start), done in found.items():
+        rows = read_rows([tiny / AT.run(method, "object_rosy", start, 4, 2)]).to_pylist()
+        for score, step in ((done.start, 0), (done.after, 4)):
+            (row,) = [r for r in rows if r["split"] == "test" and r["step"] == step]
+            expected = np.frombuffer(row["outcomes"], "<u2")
+            np.testing.assert_array_equal(score.outcomes[kept], expected)
+    header, tensors = read_tensors(own, "prompt")
+    for name, value in read_tensors(tmp_path / "text.safetensors", "prompt")[1].items():
+        np.testing.assert_allclose(value, tensors[name], atol=1e-6)
+    rows = read_rows([tiny / AT.run("text", "object_rosy", "random", 4, 2)]).to_pylist()
+    assert header["score"] == {r["target"]: r["score"] for r in rows if r["selected"]}
+
+
+def test_a_study_is_read_back(tiny: Path) -> None:
+    study = mvlpt_analysis.open_study(tiny / "results/tiny")
+    assert len(study.gains) == 32
+    assert {"gain", "low", "high"} <= set(study.gains.columns)
+    assert "p_permutation" in study.correlations
+    assert {"visual_cosine", "label_cosine"} <= set(study.similarity["measure"])
+    found = study.outcomes("object_rosy")
+    assert found.answers.shape == (len(found.runs), 40)
+    transfer = pd.read_parquet(tiny / AT.gathered("transfer"))
+    for cell, values in zip(found.runs.itertuples(), found.answers, strict=True):
+        if cell.source != "scratch":
+            keys = ["method", "source", "seed", "target"]
+            same = (transfer[keys] == [cell.method, cell.source, cell.seed, "object_rosy"]).all(
+                axis=1
+            )
+            assert transfer.loc[same, "score"].item() == pytest.approx(
+                (values == found.truth).mean()
+            )
+    figure = Figure()
+    ax = figure.subplots()
+    assert study.heatmap(ax, "text") is ax
+    assert [label.get_text() for label in ax.get_yticklabels()] == sorted(TASKS)
+    with pytest.raises(InputError, match="no outcomes of task 'birds'"):
+        study.outcomes("birds")
+    for name in mvlpt_analysis.__all__:
+        assert callable(getattr(mvlpt_analysis, name))
+        assert f"`{name}(" in (mvlpt_analysis.__doc__ or "").replace(" of `", " `")
 
 
 def test_a_finished_study_has_nothing_to_do_and_repacking_reruns_nothing(
