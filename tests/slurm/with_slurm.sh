@@ -38,6 +38,8 @@ ClusterName=mvlpt
 SlurmctldHost=$node
 SlurmUser=root
 AuthType=auth/munge
+# A job whose node was lost may start again after this many seconds.
+AuthInfo=cred_expire=15
 SlurmctldPort=16817
 SlurmdPort=16818
 StateSaveLocation=$state/ctld
@@ -64,7 +66,7 @@ KillWait=2
 SlurmdTimeout=15
 GresTypes=gpu
 NodeName=$node CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo) Gres=gpu:2
-PartitionName=short Nodes=$node Default=YES MaxTime=60 OverTimeLimit=0 State=UP
+PartitionName=short Nodes=$node Default=YES MaxTime=1440 State=UP
 END
   printf '%s\nAutoDetect=off\nNodeName=%s Name=gpu File=%s/gpu[0-1]\n' "$mark" "$node" "$state" > /etc/slurm/gres.conf
 }
@@ -98,5 +100,5 @@ if [ -z "$MVLPT_NO_SLURM" ]; then
   trap stop EXIT
   start || MVLPT_NO_SLURM="Slurm did not start"
 fi
-export MVLPT_NO_SLURM
+export MVLPT_NO_SLURM MVLPT_SLURM_STATE="$state"
 "$@"
