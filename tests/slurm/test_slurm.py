@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import pandas as pd
 import pytest
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=f"no Slurm here: {WHY_NOT}
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ["scores", "transfer", "curves", "outcomes", "truth"]
+AT_FIRST = "results/queued/backbone/backbone.json"
 WHOLE = bool(os.environ.get("MVLPT_SLURM_WHOLE"))
 
 
@@ -96,27 +97,41 @@ def profile(folder: Path) -> Path:
 class Study:
     """One study below `folder`: a command that can be started, killed, and started again."""
 
+    process: subprocess.Popen[bytes]
+    befallen: dict[str, list[Job]]
+
     def __init__(self, folder: Path, profile: str) -> None:
         self.folder, self.profile = folder, profile
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def start(self, *options: str) -> None:
         words = [sys.executable, "-m", "mvlpt", "study", "tests/slurm/study.yaml"]
         words += ["--profile", self.profile, "--", "--directory", str(self.folder), *options]
         with (self.folder / "said.txt").open("a") as said:
-            return subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=said)
+            self.process = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=said)
 
     def said(self) -> str:
         return (self.folder / "said.txt").read_text()
 
-    def finish(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.wait(600) == 0, f"{self.said()}\n{queue()}"
+    def finish(self) -> None:
+        assert self.process.wait(600) == 0, f"{self.said()}\n{queue()}"
+
+    def slurm_log(self, job: Job) -> str:
+        (log,) = (self.folder / "slurm_logs").rglob(f"{job.number}.log")
+        return log.read_text()
 
     def table(self, name: str) -> pd.DataFrame:
         return pd.read_parquet(self.folder / f"results/queued/{name}.parquet")
 
 
 def restart_node(job: Job) -> None:
-    """What a power cut does: the daemon and all that it started are gone, then it comes back."""
+    """What a power cut does to a job: it and the node's daemon are gone, and the daemon comes back."""
     state = Path(os.environ["MVLPT_SLURM_STATE"])
     keepers = [
         int(line.split()[0])
@@ -131,63 +146,92 @@ def restart_node(job: Job) -> None:
     told("slurmd")
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Study, subprocess.Popen[bytes]]]:
-    """The undisturbed study, without Slurm, begun."""
-    study = Study(tmp_path_factory.mktemp("local"), "default")
-    process = study.start("--cores", "1", *targets())
-    yield study, process
-    process.kill()
-    process.wait()
-
-
 def targets() -> list[str]:
-    """All, or the tables of scores and what stands beside them."""
+    """All, or the tables of scores and one that nothing of them waits for."""
     return [] if WHOLE else ["gather", "leakage"]
 
 
 @pytest.fixture(scope="module")
-def disturbed(local: object, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Job]]:
-    """The study through the queue; {disturbance: the jobs of the rule it befell}."""
-    folder = tmp_path_factory.mktemp("queued")
-    study = Study(folder, str(profile(tmp_path_factory.mktemp("profile"))))
-    times = {}
-    began = time.monotonic()
-
-    def passed(name: str) -> None:
-        nonlocal began
-        times[name], began = time.monotonic() - began, time.monotonic()
-        print(f"{name}: {times[name]:.0f} s", file=sys.stderr)
-
-    # Memory that is not enough at the first attempt.
-    study.finish(study.start("results/queued/backbone/backbone.json", "--config", "mem_mb=600"))
-    seen = {"memory": jobs_of("backbone")}
-    passed("memory")
-
-    # The controlling process dies while its jobs run, and the same command goes on.
-    controller = study.start(*targets())
-    running("prepare_test")
-    controller.kill()
-    controller.wait()
-    study.finish(study.start("--unlock"))
-    controller = study.start(*targets())
-    passed("controller")
-
-    # One job hangs, one is cancelled by somebody, and one loses its node.
-    hung = running("leakage")
-    told("scontrol", "update", f"JobId={hung.number}", "TimeLimit=1")
-    for pid in processes(hung):
-        os.kill(pid, signal.SIGSTOP)
-    told("scancel", str(running("features_test_1").number))
-    until(lambda: jobs_of("leakage")[0].state == "TIMEOUT", "the time limit is kept")
-    passed("cancel, limit")
-    lost = running("tune_2")
-    restart_node(lost)
-    study.finish(controller)
-    passed("node, rest")
-    seen |= {name: jobs_of(name) for name in ("leakage", "features_test_1", "tune_2")}
-    return seen
+def own_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return profile(tmp_path_factory.mktemp("profile"))
 
 
-def test_debug(disturbed) -> None:
-    print(disturbed, file=sys.stderr)
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """The undisturbed study, without Slurm."""
+    with Study(tmp_path_factory.mktemp("local"), "default") as study:
+        study.start("--cores", "1", *targets())
+        yield study
+
+
+@pytest.fixture(scope="module")
+def queued(local: Study, own_profile: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study through the queue, disturbed; `befallen` has the jobs of each rule that something befell."""
+    with Study(tmp_path_factory.mktemp("queued"), str(own_profile)) as study:
+        # Less memory than the job needs: what its code alone takes is more.
+        study.start(AT_FIRST, "--config", "mem_mb=600")
+        study.finish()
+
+        # One job hangs, with a minute to go; one is cancelled by somebody.
+        study.start(*targets())
+        hung = running("leakage")
+        told("scontrol", "update", f"JobId={hung.number}", "TimeLimit=1")
+        for pid in processes(hung):
+            os.kill(pid, signal.SIGSTOP)
+        told("scancel", str(running("features_test_1").number))
+
+        # The node is lost, and comes back.
+        restart_node(running("tune_1"))
+
+        # The controlling process dies while its jobs run; the same command goes on.
+        running("tune_2")
+        study.process.kill()
+        study.process.wait()
+        study.start("--unlock")
+        study.finish()
+        study.start(*targets())
+        study.finish()
+        study.befallen = {job.rule: jobs_of(job.rule) for job in queue()}
+    return study
+
+
+def test_two_gpus_are_two_jobs_or_one(own_profile: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "snakemake", "--snakefile", "tests/slurm/gpus.smk"]
+    words += ["--workflow-profile", str(own_profile), "--directory", str(tmp_path)]
+    subprocess.run(words, cwd=ROOT, check=True)
+    assert {(tmp_path / f"{name}.txt").read_text() for name in ("one", "other")} == {"0\n", "1\n"}
+    assert (tmp_path / "both.txt").read_text() == "0,1\n"  # seen by one process, started once
+
+
+def test_too_little_memory_is_more_at_the_next_attempt(queued: Study) -> None:
+    first, second = queued.befallen["backbone"]
+    assert (first.state, first.memory, first.limit) == ("FAILED", 600, 60)
+    assert "exceeded memory limit" in queued.slurm_log(first)
+    assert (second.state, second.memory, second.limit) == ("COMPLETED", 1200, 120)
+
+
+def test_a_job_over_its_time_runs_again(queued: Study) -> None:
+    first, second = queued.befallen["leakage"]
+    assert (first.state, first.limit) == ("TIMEOUT", 1)
+    assert (second.state, second.limit) == ("COMPLETED", 120)
+
+
+def test_a_cancelled_job_runs_again(queued: Study) -> None:
+    states = [job.state for job in queued.befallen["features_test_1"]]
+    assert states == ["CANCELLED", "COMPLETED"]
+
+
+def test_a_job_whose_node_restarts_is_queued_again_by_slurm_alone(queued: Study) -> None:
+    (job,) = queued.befallen["tune_1"]
+    assert job.state == "COMPLETED"
+    assert "Restarts=1" in told("scontrol", "show", "job", str(job.number))
+
+
+def test_a_job_of_a_killed_controller_and_its_successor_do_no_harm(queued: Study) -> None:
+    assert [job.state for job in queued.befallen["tune_2"]] == ["COMPLETED", "COMPLETED"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_those_of_an_undisturbed_study(local: Study, queued: Study, name: str) -> None:
+    local.finish()
+    pd.testing.assert_frame_equal(queued.table(name), local.table(name), check_exact=True)

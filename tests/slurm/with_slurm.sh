@@ -86,7 +86,11 @@ start() {
 }
 
 stop() {
-  scancel --user=root --state=RUNNING,PENDING 2> /dev/null || true
+  scancel --user=root 2> /dev/null || true
+  for _ in $(seq 20); do # until no job is left; its keeper would outlive the daemons
+    if [ -z "$(squeue -h 2> /dev/null)" ]; then break; fi
+    sleep 0.5
+  done
   for daemon in slurmd slurmctld; do
     if [ -e "$state/$daemon.pid" ]; then kill "$(cat "$state/$daemon.pid")" 2> /dev/null || true; fi
   done
