@@ -72,10 +72,16 @@ def until(holds: Callable[[], bool], what: str, seconds: float = 300) -> None:
         time.sleep(0.5)
 
 
-def running(rule: str) -> Job:
-    """The last job of a rule, as soon as it runs."""
-    until(lambda: [job.state for job in jobs_of(rule)][-1:] == ["RUNNING"], f"{rule} runs")
-    return jobs_of(rule)[-1]
+def running(*rules: str) -> Job:
+    """The last job of a rule, or of one of several, as soon as it runs."""
+    last: list[Job] = []
+
+    def found() -> bool:
+        last[:] = [job for rule in rules for job in jobs_of(rule)[-1:] if job.state == "RUNNING"]
+        return bool(last)
+
+    until(found, f"{' or '.join(rules)} runs")
+    return last[0]
 
 
 def processes(job: Job) -> list[int]:
@@ -130,6 +136,17 @@ class Study:
         return pd.read_parquet(self.folder / f"results/queued/{name}.parquet")
 
 
+def cancel(job: Job) -> None:
+    told("scancel", str(job.number))
+
+
+def hang(job: Job) -> None:
+    """It does nothing any more, and has a minute: Slurm's unit of time limits."""
+    told("scontrol", "update", f"JobId={job.number}", "TimeLimit=1")
+    for pid in processes(job):
+        os.kill(pid, signal.SIGSTOP)
+
+
 def restart_node(job: Job) -> None:
     """What a power cut does to a job: it and the node's daemon are gone, and the daemon comes back."""
     state = Path(os.environ["MVLPT_SLURM_STATE"])
@@ -172,16 +189,17 @@ def queued(local: Study, own_profile: Path, tmp_path_factory: pytest.TempPathFac
         study.start(AT_FIRST, "--config", "mem_mb=600")
         study.finish()
 
-        # One job hangs, with a minute to go; one is cancelled by somebody.
+        # One job hangs, and has a minute; one is cancelled by somebody: whichever runs first.
         study.start(*targets())
-        hung = running("leakage")
-        told("scontrol", "update", f"JobId={hung.number}", "TimeLimit=1")
-        for pid in processes(hung):
-            os.kill(pid, signal.SIGSTOP)
-        told("scancel", str(running("features_test_1").number))
+        waiting = {"leakage": hang, "features_test_1": cancel}
+        while waiting:
+            job = running(*waiting)
+            waiting.pop(job.rule)(job)
 
-        # The node is lost, and comes back.
-        restart_node(running("tune_1"))
+        # The node is lost, and comes back. Slurm misses a job only some seconds after its start.
+        lost = running("tune_1")
+        time.sleep(5)
+        restart_node(lost)
 
         # The controlling process dies while its jobs run; the same command goes on.
         running("tune_2")
