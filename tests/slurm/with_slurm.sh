@@ -60,11 +60,9 @@ JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
 MpiDefault=none
 ReturnToService=2
-MinJobAge=300
+MinJobAge=3600
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,bf_interval=5
 KillWait=2
-# A job older than this is missed when its node registers without it.
-BatchStartTimeout=1
 SlurmdTimeout=15
 GresTypes=gpu
 NodeName=$node CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo) Gres=gpu:2
