@@ -63,7 +63,7 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@touch $@
 
 lock: $(READY)
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --extra dev --universal \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --extra dev --extra slurm --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements.lock
 	grep -o '^uv==[^ ]*' requirements-uv.lock | UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile - \
 	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements-uv.lock

@@ -35,8 +35,8 @@ rule similarity:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=grown(4000),
+        runtime=grown(60),
     params:
         tasks=TASKS,
         methods=list(METHODS),
@@ -66,8 +66,8 @@ rule statistics:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=grown(4000),
+        runtime=grown(120),
     params:
         tasks=TASKS,
         methods=list(METHODS),
@@ -98,8 +98,8 @@ rule groups:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=grown(4000),
+        runtime=grown(60),
     params:
         tasks=TASKS,
         methods=list(METHODS),

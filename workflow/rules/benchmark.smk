@@ -26,8 +26,8 @@ for name, of in TABLES.items():
             ENVIRONMENT
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=60,
+            mem_mb=grown(4000),
+            runtime=grown(60),
         params:
             settings={"tasks": TASKS, **of.settings},
             runs=config_digest({"runs": sorted(runs)}),

@@ -84,6 +84,11 @@ ANALYSED = shots_analysed(CHECKED)
 REGISTERED = [AT.plan] if os.path.exists(AT.plan) else []
 
 
+def grown(amount):
+    """Memory or time of a job, as much again at every retry; how many retries, the profile says."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def all_members(pack):
     """Every task that a pack's groups hold, each once."""
     return list(

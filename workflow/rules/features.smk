@@ -25,8 +25,8 @@ rule backbone:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=STUDY.mem_mb,
-        runtime=60,
+        mem_mb=grown(STUDY.mem_mb),
+        runtime=grown(60),
     params:
         name=STUDY.backbone.name,
         pretrained=STUDY.backbone.pretrained or "",
@@ -57,8 +57,8 @@ for block, tasks in TASK_BLOCKS.items():
             ENVIRONMENT
         threads: STUDY.threads
         resources:
-            mem_mb=STUDY.mem_mb,
-            runtime=STUDY.runtime,
+            mem_mb=grown(STUDY.mem_mb),
+            runtime=grown(STUDY.runtime),
             gpu=1,
         params:
             precision=STUDY.backbone.precision,
@@ -85,8 +85,8 @@ for block, tasks in TASK_BLOCKS.items():
             ENVIRONMENT
         threads: STUDY.threads
         resources:
-            mem_mb=STUDY.mem_mb,
-            runtime=STUDY.runtime,
+            mem_mb=grown(STUDY.mem_mb),
+            runtime=grown(STUDY.runtime),
             gpu=1,
         params:
             precision=STUDY.backbone.precision,
@@ -113,8 +113,8 @@ for block, tasks in TASK_BLOCKS.items():
             ENVIRONMENT
         threads: STUDY.threads
         resources:
-            mem_mb=STUDY.mem_mb,
-            runtime=STUDY.runtime,
+            mem_mb=grown(STUDY.mem_mb),
+            runtime=grown(STUDY.runtime),
             gpu=1,
         params:
             # A function's value is taken as it is: in a plain one, {c} would be a wildcard.

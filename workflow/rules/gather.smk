@@ -26,8 +26,8 @@ rule gather:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=grown(4000),
+        runtime=grown(60),
     params:
         runs=RUN_LIST,
         code=CODE["gather"],
@@ -56,8 +56,8 @@ rule leakage:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=grown(4000),
+        runtime=grown(60),
     params:
         code=CODE["leakage"],
     message:

@@ -24,8 +24,8 @@ rule figures:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=grown(4000),
+        runtime=grown(60),
     params:
         tasks=TASKS,
         methods=list(METHODS),
@@ -64,8 +64,8 @@ rule report:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=grown(4000),
+        runtime=grown(60),
     params:
         tasks=TASKS,
         methods=list(METHODS),

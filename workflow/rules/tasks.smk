@@ -11,6 +11,12 @@
 #   results/<study>/prepared/<task>/shots<k>_seed<s>.{safetensors,npy}
 
 
+localrules:
+    config,
+    group,
+    mean,
+
+
 rule config:
     output:
         AT.config,
@@ -22,19 +28,14 @@ rule config:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=grown(500),
+        runtime=grown(10),
     params:
         study=STUDY.resolved(),
     message:
         "The resolved configuration"
     script:
         "../scripts/config.py"
-
-
-localrules:
-    group,
-    mean,
 
 
 rule group:
@@ -48,8 +49,8 @@ rule group:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=grown(500),
+        runtime=grown(10),
     params:
         members=lambda wildcards: list(GROUPS[wildcards.group]),
     message:
@@ -69,8 +70,8 @@ rule mean:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=grown(500),
+        runtime=grown(10),
     params:
         of=lambda wildcards: list(
             PLANNED.origins[wildcards.group, wildcards.start].groups
@@ -98,8 +99,8 @@ rule prepare_test:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=STUDY.mem_mb,
-        runtime=60,
+        mem_mb=grown(STUDY.mem_mb),
+        runtime=grown(60),
     params:
         row=lambda wildcards: task_row(wildcards.task),
         files=lambda wildcards: data_state(SUITE[wildcards.task], STUDY.data_root),
@@ -124,8 +125,8 @@ rule prepare_sample:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=STUDY.mem_mb,
-        runtime=60,
+        mem_mb=grown(STUDY.mem_mb),
+        runtime=grown(60),
     params:
         row=lambda wildcards: task_row(wildcards.task, images_alone=True),
         files=lambda wildcards: data_state(SUITE[wildcards.task], STUDY.data_root),

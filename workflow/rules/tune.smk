@@ -56,8 +56,8 @@ for number, (pack, shots) in PACKS.items():
             ENVIRONMENT
         threads: STUDY.threads
         resources:
-            mem_mb=STUDY.mem_mb,
-            runtime=STUDY.runtime,
+            mem_mb=grown(STUDY.mem_mb),
+            runtime=grown(STUDY.runtime),
             gpu=1,
         params:
             # The groups and starts of a pack are not among them: how runs are packed changes no result.
@@ -97,8 +97,8 @@ for block, tasks in enumerate(blocks(TASKS, STUDY.tasks_per_job), start=1):
             ENVIRONMENT
         threads: 1
         resources:
-            mem_mb=STUDY.mem_mb,
-            runtime=STUDY.runtime,
+            mem_mb=grown(STUDY.mem_mb),
+            runtime=grown(STUDY.runtime),
         params:
             provenance=provenance("probe", sample=sample_settings()),
         message:
