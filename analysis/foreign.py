@@ -22,6 +22,7 @@ from .catalogue import drawings, foreign_tables
 from .choice.groups import profile_clusters
 from .figures.gallery import draw_figures
 from .read import pairs
+from .report.made import made_today
 from .report.page import Part, write_report
 from .stats.resample import bootstrap_mean, unit_counts
 from .tables import call, explanations, made, rankings
@@ -109,7 +110,8 @@ def analyse_tables(
         protocol["sources left out, as no tasks"] = ", ".join(given.left_out)
     path = out / "report.html"
     name = out.resolve().name
-    write_report(path, name, {"": Part(frames, captions, figures)}, view, protocol)
+    shown = {"": Part(frames, captions, figures)}
+    write_report(path, name, shown, view, protocol, made=made_today())
     return path
 
 

@@ -18,6 +18,7 @@ class Overview:
     """Headings and rows of the table, and sentences on what did not learn."""
 
     heads: list[str]
+    numbers: int  # columns before this one, but the first, hold numbers
     rows: list[list[str]]
     flags: list[str]
 
@@ -38,8 +39,9 @@ def overview(
     scores = transfer.groupby(["target", "method"])["scratch"].mean()
     zero = transfer.groupby("target")["zero_shot"].mean()
     best = {method: _best(gains, method) for method in view.methods}
-    rows, at_chance = [], {name: [] for name in ("zero-shot", *view.methods)}
-    known = dict.fromkeys(at_chance, 0)
+    rows: list[list[str]] = []
+    at_chance: dict[str, list[str]] = {name: [] for name in ("zero-shot", *view.methods)}
+    known, below = dict.fromkeys(at_chance, 0), dict.fromkeys(at_chance, 0)
     for row in records(sizes.set_index("task").reindex(view.tasks).reset_index()):
         task = row["task"]
         own = {"zero-shot": zero.get(task, np.nan)}
@@ -48,6 +50,7 @@ def overview(
         for name, value in own.items():
             flag = _at_chance(value, row)
             known[name] += int(np.isfinite(value))
+            below[name] += int(value <= own["zero-shot"])
             if flag:
                 at_chance[name].append(str(task))
             cells.append(_points(value) + (" (at chance)" if flag else ""))
@@ -62,10 +65,12 @@ def overview(
                 *(best[method].get(task, "none") for method in view.methods),
             ]
         )
-    return Overview(heads, rows, _flags(view, at_chance, known))
+    return Overview(heads, len(heads) - len(view.methods), rows, _flags(view, at_chance, known, below))
 
 
-def _flags(view: View, at_chance: dict[str, list[str]], known: dict[str, int]) -> list[str]:
+def _flags(
+    view: View, at_chance: dict[str, list[str]], known: dict[str, int], below: dict[str, int]
+) -> list[str]:
     said = []
     for method in view.methods:
         lost, count = at_chance[method], known[method]
@@ -75,6 +80,11 @@ def _flags(view: View, at_chance: dict[str, list[str]], known: dict[str, int]) -
             said.append(
                 f"{method} did not learn: from scratch it is at chance in {len(lost)} of {count} tasks, so "
                 "that its gains say nothing of transfer between tasks that were learned."
+            )
+        elif below[method] * 2 > count:
+            said.append(
+                f"{method} did not learn: from scratch it does not pass zero-shot in {below[method]} of {count} "
+                "tasks."
             )
         elif lost:
             said.append(f"{method} from scratch is at chance in {', '.join(lost)}.")
