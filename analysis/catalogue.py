@@ -188,7 +188,7 @@ def figures(
     has_curves: bool = True,
     has_groups: bool = True,
 ) -> list[str]:
-    """The names of `drawings`: files are `<name>.png` and `<name>.svg`."""
+    """The names of `drawings`: files are `<name>.png`, `.svg` and `.pdf`."""
     wanted = {"has_factors": has_factors, "has_curves": has_curves, "has_groups": has_groups}
     return [drawing.name for drawing in drawings(methods, measures, **wanted)]
 

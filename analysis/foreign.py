@@ -27,6 +27,7 @@ from .choice.groups import profile_clusters
 from .figures.gallery import draw_figures
 from .figures.style import fonts
 from .read import pairs
+from .report.made import made_today
 from .report.page import Part, write_report
 from .stats.resample import bootstrap_mean, unit_counts
 from .tables import call, explanations, made, rankings
@@ -154,7 +155,8 @@ def analyse_tables(
         protocol["said of the tables"] = "; ".join(notes)
     path = out / "report.html"
     name = out.resolve().name
-    write_report(path, name, {"": Part(frames, captions, figures)}, view, protocol)
+    shown = {"": Part(frames, captions, figures)}
+    write_report(path, name, shown, view, protocol, made=made_today())
     return Analysed(path, notes)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MINUS = "\N{MINUS SIGN}"
+NOTHING = "There is nothing to draw, because "  # how the caption of a figure without one begins
 MAIN_MEASURES = ("visual_cosine", "label_cosine")
 # Rules for choosing a source that are no similarity (`choice.ranking`).
 RANDOM, BEST_AVERAGE = "random source", "best average source"

@@ -9,7 +9,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..figures.style import MUTED, Plate, legend_above, looks, new_figure, notice, style
+from ..figures.style import (
+    MUTED,
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    Plate,
+    legend_above,
+    looks,
+    new_figure,
+    notice,
+    style,
+)
 from .table import AS_IS, MULTITASK, PROBE, SCRATCH, SINGLE, ZERO_SHOT, Benchmark, Entry
 
 # In a figure of methods a line's colour is the method's; in a panel of one method, the kind's.
@@ -102,13 +112,13 @@ def plot_average(result: Benchmark) -> Plate:
     methods = list(dict.fromkeys(entry.method for entry in result.entries if entry.method))
     with style():
         if added.empty:
-            figure, axes = new_figure(5.4, 3.9)
+            figure, axes = new_figure(ONE_COLUMN, 2.8)
             draw_shots(axes[0][0], frame, result.entries, _by_method(result.entries))
             legend_above(figure)
         else:
             caption += "; on the right, of the difference of a multitask start to scratch"
             count = len(methods)
-            figure, axes = new_figure(1.2 + 2.6 * (count + 1), 3.7, 1, count + 1)
+            figure, axes = new_figure(TWO_COLUMNS, 2.7, 1, count + 1)
             for ax, method in zip(axes[0], methods, strict=False):
                 own = [entry for entry in result.entries if entry.method in ("", method)]
                 if ax is not axes[0][0]:
@@ -125,7 +135,7 @@ def plot_average(result: Benchmark) -> Plate:
             if count > 1:  # else the lines have the looks and names of the panel beside it
                 ax.legend(loc="best")
         axes[0][0].set_ylabel(f"average score {_over(result)} (points)")
-        figure.supxlabel("shots (training images a class)", fontsize=9)
+        figure.supxlabel("shots (training images a class)", fontsize=7)
     if any(entry.hindsight for entry in result.entries):
         caption += "; the best source is chosen with hindsight, by the scores shown"
     return Plate(title, f"{caption}.", figure)
@@ -139,12 +149,12 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
     rows = -(-len(result.targets) // columns)
     with style():
         figure, axes = new_figure(
-            1.0 + 1.75 * columns, 1.0 + 1.6 * rows, rows, columns, sharex=True, sharey=True
+            TWO_COLUMNS, 0.8 + 1.2 * rows, rows, columns, sharex=True, sharey=True
         )
         panels = [ax for row in axes for ax in row]
         for ax, target in zip(panels, result.targets, strict=False):
             part = result.cells[(result.cells["target"] == target) & result.cells["score"].notna()]
-            ax.set_title(target, loc="left", fontsize=8, fontweight="normal")
+            ax.set_title(target, loc="left", fontsize=6.5, fontweight="normal")
             if len(part):
                 points = 100 * part[["score", "low", "high"]]
                 draw_shots(ax, part[["entry", "shots"]].join(points), entries, chosen)
@@ -155,8 +165,8 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
         scores = 100 * result.cells["score"].dropna()
         if len(scores):
             panels[0].set_ylim(scores.min() - 5, scores.max() + 5)
-        figure.supxlabel("shots (training images a class)", fontsize=9)
-        figure.supylabel("score (points)", fontsize=9)
+        figure.supxlabel("shots (training images a class)", fontsize=7)
+        figure.supylabel("score (points)", fontsize=7)
         legend_above(figure, min(5, len(entries)))
     caption = (
         "Score of each task by shots, means over seeds; bars are 95% intervals over seeds, cut where they "

@@ -10,7 +10,17 @@ import pandas as pd
 from mvlpt_core.contract.layout import RANDOM
 
 from ..figures.heatmaps import colour_limit, draw_gain_heatmap
-from ..figures.style import Plate, draw_dodged, fix_layout, legend_above, new_figure, notice, style
+from ..figures.style import (
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    Plate,
+    draw_dodged,
+    fix_layout,
+    legend_above,
+    new_figure,
+    notice,
+    style,
+)
 from .joint import JOINT, SEQUENTIAL
 from .table import methods_of, shots_name
 
@@ -45,9 +55,9 @@ def plot_adaptation(table: pd.DataFrame) -> Plate:
     rows += [name for name in names if name.startswith(_MEAN)]
     methods = methods_of(table)
     with style():
-        width = 2.2 + 2.6 * len(frames)
-        height = 1.3 + 0.12 * len(rows) * (len(methods) + 1)
-        figure, axes = new_figure(width, max(height, 2.2), 1, len(frames), sharey=True)
+        width = ONE_COLUMN if len(frames) == 1 else TWO_COLUMNS
+        height = max(0.9 + 0.09 * len(rows) * (len(methods) + 1), 1.8)
+        figure, axes = new_figure(width, height, 1, len(frames), sharey=True)
         for ax, (k, frame) in zip(axes[0], frames.items(), strict=True):
             draw_dodged(ax, frame, rows, methods)
             ax.axvline(0, color="black", lw=0.6)
@@ -92,9 +102,8 @@ def plot_joint(table: pd.DataFrame, tasks: Sequence[str]) -> Plate:
         for mode in (JOINT, SEQUENTIAL)
     }
     limit = colour_limit(list(frames.values()))
-    panel = max(0.17 * len(tasks), 1.6)
     with style():
-        size = 3.0 + 2 * panel, 1.4 + len(cells) * (panel + 0.35)
+        size = TWO_COLUMNS, 1.2 + len(cells) * 2.75
         figure, axes = new_figure(*size, len(cells), 2, layout="compressed")
         for i, cell in enumerate(cells):
             for j, mode in enumerate((JOINT, SEQUENTIAL)):

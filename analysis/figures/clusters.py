@@ -12,10 +12,10 @@ from scipy.cluster.hierarchy import dendrogram
 
 from ..choice.groups import cluster, symmetrise
 from ..read.pairs import common_tasks, square
-from ..read.study import error_matrix, why_no_gain
+from ..read.study import error_matrix, seeds_known, why_no_gain
 from ..view import View
-from .heatmaps import draw_gain_heatmap, gain_frame, legend_handles, side
-from .style import Plate, legend_below, new_figure, notice
+from .heatmaps import WIDEST, draw_gain_heatmap, gain_frame, legend_handles, room
+from .style import ONE_COLUMN, TWO_COLUMNS, Plate, fix_layout, legend_below, new_figure, notice
 
 Array = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def draw_clustered(
     )
     # One leaf is 10 units high: the tree then lines up with the rows of the heatmap.
     tree_ax.set_ylim(10 * len(order), 0)
-    tree_ax.set_xlabel(f"distance ({unit})")
+    tree_ax.set_xlabel(f"distance\n({unit})")
     tree_ax.spines["left"].set_visible(False)
     tree_ax.tick_params(axis="y", length=0)
     return tree_ax, map_ax
@@ -69,13 +69,18 @@ def plot_clusters(view: View, method: str, gains: pd.DataFrame) -> Plate:
     if not np.isfinite(points).any():
         return notice(title, f"no pair of these tasks has a gain in {method}")
     frame = gain_frame(gains, method, view.order(gains), scale=words.scale)
-    room = side(len(tasks))
-    ratios = [1.1, 1.6 + room]
-    figure, axes = new_figure(5.4 + room, 2.9 + room, 1, 2, width_ratios=ratios)
+    width = ONE_COLUMN if len(tasks) <= WIDEST else TWO_COLUMNS
+    tree = 0.12 * width
+    height = room(tasks, tasks, width - tree)
+    figure, axes = new_figure(width, height, 1, 2, width_ratios=[tree, width - tree])
     tree_ax, map_ax = axes[0]
     draw_clustered(tree_ax, map_ax, frame, cluster(points), tasks, words.axis, words.unit)
-    handles = legend_handles([frame], words.own_name)
-    legend_below(figure, handles, 3)
+    legend_below(figure, legend_handles([frame], words.own_name, seeds_known=seeds_known(gains)))
+    # The map is square, and ends where its rows do; the tree has their height.
+    fix_layout(figure)
+    map_ax.apply_aspect()
+    box, rows = tree_ax.get_position(), map_ax.get_position()
+    tree_ax.set_position((box.x0, rows.y0, box.width, rows.height))
     caption = (
         "The same heatmap in the order of a hierarchical clustering (average linkage on the "
         "noise-weighted mean of both directions), so that tasks that help one another are "

@@ -10,17 +10,17 @@ from matplotlib.axes import Axes
 from ..catalogue import SCRATCH
 from ..gains.curves import curve_frame, nearest_sources
 from ..view import View
-from .style import Plate, legend_above, looks, new_figure, notice
+from .style import OTHERS, Plate, legend_above, looks, notice, panels
 
 
 def draw_curves(ax: Axes, frame: pd.DataFrame) -> Axes:
     """Draw a `curves.curve_frame`; the zero line is what tuning from scratch ends at."""
     ax.axhline(0, color="black", lw=0.6)
-    shown = looks([str(name) for name in frame["start"].unique() if name != SCRATCH])
+    shown = looks([str(name) for name in frame["start"].unique() if name != SCRATCH], OTHERS)
     shown[SCRATCH] = ("#555555", "X")
     for start, part in frame.groupby("start", sort=False):
         colour, marker = shown[str(start)]
-        look: Any = {"ls": "--" if start == SCRATCH else "-", "marker": marker, "ms": 4, "lw": 1.5}
+        look: Any = {"ls": "--" if start == SCRATCH else "-", "marker": marker, "ms": 2.8, "lw": 1.1}
         ax.fill_between(part["step"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
         ax.plot(part["step"], part["points"], color=colour, label=str(start), **look)
     ax.set_xlabel("tuning step")
@@ -42,11 +42,11 @@ def plot_curves(
             frames[method] = frame
     if not frames:
         return notice(title, "no run has a curve from its start to its end")
-    figure, axes = new_figure(0.9 + 2.9 * len(frames), 3.3, 1, len(frames))
-    for ax, (method, frame) in zip(axes[0], frames.items(), strict=True):
+    figure, axes = panels(len(frames), 2.2)
+    for ax, (method, frame) in zip(axes, frames.items(), strict=True):
         draw_curves(ax, frame)
         ax.set_title(method, loc="left")
-    axes[0][0].set_ylabel("points from the final\nscore of scratch")
+    axes[0].set_ylabel("points from the final\nscore of scratch")
     legend_above(figure)
     caption = (
         "Mean score on a fixed sample of the test images by tuning step, relative to what scratch "

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ..stats.multiplicity import ALPHA, significant
+from ..read.study import few_tasks
 from ..view import View
-from .style import Plate, draw_dodged, legend_above, new_figure, notice
+from .style import TWO_COLUMNS, Plate, draw_dodged, legend_above, new_figure, notice
 
 SCOPES = {"pooled": "all pairs together", "per_target": "mean over targets"}
 
@@ -49,13 +50,14 @@ def plot_forest(view: View, _: str, correlations: pd.DataFrame) -> Plate:
     title = "What goes with gain"
     frames = {scope: forest_frame(correlations, scope=scope) for scope in SCOPES}
     frames = {scope: frame for scope, frame in frames.items() if len(frame)}
+    if few := few_tasks(correlations["n_tasks"].max()):
+        return notice(title, few)
     if not frames:
         reason = "no correlation is defined: it takes 4 tasks that are both source and target"
         return notice(title, f"{reason}, and gains that differ")
     measures = list(dict.fromkeys(pd.concat(frames.values())["measure"]))
-    height = 1.4 + len(measures) * max(0.16 * len(view.methods), 0.3)
-    size = 2.4 + 3.2 * len(frames), height
-    figure, axes = new_figure(*size, 1, len(frames), sharey=True)
+    height = 0.8 + len(measures) * max(0.09 * len(view.methods), 0.17)
+    figure, axes = new_figure(TWO_COLUMNS, height, 1, len(frames), sharey=True)
     for ax, (scope, frame) in zip(axes[0], frames.items(), strict=True):
         draw_forest(ax, frame, measures, view.methods)
         ax.set_title(SCOPES[scope])

@@ -49,7 +49,7 @@ def draw_figures(
     wanted: list[Drawing] | None = None,
     workers: int = 1,
 ) -> pd.DataFrame:
-    """Save every figure as PNG and SVG into `folder`, in up to `workers` processes.
+    """Save every figure as PNG, SVG and PDF into `folder`, in up to `workers` processes.
 
     `frames`: the tables of a study by name, and similarity and curves (of one value of shots);
     `wanted`: what to draw (None: `catalogue.drawings` of a study). Returns name, title, caption in

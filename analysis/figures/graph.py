@@ -10,26 +10,35 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 
 from ..choice.groups import transfer_graph
-from ..read.study import why_no_gain
+from ..read.study import seeds_known, why_no_gain
 from ..stats.multiplicity import ALPHA
 from ..view import View
-from .style import COLOURS, MUTED, NEGATIVE, POSITIVE, Plate, new_figure, notice
+from .style import MUTED, NEGATIVE, POSITIVE, TWO_COLUMNS, Plate, new_figure, notice
 
 
-def graph_frame(
-    edges: pd.DataFrame, most: tuple[int, int] = (60, 25), scale: float = 100.0
-) -> pd.DataFrame:
-    """The edges to draw (of source, target, weight), those that hurt first, so that help lies on
-    top, weakest first: source, target, points; at most `most` that help and that hurt."""
+MOST = 48  # arrows that can be told apart
+
+
+def graph_frame(edges: pd.DataFrame, most: int = MOST, scale: float = 100.0) -> pd.DataFrame:
+    """The edges to draw (of source, target, weight), weakest first: source, target, points.
+
+    Of more than `most`, the same share of those that help and of those that hurt, the strongest of
+    each, so that the picture has the message of all.
+    """
     frame = edges[["source", "target"]].assign(points=scale * edges["weight"].astype(float))
-    helps = frame[frame["points"] > 0].sort_values("points", kind="stable")
-    hurts = frame[frame["points"] <= 0].sort_values("points", ascending=False, kind="stable")
-    return pd.concat([hurts.tail(most[1]), helps.tail(most[0])], ignore_index=True)
+    share = min(1.0, most / max(len(frame), 1))
+    size = frame["points"].abs()
+    kept = [
+        size[side].nlargest(round(share * int(side.sum())), keep="first").index
+        for side in (frame["points"] > 0, frame["points"] <= 0)
+    ]
+    chosen = frame.loc[kept[0].append(kept[1])]
+    return chosen.sort_values("points", key=abs, kind="stable", ignore_index=True)
 
 
 def draw_graph(ax: Axes, frame: pd.DataFrame, groups: pd.DataFrame, giving: pd.DataFrame) -> Axes:
-    """Tasks on a circle, members of a group next to each other; arrows from source to target, blue
-    and solid where it helps, red and dashed where it hurts, as wide as the gain is large.
+    """Tasks on a circle, members of a group next to each other along one arc; arrows from source to
+    target, blue and solid where it helps, red and dashed where it hurts, as wide as the gain is large.
 
     `groups`: `choice.groups.group_table`; `giving`: `choice.groups.givers` (the node's size is the
     share of all established help that the task gives).
@@ -40,37 +49,41 @@ def draw_graph(ax: Axes, frame: pd.DataFrame, groups: pd.DataFrame, giving: pd.D
     at = {task: (np.cos(a), np.sin(a)) for task, a in angle.items()}
     hub = giving.set_index("task")["hub"].reindex(tasks).fillna(0.0)
     group = groups.set_index("task")["group"]
-    size = {task: 30 + 220 * float(hub[task] / max(hub.max(), 1e-12)) for task in tasks}
+    size = {task: 14 + 110 * float(hub[task] / max(hub.max(), 1e-12)) for task in tasks}
     top = frame["points"].abs().max() if len(frame) else 1.0
     for source, target, points in frame[["source", "target", "points"]].to_numpy():
         look: dict[str, Any] = {
             "connectionstyle": "arc3,rad=0.18",
             "arrowstyle": "-|>",
-            "mutation_scale": 7,
+            "mutation_scale": 5,
             "shrinkA": np.sqrt(size[source]) / 2 + 1,
             "shrinkB": np.sqrt(size[target]) / 2 + 1,
-            "lw": 0.4 + 2.0 * abs(points) / top,
+            "lw": 0.3 + 1.4 * abs(points) / top,
             "alpha": 0.7,
         }
         ax.add_patch(FancyArrowPatch(at[source], at[target], **look, **_edge_look(points)))
     for task in tasks:
         x, y = at[task]
-        colour = COLOURS[(int(group[task]) - 1) % len(COLOURS)]
-        ax.scatter(x, y, s=size[task], color=colour, ec="black", lw=0.7, zorder=3)
+        ax.scatter(x, y, s=size[task], color="#BBBBBB", ec="black", lw=0.6, zorder=3)
         turn = float(np.degrees(angle[task]))
         left = np.cos(angle[task]) < -1e-9
         name = f"({group[task]}) {task}" if left else f"{task} ({group[task]})"
         turned: Any = {"rotation": turn + 180 if left else turn, "rotation_mode": "anchor"}
         side = "right" if left else "left"
-        ax.text(1.1 * x, 1.1 * y, name, ha=side, va="center", fontsize=8, **turned)
+        ax.text(1.17 * x, 1.17 * y, name, ha=side, va="center", fontsize=6.5, **turned)
+    for _, members in groups.groupby("group", sort=False)["task"]:
+        ends = [angle[members.iloc[0]], angle[members.iloc[-1]]]
+        half = 0.3 * 2 * np.pi / n
+        along = np.linspace(ends[0] + half, ends[1] - half, 30)
+        ax.plot(1.12 * np.cos(along), 1.12 * np.sin(along), color="black", lw=1.2)
     for points, label in ((1, "helps"), (-1, "hurts")):
         if (np.sign(frame["points"]) == points).any():
-            ax.plot([], [], lw=1.6, label=label, **_edge_look(points))
+            ax.plot([], [], lw=1.2, label=label, **_edge_look(points))
     if not len(frame):
         ax.text(0, 0, "no established transfer", ha="center", va="center", color=MUTED)
     ax.set_aspect("equal")
-    ax.set_xlim(-1.1, 1.1)
-    ax.set_ylim(-1.1, 1.1)
+    ax.set_xlim(-1.15, 1.15)
+    ax.set_ylim(-1.15, 1.15)
     ax.axis("off")
     return ax
 
@@ -97,17 +110,23 @@ def plot_graph(
     edges = transfer_graph(chosen)
     edges = edges[edges["source"].isin(mine["task"]) & edges["target"].isin(mine["task"])]
     frame = graph_frame(edges, scale=view.wording.scale)
-    figure, axes = new_figure(8.2, 8.4)
+    figure, axes = new_figure(TWO_COLUMNS, TWO_COLUMNS)
     draw_graph(axes[0][0], frame, mine, givers[givers["method"] == method])
     if len(frame):
         figure.legend(loc="outside lower center", ncols=2)
-    total = len(edges)
-    shown = f"all established transfers ({total})"
-    if total > len(frame):
-        shown = f"{len(frame)} of {total} established transfers, the strongest of either sign"
+    drawn, known = (
+        {help: int(((part > 0) == help).sum()) for help in (True, False)}
+        for part in (frame["points"], edges["weight"])
+    )
+    kind = "established" if seeds_known(gains) else "beyond test-image noise (seeds unknown)"
     caption = (
-        f"Arrows are {shown} (q \u2264 {ALPHA}), solid blue where the source helps and dashed red "
-        "where it hurts; numbers and colours are groups, and the larger a task, the more of all "
-        "established help it gives."
+        f"Arrows are {drawn[True]} of {known[True]} gains and {drawn[False]} of {known[False]} losses that "
+        f"are {kind}, at q \u2264 {ALPHA}"
+    )
+    if len(frame) < len(edges):
+        caption += ", the largest of each in equal shares"
+    caption += (
+        ": solid blue where the source helps, dashed red where it hurts; tasks along one arc, with its "
+        "number, are a group, and the larger a task, the more of all such help it gives."
     )
     return Plate(title, caption, figure)

@@ -15,11 +15,28 @@ from matplotlib.patches import Patch, Rectangle
 from mvlpt_core.contract.errors import InputError
 
 from ..read.pairs import pivot
-from ..read.study import why_no_gain
+from ..read.study import seeds_known, why_no_gain
 from ..stats.multiplicity import ALPHA
 from ..view import View
 from ..vocabulary import signed
-from .style import DIVERGING, MUTED, Plate, fix_layout, legend_below, new_figure, notice
+from .style import (
+    DIVERGING,
+    MUTED,
+    ONE_COLUMN,
+    SMALLEST,
+    TWO_COLUMNS,
+    Plate,
+    fix_layout,
+    ink,
+    legend_below,
+    new_figure,
+    notice,
+)
+
+
+WIDEST = 6  # tasks of a map that fits one column
+_BESIDE = 0.85  # inches right of a map: means and colour bar
+_EM, _DIGIT = 0.58, 0.64  # mean widths of a letter and of a digit of figures' font, of its size
 
 
 def gain_frame(
@@ -83,16 +100,14 @@ def draw_gain_heatmap(
     marks the clearly negative cells with a minus sign, so that grey prints keep the sign."""
     wide = pivot(frame, "points", order)
     limit = colour_limit([frame]) if limit is None else limit
-    rows, columns = wide.shape
-    size = float(np.clip(7.6 - 0.09 * (max(rows, columns) - 12), 5.5, 8.5))
     beyond = float(np.nanmax(np.abs(wide.to_numpy(float)), initial=0.0)) > limit
     draw_cells(ax, wide, DIVERGING, (-limit, limit), bar_label if colour_bar else "", beyond)
     if not compact:
-        write_values(ax, wide, signed, size)
-    _marks(ax, frame, wide, size, limit, compact)
+        write_values(ax, wide, signed, (1, 0))
+    _marks(ax, frame, wide, compact)
     name_axes(ax, wide, *labels)
     if not compact:
-        _means(ax, frame, wide, size)
+        _means(ax, frame, wide)
     return ax
 
 
@@ -114,48 +129,78 @@ def draw_cells(
     ax.set_facecolor("#E6E6E6")
 
 
-def write_values(ax: Axes, wide: pd.DataFrame, text: Callable[[float], str], size: float) -> None:
-    """Write each cell's value on the map. Seaborn's own annotations would be drawn once more, for
-    the sake of its tick labels."""
+def write_values(
+    ax: Axes, wide: pd.DataFrame, text: Callable[[float, int], str], digits: Sequence[int]
+) -> None:
+    """Write each cell's value on the map, with the most `digits` of those given whose widest text
+    fits a cell; none where nothing fits. Seaborn's own annotations would be drawn once more, for the sake
+    of its tick labels."""
     mesh = ax.collections[0]
     mesh.update_scalarmappable()
-    bright = [sns.utils.relative_luminance(colour) > 0.408 for colour in mesh.get_facecolor()]
-    for (i, j), value in np.ndenumerate(wide.to_numpy(float)):
-        if np.isfinite(value):
-            ink = "black" if bright[i * wide.shape[1] + j] else "white"
-            ax.text(
-                j + 0.5, i + 0.5, text(value), fontsize=size, color=ink, ha="center", va="center"
-            )
+    colours, values = mesh.get_facecolor(), wide.to_numpy(float)
+    known = np.argwhere(np.isfinite(values))
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    cell = 72 * (figure.get_figwidth() - _BESIDE - _label_width(wide.index)) / max(wide.shape[1], 1)
+    for count in digits:
+        shown = {(i, j): text(values[i, j], count) for i, j in known}
+        if _DIGIT * SMALLEST * max(map(len, shown.values()), default=0) <= cell:
+            break
+    else:
+        return
+    for (i, j), words in shown.items():
+        ax.text(
+            j + 0.5,
+            i + 0.5,
+            words,
+            fontsize=SMALLEST,
+            color=ink(colours[i * wide.shape[1] + j]),
+            ha="center",
+            va="center",
+        )
 
 
-def _marks(
-    ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame, size: float, limit: float, compact: bool
-) -> None:
+def _marks(ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame, compact: bool) -> None:
+    colours = {}
+    mesh = ax.collections[0]
+    mesh.update_scalarmappable()
+    for k, colour in enumerate(mesh.get_facecolor()):
+        colours[divmod(k, wide.shape[1])] = ink(colour)
     at = frame.assign(
         x=frame["target"].map({task: i for i, task in enumerate(wide.columns)}),
         y=frame["source"].map({task: i for i, task in enumerate(wide.index)}),
-        # Ink that shows on the cell's colour.
-        ink=np.where(frame["points"].abs() > 0.62 * limit, "white", "black"),
     )
+    at["ink"] = [colours[y, x] for x, y in at[["x", "y"]].to_numpy(int)]
     for x, y in at.loc[at["diverged"], ["x", "y"]].to_numpy(float):
         ax.add_patch(Rectangle((x, y), 1, 1, fill=False, hatch="xxxx", ec="#444444", lw=0))
     for x, y in at.loc[at["diagonal"], ["x", "y"]].to_numpy(float):
-        ax.add_patch(Rectangle((x, y), 1, 1, fill=False, ec="black", lw=1.0, clip_on=False))
-    dot = 0.9 if compact else size / 3.4
-    dots = at[~at["diagonal"] & (at["established"] | at["suggested"])]
-    for (ink, filled), some in dots.groupby(["ink", "established"]):
-        ax.plot(
-            some["x"] + 0.85,
-            some["y"] + 0.16,
-            "o",
-            ms=dot,
-            mec=ink,
-            mew=0.5,
-            mfc=ink if filled else "none",
-        )
+        ax.add_patch(Rectangle((x, y), 1, 1, fill=False, ec="black", lw=0.8, clip_on=False))
+    dot = 0.9 if compact else 1.6
+    marked = at.assign(filled=marks(frame)).dropna(subset=["filled"])
+    for (colour, filled), some in marked.groupby(["ink", "filled"]):
+        look: Any = {"ms": dot, "mec": colour, "mew": 0.4, "mfc": colour if filled else "none"}
+        ax.plot(some["x"] + 0.86, some["y"] + 0.14, "o", **look)
     if compact:
-        for ink, some in at[at["points"] < -0.2 * limit].groupby("ink"):
-            ax.plot(some["x"] + 0.5, some["y"] + 0.55, "_", ms=3, mew=0.8, color=ink)
+        limit = mesh.get_clim()[1]
+        for colour, some in at[at["points"] < -0.2 * limit].groupby("ink"):
+            ax.plot(some["x"] + 0.5, some["y"] + 0.55, "_", ms=2.4, mew=0.6, color=colour)
+
+
+def marks(frame: pd.DataFrame) -> pd.Series:
+    """The dots of a `gain_frame`, so that they mark the fewer cells: True (filled) for established
+    cells and False (open) for those that are only suggested; where most are established, False for the
+    measured cells that are not; else missing."""
+    off = ~frame["diagonal"] & frame["points"].notna()
+    out = pd.Series(None, index=frame.index, dtype=object)
+    if mostly_established(frame):
+        return out.mask(off & ~frame["established"], False)
+    return out.mask(off & frame["suggested"], False).mask(off & frame["established"], True)
+
+
+def mostly_established(frame: pd.DataFrame) -> bool:
+    """Whether more than half of the measured cells off the diagonal are established."""
+    off = frame[~frame["diagonal"] & frame["points"].notna()]
+    return bool(len(off)) and bool(off["established"].mean() > 0.5)
 
 
 def name_axes(ax: Axes, wide: pd.DataFrame, x: bool = True, y: bool = True) -> None:
@@ -171,7 +216,7 @@ def name_axes(ax: Axes, wide: pd.DataFrame, x: bool = True, y: bool = True) -> N
     ax.set_ylabel("source task" if y else "")
 
 
-def _means(ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame, size: float) -> None:
+def _means(ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame) -> None:
     """Mean off-diagonal gain that each task gives (right) and gets (top), as small grey text."""
     off = frame[~frame["diagonal"]]
     given, received = (off.groupby(side)["points"].mean() for side in ("source", "target"))
@@ -181,7 +226,7 @@ def _means(ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame, size: float) -> No
                 len(wide.columns) + 0.15,
                 i + 0.5,
                 signed(given[task]),
-                fontsize=size,
+                fontsize=SMALLEST,
                 color=MUTED,
                 va="center",
             )
@@ -191,16 +236,17 @@ def _means(ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame, size: float) -> No
                 i + 0.5,
                 -0.15,
                 signed(received[task]),
-                fontsize=size,
+                fontsize=SMALLEST,
                 color=MUTED,
                 ha="center",
                 va="bottom",
+                rotation=90,
             )
     ax.text(
         len(wide.columns) + 0.15,
         -0.15,
         "mean",
-        fontsize=size,
+        fontsize=SMALLEST,
         color=MUTED,
         va="bottom",
         style="italic",
@@ -211,23 +257,30 @@ def legend_handles(
     frames: Sequence[pd.DataFrame],
     own: str = "own prompt, tuned longer (control)",
     compact: bool = False,
+    seeds_known: bool = True,
 ) -> list[Line2D | Patch]:
     """Explanations of the marks that occur in `frames`, and of no others; `compact` maps mark
-    their clearly negative cells."""
+    their clearly negative cells; `seeds_known`: whether intervals are over seeds."""
     frame = pd.concat(frames)
     handles: list[Line2D | Patch] = []
-    off = frame[~frame["diagonal"]]
     if frame["diagonal"].any():
         handles.append(Patch(fill=False, ec="black", label=own))
-    dot: Any = {"marker": "o", "ls": "", "ms": 4, "mec": "black"}
-    if off["established"].any():
-        handles.append(Line2D([], [], mfc="black", label=f"q \u2264 {ALPHA} over all pairs", **dot))
-    if (off["suggested"] & ~off["established"]).any():
-        handles.append(
-            Line2D([], [], mfc="none", label=f"95% interval excludes 0, q > {ALPHA}", **dot)
-        )
+    dot: Any = {"marker": "o", "ls": "", "ms": 3, "mec": "black"}
+    shown = [(mostly_established(own), marks(own).dropna()) for own in frames]
+    beyond = "" if seeds_known else " beyond test-image noise"
+    if any((found == True).any() for _, found in shown):  # noqa: E712
+        handles.append(Line2D([], [], mfc="black", label=f"q \u2264 {ALPHA}{beyond}", **dot))
+    open_marks = [
+        f"not established (q > {ALPHA})" if mostly else f"95% interval excludes 0, q > {ALPHA}"
+        for mostly, found in shown
+        if (found == False).any()  # noqa: E712
+    ]
+    if open_marks:
+        one = len(set(open_marks)) == 1
+        label = open_marks[0] if one else f"q > {ALPHA}, marked where it is the rarer"
+        handles.append(Line2D([], [], mfc="none", label=label, **dot))
     if compact:
-        minus: Any = {"marker": "_", "ls": "", "ms": 5, "mec": "black"}
+        minus: Any = {"marker": "_", "ls": "", "ms": 4, "mec": "black"}
         handles.append(Line2D([], [], label="clearly negative", **minus))
     if frame["diverged"].any():
         handles.append(
@@ -236,9 +289,15 @@ def legend_handles(
     return handles
 
 
-def side(count: int) -> float:
-    """Inches for `count` cells of a heatmap."""
-    return 0.36 * max(count, 3)
+def room(rows: Sequence[str], columns: Sequence[str], width: float) -> float:
+    """Inches of height that a map of square cells takes whose figure is `width` inches wide."""
+    cell = (width - _BESIDE - _label_width(rows)) / max(len(columns), 3)
+    return _label_width(columns) + cell * len(rows) + 0.95
+
+
+def _label_width(names: Sequence[str]) -> float:
+    """Inches that the longest name takes on an axis."""
+    return _EM * 6.5 / 72 * max(map(len, map(str, names)), default=0) + 0.25
 
 
 def plot_gains(view: View, method: str, gains: pd.DataFrame) -> Plate:
@@ -249,11 +308,11 @@ def plot_gains(view: View, method: str, gains: pd.DataFrame) -> Plate:
         return notice(title, reason)
     order = view.order(gains)
     frame = gain_frame(gains, method, order, scale=words.scale)
-    rows, columns = frame["source"].nunique(), frame["target"].nunique()
-    figure, axes = new_figure(4.2 + side(columns), 2.9 + side(rows))
+    rows, columns = (list(frame[end].unique()) for end in ("source", "target"))
+    width = ONE_COLUMN if len(columns) <= WIDEST else TWO_COLUMNS
+    figure, axes = new_figure(width, room(rows, columns, width))
     draw_gain_heatmap(axes[0][0], frame, order, bar_label=words.axis)
-    handles = legend_handles([frame], words.own_name)
-    legend_below(figure, handles, 3)
+    legend_below(figure, legend_handles([frame], words.own_name, seeds_known=seeds_known(gains)))
     name = words.score_name[:1].upper() + words.score_name[1:]
     caption = words.heatmap.format(method=method, unit=words.unit, score_name=name)
     return Plate(title, caption, figure)
@@ -271,11 +330,13 @@ def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
         if method in present
     }
     limit = colour_limit(list(frames.values()))
-    panel = max(0.17 * max(frame["source"].nunique() for frame in frames.values()), 1.6)
-    across = min(len(frames), 4)
+    across = min(len(frames), 3)
     down = -(-len(frames) // across)
-    size = 3.0 + across * panel, 2.2 + down * panel
-    figure, axes = new_figure(*size, down, across, layout="compressed")
+    names = max((_label_width(list(f[end])) for f in frames.values() for end in ("source", "target")))
+    panel = (TWO_COLUMNS - 0.7 - names) / across
+    figure, axes = new_figure(
+        TWO_COLUMNS, 0.6 + names + down * (panel + 0.25), down, across, layout="compressed"
+    )
     flat = [ax for row in axes for ax in row]
     for i, (method, frame) in enumerate(frames.items()):
         labels = (i + across >= len(frames), i % across == 0)
@@ -288,8 +349,8 @@ def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
     look = {"shrink": 0.7, "aspect": 30, "pad": 0.01, "extend": "both"}
     bar = figure.colorbar(flat[0].collections[0], ax=flat, label=words.axis, **look)
     bar.outline.set_visible(False)
-    handles = legend_handles(list(frames.values()), words.own_name, compact=True)
-    legend_below(figure, handles, 5)
+    look = {"compact": True, "seeds_known": seeds_known(gains)}
+    legend_below(figure, legend_handles(list(frames.values()), words.own_name, **look))
     fix_layout(figure, passes=2)
     caption = (
         "The same gains side by side on one colour scale; a minus sign marks clearly negative "

@@ -12,7 +12,7 @@ from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from .style import MUTED
+from .style import MUTED, SMALLEST
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def label_points(ax: Axes, frame: pd.DataFrame) -> None:
         text = ax.annotate(
             f"{row.source}\n\u2192 {row.target}",
             (row.similarity, row.points),
-            fontsize=5.5,
+            fontsize=SMALLEST,
             xytext=(0, 0),
             textcoords="offset points",
             linespacing=0.95,

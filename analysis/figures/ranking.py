@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from ..choice.ranking import QUALITY
 from ..view import View
 from ..vocabulary import BEST_AVERAGE, MINUS, MODEL_TARGET, MODEL_TASK, RANDOM
-from .style import Plate, draw_dodged, legend_above, looks, new_figure, notice
+from .style import TWO_COLUMNS, Plate, draw_dodged, legend_above, looks, new_figure, notice
 
 IN_POINTS = ("regret1", "regret3", "regret5", "gain1")  # qualities in the units of gains
 SHOWN = ("ndcg", "regret1", "regret3", "gain1")
@@ -64,9 +64,8 @@ def plot_ranking(view: View, _: str, ranking: pd.DataFrame) -> Plate:
     present = list(ranking["ranker"].unique())
     last = [r for r in (MODEL_TARGET, MODEL_TASK, BEST_AVERAGE, RANDOM) if r in present]
     rankers = [r for r in present if r not in last] + last
-    height = 1.5 + len(rankers) * max(0.14 * len(view.methods), 0.26)
-    size = 2.4 + 2.1 * len(metrics), height
-    figure, axes = new_figure(*size, 1, len(metrics), sharey=True)
+    height = 0.9 + len(rankers) * max(0.085 * len(view.methods), 0.16)
+    figure, axes = new_figure(TWO_COLUMNS, height, 1, len(metrics), sharey=True)
     for ax, metric in zip(axes[0], metrics, strict=True):
         frame = quality_frame(ranking, metric, words.scale)
         draw_quality(ax, frame, metric, rankers, view.methods, words.unit)

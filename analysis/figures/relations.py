@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ..view import View
-from .style import Plate, legend_above, looks, new_figure, notice
+from .style import ONE_COLUMN, TWO_COLUMNS, Plate, legend_above, looks, new_figure, notice
 
 
 def relation_labels(factors: Sequence[str]) -> dict[str, str]:
@@ -43,8 +43,8 @@ def draw_relations(
     for k, (method, (colour, marker)) in enumerate(looks(methods).items()):
         some = frame[frame["method"] == method]
         x = some["relation"].map(place).astype(float) + step * (k - (len(methods) - 1) / 2)
-        ax.vlines(x, some["low"], some["high"], color=colour, lw=1.6)
-        ax.plot(x, some["points"], marker, ms=6, color=colour, label=method)
+        ax.vlines(x, some["low"], some["high"], color=colour, lw=1.2)
+        ax.plot(x, some["points"], marker, ms=4, color=colour, label=method)
     ax.set_xticks(range(len(names)), [labels[name] for name in names])
     ax.set_xlim(-0.5, len(names) - 0.5)
     return ax
@@ -57,7 +57,8 @@ def plot_relations(view: View, _: str, relations: pd.DataFrame) -> Plate:
     frame = relation_frame(relations, factors, view.wording.scale)
     if frame.empty:
         return notice(title, "no relation of tasks has a gain")
-    figure, axes = new_figure(1.0 + 1.1 * max(len(labels), 4), 3.4)
+    width = ONE_COLUMN if len(labels) <= 4 else TWO_COLUMNS
+    figure, axes = new_figure(width, 2.4)
     draw_relations(axes[0][0], frame, view.methods, labels)
     axes[0][0].set_ylabel(f"mean {view.wording.axis}")
     legend_above(figure)

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from ..read.study import similarity_frame
+from ..read.study import few_tasks, similarity_frame
 from ..stats.resample import percentile_interval, task_counts
 from ..view import View
 from ..vocabulary import pretty, signed
 from .placement import label_points
-from .style import COLOURS, MUTED, Plate, fix_layout, legend_above, new_figure, notice
+from .style import COLOURS, MUTED, OTHERS, Plate, fix_layout, legend_above, notice, panels
 
 Array = NDArray[np.float64]
 NEITHER = "neither"  # sources and targets that share no factor
@@ -106,18 +106,20 @@ def draw_scatter(
     after the layout."""
     shown = {"": ("o", COLOURS[0], "pair"), NEITHER: ("o", GREY, NEITHER)}
     for i, factor in reversed(list(enumerate(factors))):
-        colour = COLOURS[(i + 1) % len(COLOURS)]
+        colour = OTHERS[i % len(OTHERS)]
         shown[factor] = (SHAPES[i % len(SHAPES)], colour, f"same {factor}")
     ax.axhline(0, color="black", lw=0.6)
     for relation, (marker, colour, label) in shown.items():
         some = frame[frame["relation"] == relation]
         if len(some):
-            look: Any = {"ms": 3.4, "mfc": colour, "mec": "white", "mew": 0.3, "alpha": 0.8}
+            look: Any = {"ms": 2.6, "mfc": colour, "mec": "white", "mew": 0.3, "alpha": 0.8}
             ax.plot(some["similarity"], some["points"], marker, label=label, zorder=2, **look)
+    # The points take the panel: a band that is wider is cut.
+    ax.margins(x=0.08, y=0.12)
+    ax.set_ylim(ax.get_ylim())
     if len(band):
         ax.fill_between(band["x"], band["low"], band["high"], color="black", alpha=0.12, lw=0)
-        ax.plot(band["x"], band["fit"], color="black", lw=1.4)
-    ax.margins(x=0.08, y=0.12)
+        ax.plot(band["x"], band["fit"], color="black", lw=1.1)
     return ax
 
 
@@ -134,15 +136,17 @@ def plot_scatter(view: View, measure: str, gains: pd.DataFrame, similarity: pd.D
     name = pretty(measure)
     title = f"Gain against {name} similarity"
     methods, scale, factors = list(view.methods), view.wording.scale, view.factor_names
+    if few := few_tasks(max(gains["source"].nunique(), gains["target"].nunique())):
+        return notice(title, few)
     if not (similarity["measure"] == measure).any():
         return notice(title, f"no pair of tasks has a {name} similarity")
     options: Any = {"factors": view.factor_frame, "scale": scale}
+    options["outstanding"] = 5 if len(methods) == 1 else 3  # as many names as fit
     frames = [scatter_frame(gains, similarity, m, measure, **options) for m in methods]
     if not any(len(frame) for frame in frames):
         return notice(title, f"no pair of tasks has both a gain and a {name} similarity")
-    size = 0.9 + 3.1 * len(methods), 3.6
-    figure, axes = new_figure(*size, 1, len(methods), sharex=True)
-    for ax, method, frame in zip(axes[0], methods, frames, strict=True):
+    figure, axes = panels(len(methods), 2.4, sharex=True)
+    for ax, method, frame in zip(axes, methods, frames, strict=True):
         if frame.empty:
             ax.text(0.5, 0.5, "no gains", transform=ax.transAxes, ha="center", color=MUTED)
             ax.set_yticks([])
@@ -150,17 +154,18 @@ def plot_scatter(view: View, measure: str, gains: pd.DataFrame, similarity: pd.D
             draw_scatter(ax, frame, band_frame(frame), factors)
         if len(methods) > 1:
             ax.set_title(method, loc="left")
-        ax.set_title(correlation_note(frame), loc="right", fontsize=8, weight="normal")
+        ax.set_title(correlation_note(frame), loc="right", fontsize=6.5, weight="normal")
         ax.set_xlabel(f"{name} similarity")
-    axes[0][0].set_ylabel(view.wording.axis)
+    axes[0].set_ylabel(view.wording.axis)
     if factors:
         legend_above(figure)
     # Names are placed in pixels, so the layout comes first.
     fix_layout(figure)
-    for ax, frame in zip(axes[0], frames, strict=True):
+    for ax, frame in zip(axes, frames, strict=True):
         label_points(ax, frame)
     caption = (
         "Each point is a pair of tasks; the line is the least-squares fit, its band a 95% interval "
-        "over resampled tasks, and the pairs furthest from the line are named."
+        "over resampled tasks (cut where it leaves the points), and the pairs furthest from the line "
+        "are named."
     )
     return Plate(title, caption, figure)

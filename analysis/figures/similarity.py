@@ -12,8 +12,8 @@ from ..read.pairs import pivot
 from ..read.study import similarity_frame
 from ..view import View
 from ..vocabulary import MINUS, pretty
-from .heatmaps import draw_cells, name_axes, side, write_values
-from .style import SEQUENTIAL, Plate, new_figure, notice
+from .heatmaps import WIDEST, draw_cells, name_axes, room, write_values
+from .style import ONE_COLUMN, SEQUENTIAL, TWO_COLUMNS, Plate, new_figure, notice
 
 
 def draw_similarity(ax: Axes, frame: pd.DataFrame, order: Sequence[str]) -> Axes:
@@ -25,15 +25,13 @@ def draw_similarity(ax: Axes, frame: pd.DataFrame, order: Sequence[str]) -> Axes
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    digits = 2 if np.abs(finite).max(initial=0) < 10 else 0
 
-    def text(value: float) -> str:
+    def text(value: float, digits: int) -> str:
         shown = f"{value:.{digits}f}".replace("-", MINUS)
         return shown.replace("0.", ".", 1) if abs(value) < 1 and digits else shown
 
-    size = float(np.clip(7.6 - 0.09 * (max(wide.shape) - 12), 5.5, 8.5))
     draw_cells(ax, wide, SEQUENTIAL, (low, high), "similarity")
-    write_values(ax, wide, text, size)
+    write_values(ax, wide, text, (2, 1, 0) if np.abs(finite).max(initial=0) < 10 else (0,))
     name_axes(ax, wide)
     return ax
 
@@ -46,8 +44,9 @@ def plot_similarity(view: View, measure: str, similarity: pd.DataFrame) -> Plate
     if not known["value"].notna().any():
         return notice(title, f"no pair of tasks has a {name} similarity")
     frame = similarity_frame(similarity, measure, view.methods[0])
-    rows, columns = frame["source"].nunique(), frame["target"].nunique()
-    figure, axes = new_figure(4.0 + side(columns), 2.3 + side(rows))
+    rows, columns = (list(frame[end].unique()) for end in ("source", "target"))
+    width = ONE_COLUMN if len(columns) <= WIDEST else TWO_COLUMNS
+    figure, axes = new_figure(width, room(rows, columns, width))
     draw_similarity(axes[0][0], frame, view.tasks)
     caption = (
         f"{name[:1].upper() + name[1:]} similarity of every pair of tasks, in the same order as "

@@ -23,16 +23,20 @@ import pandas as pd
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from mvlpt_core.contract.files import whole
+from mvlpt_core.contract.layout import FIGURE_SUFFIXES
 
-from ..vocabulary import pretty
+from ..vocabulary import NOTHING, pretty
 
 # Okabe & Ito (2008), told apart by colour-blind readers; markers tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Tol (2021), muted: of what is no method (factors, starts of curves), so that a colour keeps its meaning.
+OTHERS = ("#882255", "#44AA99", "#999933", "#332288", "#AA4499", "#117733")
 POSITIVE, NEGATIVE, MUTED = "#2166AC", "#B2182B", "#666666"
 DIVERGING, SEQUENTIAL = "RdBu", "cividis"
 # Where the usual font lacks a letter of a name, the first of these that is installed and has it.
@@ -43,25 +47,31 @@ FALLBACKS = (
     *("Noto Sans Hebrew", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai", "Arial"),
     *("Arial Unicode MS", "Segoe UI", "Segoe UI Emoji", "Noto Emoji", "Symbola", "Unifont"),
 )
+# Inches: the widths of one column (84 mm) and of two (174 mm) of a journal.
+ONE_COLUMN, TWO_COLUMNS = 84 / 25.4, 174 / 25.4
+SMALLEST = 6.0  # points of the smallest text
 STYLE: Any = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # TrueType: text stays text
     "svg.hashsalt": "analysis",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.titlesize": 10,
+    "font.size": 7,
+    "axes.titlesize": 7.5,
     "axes.titleweight": "bold",
-    "axes.labelsize": 9,
+    "axes.labelsize": 7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 6.5,
     "legend.frameon": False,
-    "hatch.linewidth": 0.7,
+    "hatch.linewidth": 0.6,
     "figure.facecolor": "white",
-    "figure.dpi": 170,
+    "figure.dpi": 300,
 }
 
 
@@ -76,11 +86,11 @@ class Plate:
 
 def notice(title: str, reason: str) -> Plate:
     """A small plate in the place of a figure that has nothing to show, with the reason."""
-    figure, axes = new_figure(4.2, 1.2)
+    figure, axes = new_figure(ONE_COLUMN, 0.9)
     axes[0][0].axis("off")
-    text = textwrap.fill(f"Nothing to draw: {reason}.", 60)
+    text = textwrap.fill(f"Nothing to draw: {reason}.", 52)
     axes[0][0].text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
-    return Plate(title, f"There is nothing to draw, because {reason}.", figure)
+    return Plate(title, f"{NOTHING}{reason}.", figure)
 
 
 def fonts(names: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -124,7 +134,8 @@ def new_figure(
     layout: str = "constrained",
     **keywords: Any,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of `width` x `height` inches with a grid of axes [rows][columns]."""
+    """A figure of `width` (`ONE_COLUMN` or `TWO_COLUMNS`) x `height` inches with a grid of axes
+    [rows][columns]."""
     figure, axes = plt.subplots(
         rows, columns, figsize=(width, height), layout=layout, squeeze=False, **keywords
     )
@@ -142,12 +153,12 @@ def fix_layout(figure: Figure, passes: int = 1) -> None:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.png (170 dpi) and `stem`.svg (text as text) and close the figure.
+    """Write `stem`.png (300 dpi), `stem`.svg and `stem`.pdf (text as text) and close the figure.
 
-    Neither carries a date or a random id: the same data gives the same bytes.
+    None carries a date or a random id: the same data gives the same bytes.
     """
     fix_layout(figure)
-    png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
+    png, svg, pdf = (stem.with_name(f"{stem.name}.{suffix}") for suffix in FIGURE_SUFFIXES)
     # The canvases themselves: `savefig` would draw everything twice for the sake of the layout.
     with whole(png) as part:
         # Half the time of the default compression, for a twentieth more bytes.
@@ -155,14 +166,37 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         FigureCanvasAgg(figure).print_png(part, **look)
     with whole(svg) as part:
         FigureCanvasSVG(figure).print_svg(part, metadata={"Date": None, "Creator": None})
+    with whole(pdf) as part:
+        FigureCanvasPdf(figure).print_pdf(part, metadata={"CreationDate": None, "Creator": None})
     plt.close(figure)
-    return [png, svg]
+    return [png, svg, pdf]
 
 
-def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each name, by position; names past the palette start it again."""
+def panels(
+    count: int, height: float, across: int = 3, **keywords: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` axes of `height` inches, at most `across` in a row: one of them takes one
+    column, several take two. With keywords of `new_figure`."""
+    rows, columns = -(-count // across), min(count, across)
+    width = ONE_COLUMN if count == 1 else TWO_COLUMNS
+    figure, axes = new_figure(width, 0.4 + height * rows, rows, columns, **keywords)
+    flat = [ax for row in axes for ax in row]
+    for ax in flat[count:]:
+        ax.remove()
+    for i in range(count - columns, count):  # the lowest of each column
+        flat[i].tick_params(labelbottom=True)
+    return figure, flat[:count]
+
+
+def looks(
+    names: Sequence[str], colours: Sequence[str] = COLOURS
+) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each name, by position; past the palette colours start again with other
+    markers."""
+    count = len(colours)
     return {
-        name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)
+        name: (colours[i % count], MARKERS[(i + i // count) % len(MARKERS)])
+        for i, name in enumerate(names)
     }
 
 
@@ -173,14 +207,34 @@ def legend_above(figure: Figure, columns: int | None = None) -> None:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             shown.setdefault(label, handle)
     if shown:
-        count = columns or len(shown)
+        count = min(columns or len(shown), _fitting(figure, list(shown)))
         figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=count)
 
 
-def legend_below(figure: Figure, handles: Sequence[Any], most: int) -> None:
-    """One legend below all panels, in as many columns as fit, and at most `most`."""
-    columns = int(np.clip(figure.get_figwidth() // 2.3, 1, most))
-    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
+    """One legend below all panels, in as many columns as fit."""
+    if handles:
+        columns = _fitting(figure, [handle.get_label() for handle in handles])
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+
+
+def _fitting(figure: Figure, labels: Sequence[str]) -> int:
+    """How many columns of a legend the figure is wide enough for. Half an em is a letter's width at
+    most on average, handle and gaps take 5 em."""
+    em = mpl.rcParams["legend.fontsize"] / 72
+    widest = em * (5 + 0.56 * max(map(len, labels)))
+    return int(np.clip(figure.get_figwidth() // widest, 1, len(labels)))
+
+
+def ink(colour: Any) -> str:
+    """Black or white, whichever has the higher contrast on a colour: at least 4.5:1 on every one.
+
+    Contrast as in WCAG 2: (L1 + 0.05) / (L2 + 0.05) of relative luminances, equal for both at 0.179.
+    """
+    red, green, blue = mpl.colors.to_rgb(colour)
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+    luminance = float(np.dot((0.2126, 0.7152, 0.0722), channels))
+    return "black" if luminance > 0.179 else "white"
 
 
 def draw_dodged(ax: Axes, frame: pd.DataFrame, rows: Sequence[str], methods: Sequence[str]) -> None:
@@ -192,11 +246,11 @@ def draw_dodged(ax: Axes, frame: pd.DataFrame, rows: Sequence[str], methods: Seq
         some = frame[frame["method"] == method]
         place = {name: i for i, name in enumerate(rows)}
         y = some["row"].map(place).astype(float) + step * (k - (len(methods) - 1) / 2)
-        ax.hlines(y, some["low"], some["high"], color=colour, lw=1.3)
+        ax.hlines(y, some["low"], some["high"], color=colour, lw=1.0)
         for filled, part in some.groupby(some.get("filled", pd.Series(True, some.index))):
-            look: Any = {"ms": 5, "mec": colour, "mew": 1.1, "mfc": colour if filled else "white"}
+            look: Any = {"ms": 3.5, "mec": colour, "mew": 0.9, "mfc": colour if filled else "white"}
             ax.plot(part["value"], y[part.index], marker, **look)
-        ax.plot([], [], marker, ms=5, color=colour, label=method)
+        ax.plot([], [], marker, ms=3.5, color=colour, label=method)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_yticks(range(len(rows)), [pretty(name) for name in rows])
     ax.tick_params(axis="y", length=0)

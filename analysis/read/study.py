@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -113,3 +114,20 @@ def why_no_gain(gains: pd.DataFrame, method: str) -> str:
         return ""
     diverged = "n_diverged" in rows and (rows["n_diverged"] > 0).all()
     return f"every run of {method} diverged" if diverged else f"no pair of {method} has a gain"
+
+
+def seeds_known(gains: pd.DataFrame) -> bool:
+    """Whether intervals and q of the gains are over seeds; else they hold no more than the noise of the
+    test images, or there are none."""
+    return "images" not in set(gains.get("interval", pd.Series(dtype=str)).dropna())
+
+
+def few_tasks(count: float) -> str:
+    """Why no correlation can be established with so many tasks; "" where one can."""
+    if not count <= 4:  # five have 120 orders
+        return ""
+    orders = math.factorial(int(count))
+    return (
+        f"{count:.0f} tasks have {orders} orders, so that no test by permutation can go below p = 1/{orders} "
+        f"= {1 / orders:.3f}, and a correlation cannot be established"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..catalogue import SCRATCH
 from ..gains.curves import curve_frame, nearest_sources, reached
-from ..read.study import transfers, why_no_gain
+from ..read.study import few_tasks, seeds_known, transfers, why_no_gain
 from ..stats.multiplicity import ALPHA, significant
 from ..view import View
 from ..vocabulary import BEST_AVERAGE, MEASURES, MODEL_TARGET, MODEL_TASK, RANDOM, pretty, signed
@@ -56,11 +56,14 @@ def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
         reason = why_no_gain(gains, method) or "no pair of two tasks has a gain"
         return f"{method}: {reason}, so nothing can be said of it."
     scale, unit = words.scale, words.unit
-    text = f"{method}: mean {words.score_name} over {len(off)} pairs "
+    text = f"{method}: mean {words.score_name} over {len(off)} pairs of two tasks "
     text += f"{signed(scale * off['gain'].mean())} {unit}; "
     counts = _established(off)
     if counts is not None and any(counts):
-        text += f"{counts[0]} pairs gain and {counts[1]} lose significantly (q \u2264 {ALPHA}); "
+        how = f"significantly (q \u2264 {ALPHA})"
+        if not seeds_known(gains):
+            how = f"beyond test-image noise (q \u2264 {ALPHA}; seeds unknown)"
+        text += f"{counts[0]} pairs gain and {counts[1]} lose {how}; "
     elif counts is not None:
         text += f"no evidence of an effect in any single pair (q > {ALPHA} throughout); "
     best = records(off.nlargest(1, "gain"))[0]
@@ -153,6 +156,9 @@ def what_explains(view: View, tables: Frames) -> list[str]:
     """Correlation of gain with the main measures, and the factors of the suite, in words."""
     out = []
     table = tables["correlations"]
+    reason = "" if table.empty else few_tasks(table["n_tasks"].max())
+    if reason:
+        return [f"{reason}."]
     if table.empty:
         few = "There are too few tasks" if len(tables["similarity"]) else ""
         out.append(
@@ -181,8 +187,15 @@ def _effect(view: View, row: Row) -> str:
     size = f"{signed(scale * row['value'])}{span} {unit}, {p_value(row['p_permutation'])}"
     if not significant(row["p_permutation"]):
         return f"no evidence of an effect of the same {row['effect']} ({size})"
+    if _holds_zero(row["low"], row["high"]):
+        return f"an effect of the same {row['effect']} is not established, for its interval holds 0 ({size})"
     verb = "helps" if row["value"] > 0 else "hurts"
     return f"the same {row['effect']} {verb} ({size})"
+
+
+def _holds_zero(low: float, high: float) -> bool:
+    """Whether an interval holds 0: then a small p alone establishes nothing. One that is missing does not."""
+    return bool(low <= 0 <= high)
 
 
 def _correlation(row: Row) -> str:
@@ -194,6 +207,8 @@ def _correlation(row: Row) -> str:
     size = f"rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])}"
     if not significant(row["p_permutation"]):
         return f"no evidence that gain goes with {name} similarity ({size})"
+    if _holds_zero(row["low"], row["high"]):
+        return f"that gain goes with {name} similarity is not established, for its interval holds 0 ({size})"
     way = "grows" if row["value"] > 0 else "falls"
     if not significant(row["q"]):
         return (
@@ -206,14 +221,15 @@ def _correlation(row: Row) -> str:
 def _strongest(rows: pd.DataFrame, main: Sequence[str]) -> str:
     """The strongest other measure that survives correction, if it beats the main ones."""
     rows = rows[np.isfinite(rows["value"]) & significant(rows["q"])]
+    rows = rows[~((rows["low"] <= 0) & (rows["high"] >= 0))]
     if rows.empty:
         return ""
     top = max(records(rows), key=lambda row: abs(row["value"]))
     if top["measure"] in main:
         return ""
     return (
-        f" Of all measures {pretty(top['measure'])} goes with gain most closely "
-        f"(rho = {signed(top['value'], 2)}, {p_value(top['q'], 'q')})."
+        f" Of all {len(rows)} measures that do, {pretty(top['measure'])} has the largest correlation, "
+        f"picked on these data (rho = {signed(top['value'], 2)}, {p_value(top['q'], 'q')})."
     )
 
 
@@ -257,10 +273,12 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
     bases = [name for name in BASELINES if name in transfer]
     heads = [words.heads_name, *(f"{pretty(name)} score" for name in bases)]
     heads.append(f"mean {words.score_name}")
-    heads.append(f"pairs that gain / lose (q \u2264 {ALPHA})")
-    measures = view.measures if len(tables["correlations"]) else ()
+    noise = "" if seeds_known(tables["gains"]) else " beyond test-image noise"
+    heads.append(f"pairs of two tasks that gain / lose{noise} (q \u2264 {ALPHA})")
+    table = tables["correlations"]
+    measures = () if table.empty or few_tasks(table["n_tasks"].max()) else view.measures
     heads += [f"rho with {pretty(measure)}" for measure in measures]
-    heads += ["best rule for a first choice", "its gain" if words.baseline else "its regret"]
+    heads += ["rule with the least regret on these data", "its gain" if words.baseline else "its regret"]
     rows = []
     for method in view.methods:
         off = transfers(tables["gains"], method)
@@ -313,13 +331,20 @@ def _choice(view: View, ranking: pd.DataFrame, method: str) -> str:
     row = table[choice, "regret1"]
     chance = table[RANDOM, "regret1"]["mean"]
     span = interval(scale * row["low"], scale * row["high"])
-    rules = len({ranker for ranker, _ in table} - CLOSED)
-    text = f"{method}: the best of {rules} rules" if rules > 1 else f"{method}: the only rule"
-    text += f" for a first choice is {_rule_name(choice)}: it misses the best source by "
+    present = {ranker for ranker, _ in table}
+    rules = len(present - CLOSED)
+    text = f"{method}: {_rule_name(choice)} is "
+    if rules > 1:
+        text += f"the rule with the least regret of {rules}, picked on these same data, which flatters it"
+    else:
+        text += "the only rule for a first choice"
+    text += ": it misses the best source by "
     text += f"{signed(scale * row['mean'])}{span} {unit} (a random "
     text += f"choice by {signed(scale * chance)})"
     if np.isfinite(row["difference_high"]) and not row["difference_high"] < 0:
         text += ", which is no evidence that it beats chance"
+    elif rules > 1:
+        text += ", a difference that is not corrected for the picking"
     if view.wording.baseline:
         brings = table[choice, "gain1"]
         span = interval(scale * brings["low"], scale * brings["high"])
@@ -327,7 +352,18 @@ def _choice(view: View, ranking: pd.DataFrame, method: str) -> str:
         text += view.wording.baseline
         if not brings["mean"] > 0:
             text += f": with no better rule, tune from {view.wording.baseline}"
-    return text + "."
+    return f"{text}.{_left_out(present)}"
+
+
+def _left_out(rankers: Collection[str]) -> str:
+    """Which rules are not open to a new task, and why."""
+    prompts = [pretty(name) for name in MEASURES if name in CLOSED & {*rankers}]
+    parts = []
+    if prompts:
+        parts.append(f"{', '.join(prompts)} (they need a prompt that was tuned on the task itself)")
+    if MODEL_TARGET in rankers:
+        parts.append(f"{MODEL_TARGET} (it knows the task as a source)")
+    return f" Left out, as not open to a new task: {'; '.join(parts)}." if parts else ""
 
 
 def _speed(view: View, tables: Frames, method: str) -> list[str]:
@@ -335,7 +371,7 @@ def _speed(view: View, tables: Frames, method: str) -> list[str]:
     if curves.empty or not (curves["method"] == method).any():
         return []
     nearest = nearest_sources(tables["gains"], tables["similarity"], view.measures, method)
-    frame = curve_frame(curves, method, nearest, bootstrap=10)
+    frame = curve_frame(curves, method, nearest)
     last = frame["step"].max() if len(frame) else 0
     if not last > 0:
         return []
@@ -346,10 +382,16 @@ def _speed(view: View, tables: Frames, method: str) -> list[str]:
     row = records(table.nsmallest(1, "step"))[0]
     start = row["start"]
     source = "the other tasks" if start == "all sources" else f"the source {start}"
-    return [
-        f"{method}: starting from {source}, tuning reaches scratch's final score after "
-        f"about {row['step']:.0f} of {last:.0f} steps on average."
-    ]
+    own = frame[frame["start"] == start]
+    at = records(own[own["step"] >= row["step"] - 1e-9].nsmallest(1, "step"))[0]
+    before = own.loc[own["step"] < at["step"], "step"]
+    where = f"at the evaluation after {at['step']:.0f} of {last:.0f} steps"
+    if len(before):
+        where = f"between the evaluations after {before.max():.0f} and {at['step']:.0f} of {last:.0f} steps"
+    span = interval(at["low"], at["high"])
+    text = f"{method}: starting from {source}, the mean over targets passes scratch's final score {where}"
+    text += f" (there it stands {signed(at['points'])}{span} points from it"
+    return [text + (", so that it is not established)." if _holds_zero(at["low"], at["high"]) else ").")]
 
 
 def _groups(view: View, groups: pd.DataFrame, method: str) -> str:
@@ -357,6 +399,9 @@ def _groups(view: View, groups: pd.DataFrame, method: str) -> str:
     if table.empty:
         return f"{method}: no group of tasks promises a gain from joint tuning."
     scale, unit = view.wording.scale, view.wording.unit
+    tasks = set(groups["task"])
+    if len(tasks) == table.groupby("group")["task"].size().max():
+        return f"{method}: the one group holds all {len(tasks)} tasks, which is no discovery."
     names = []
     for _, group in table.groupby("group", sort=False):
         first = group.iloc[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line, write_atomic
@@ -21,12 +20,13 @@ from mvlpt_core.contract.registered import read_registered
 from ..catalogue import BENCHMARKS, STUDY_TABLES, TABLES
 from ..read.study import without_rows
 from ..view import View
+from ..vocabulary import NOTHING
 from . import answers
 from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
+from .tasks import overview
 
-DPI = 170  # of the figures' files
-SHOWN_DPI = 115  # on the page, so that text has one size in all figures
+SHOWN = 140 / 72  # pixels of the page for a point of a figure, so that text has one size in all
 HEADINGS = (
     ("Which tasks help which?", answers.which_help),
     ("How certain is that?", answers.how_certain),
@@ -40,8 +40,8 @@ class Part:
     """What the page shows of one value of shots.
 
     frames: the tables by name, which the page holds for saving, with similarity and, of a study,
-    curves and transfer; captions: name, title, caption of the figures; figures: the PNG file of
-    each (an SVG file lies beside it).
+    curves, transfer and samples (`read.tasks.sample_sizes`); captions: name, title, caption of the
+    figures; figures: the PNG file of each (an SVG file lies beside it).
     """
 
     frames: Mapping[str, pd.DataFrame]
@@ -59,6 +59,8 @@ def write_report(
     shared: Sequence[str] = (),
     plan: str | Path | None = None,
     configuration: str | None = None,
+    sizes: pd.DataFrame | None = None,
+    made: str = "",
 ) -> None:
     """Write the page of the study `name`, whole or not at all.
 
@@ -66,20 +68,22 @@ def write_report(
     `protocol`: what of the configuration is shown, name -> setting. `benchmarks`: the JSON files of
     `benchmark.make`, beside their figures; `shared`: what is said of images that tasks share; `plan`: the
     file of the registered plan, if there is one; `configuration`: digest of the study as it is, None
-    where plans are not registered. Raises InputError for a table or a figure that is missing.
+    where plans are not registered; `sizes`: `read.tasks.task_sizes`, for the table of a study's tasks;
+    `made`: when and by what the page was made. Raises InputError for a table or a figure that is missing.
     """
     path = Path(path)
     several = len(parts) > 1
     page = _template().render(
         title=f"{view.wording.title}: {name}",
         lead=_lead(view, parts),
+        made=made,
         warnings=[*_warnings(parts), *shared],
         protocol=_protocol(view, parts, protocol),
         registered=_registered(view, parts, plan, configuration),
         parts=[
-            _part(path, view, part, f"{shots}" if several else "") for shots, part in parts.items()
+            _part(view, part, f"{shots}" if several else "", sizes) for shots, part in parts.items()
         ],
-        benchmarks=[_benchmark(path, Path(benchmark)) for benchmark in benchmarks],
+        benchmarks=[_benchmark(Path(benchmark)) for benchmark in benchmarks],
     )
     write_atomic(path, page)
 
@@ -95,16 +99,25 @@ def _template() -> jinja2.Template:
     return environment.get_template("page.html.j2")
 
 
-def _part(page: Path, view: View, part: Part, shots: str) -> dict[str, Any]:
+def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dict[str, Any]:
     frames = _completed(part.frames, view)
+    shown = answers.records(part.captions)
+    drawn = [row for row in shown if not str(row["caption"]).startswith(NOTHING)]
+    tasks = None
+    if sizes is not None:
+        tasks = overview(view, sizes, frames["samples"], frames["transfer"], frames["gains"])
     return {
         "shots": shots,
+        "tasks": tasks,
         "glance": answers.glance(view, frames),
         "answers": [
             (heading, [_by_method(sentence, view.methods) for sentence in made(view, frames)])
             for heading, made in HEADINGS
         ],
-        "figures": [_figure(page, part, row) for row in answers.records(part.captions)],
+        "figures": [_figure(part, row, shots) for row in drawn],
+        "left_out": [
+            (row["title"], str(row["caption"]).removeprefix(NOTHING)) for row in shown if row not in drawn
+        ],
         "tables": [_table(name, part.frames[name]) for name in TABLES if name in part.frames],
     }
 
@@ -122,11 +135,15 @@ def _completed(frames: Mapping[str, pd.DataFrame], view: View) -> dict[str, pd.D
 def _lead(view: View, parts: Mapping[Any, Part]) -> str:
     gains = pd.concat([part.frames["gains"] for part in parts.values()])
     sources, targets = gains["source"].nunique(), gains["target"].nunique()
+    own = gains["source"] == gains["target"]
+    pairs = len(gains.loc[~own, ["source", "target"]].drop_duplicates())
+    control = f", and {own.sum():,} of a task with itself" if own.any() else ""
     count = len(view.methods)
     noun = view.wording.noun + ("" if count == 1 else "s")
     return (
         f"{sources} sources and {targets} target tasks, {count} {noun} "
-        f"({', '.join(view.methods)}), {len(gains):,} pairs."
+        f"({', '.join(view.methods)}). {pairs:,} pairs of two tasks were measured, {(~own).sum():,} gains "
+        f"over all {noun if count == 1 else view.wording.noun + 's'}{control}."
     )
 
 
@@ -187,7 +204,7 @@ def _protocol(
     return rows
 
 
-def _benchmark(page: Path, path: Path) -> dict[str, Any]:
+def _benchmark(path: Path) -> dict[str, Any]:
     """Tables of words and figures of a benchmark; the first two tables stand open."""
     try:
         shown = json.loads(path.read_text(encoding="utf-8"))
@@ -201,26 +218,45 @@ def _benchmark(page: Path, path: Path) -> dict[str, Any]:
         "about": BENCHMARKS[path.stem].about,
         "grids": [grid | {"bold": cells} for grid, cells in zip(shown["grids"], bold, strict=True)],
         "figures": [
-            _shown(page, path.with_name(f"{row['name']}.png"), row) for row in shown["figures"]
+            _shown(path.with_name(f"{row['name']}.png"), row, path.stem) for row in shown["figures"]
         ],
     }
 
 
-def _figure(page: Path, part: Part, row: Mapping[str, Any]) -> dict[str, Any]:
+def _figure(part: Part, row: Mapping[str, Any], shots: str) -> dict[str, Any]:
     name = str(row["name"])
     if name not in part.figures:
         raise InputError(f"report: figure '{name}' is missing: expected its PNG file")
-    return _shown(page, Path(part.figures[name]), row)
+    return _shown(Path(part.figures[name]), row, f"{name}-{shots}")
 
 
-def _shown(page: Path, png: Path, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A figure's file, inside the page, with its title and caption."""
-    if not png.is_file():
-        raise InputError(f"{png}: no such file: expected a figure")
-    with Image.open(png) as image:
-        width = round(image.width * SHOWN_DPI / DPI)
-    svg = Path(os.path.relpath(png.with_suffix(".svg"), page.parent)).as_posix()
-    return {**row, "png": _encoded(png.read_bytes()), "width": width, "svg": svg}
+def _shown(png: Path, row: Mapping[str, Any], own: str) -> dict[str, Any]:
+    """A figure, inside the page, with its title and caption: as SVG, or as PNG where that is smaller.
+    `own`: what tells the names inside it from those of other figures."""
+    svg = png.with_suffix(".svg")
+    for path in (png, svg):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file: expected a figure")
+    drawn, width = inline(svg.read_text(encoding="utf-8"), own)
+    image = _encoded(png.read_bytes()) if png.stat().st_size * 4 / 3 < len(drawn) else ""
+    return {**row, "svg": "" if image else drawn, "png": image, "width": width}
+
+
+def inline(svg: str, own: str) -> tuple[str, int]:
+    """An SVG file as an element of a page, and its width there in pixels.
+
+    Its ids begin with `own`, since those of a page must differ; fonts have others to fall back on.
+    """
+    start = svg.index("<svg")
+    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg[start:], flags=re.S)
+    body = re.sub(r'( id="|href="#|url\(#)', lambda found: f"{found[0]}{own}-", body)
+    body = body.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    # Hundredths of a point are enough; texts stay as they are.
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(?<=\d\.\d\d)\d+", "", tag[0]), body)
+    points = float(re.search(r'viewBox="0 0 ([\d.]+)', body)[1])  # type: ignore[index]
+    width = round(points * SHOWN)
+    head = f'<svg role="img" width="{width}" viewBox'
+    return re.sub(r"<svg[^>]*?viewBox", head, body, count=1, flags=re.S), width
 
 
 def _table(name: str, frame: pd.DataFrame) -> dict[str, Any]:

@@ -106,5 +106,10 @@ def _correlation(plan: Registered, table: pd.DataFrame) -> str:
         return (
             f"no evidence that the {pretty(kind)} goes with {name} ({size}; one test at {ALPHA})."
         )
+    if row["low"] <= 0 <= row["high"]:
+        return (
+            f"that the {pretty(kind)} goes with {name} is not established, for its interval holds 0 "
+            f"({size}; one test at {ALPHA})."
+        )
     way = "grows" if row["value"] > 0 else "falls"
     return f"the {pretty(kind)} {way} with {name} ({size}; one test at {ALPHA})."

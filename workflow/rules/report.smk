@@ -2,9 +2,10 @@
 #
 # REQUIRED INPUTS
 #   results/<study>/curves.parquet, everything below results/<study>/shots<k>/
+#   results/<study>/prepared/<task>/...safetensors, for sizes and chance levels
 #   results/<study>/plan.json, where a plan was registered before the first run
 # OUTPUTS
-#   results/<study>/shots<k>/figures/<name>.{png,svg}, captions.csv
+#   results/<study>/shots<k>/figures/<name>.{png,svg,pdf}, captions.csv
 #   results/<study>/report.html
 
 
@@ -15,6 +16,7 @@ rule figures:
     output:
         png=[png(name) for name in FIGURES],
         svg=[AT.figure("{shots}", name, "svg") for name in FIGURES],
+        pdf=[AT.figure("{shots}", name, "pdf") for name in FIGURES],
         captions=AT.captions("{shots}"),
     log:
         f"{AT.logs}/figures/shots{{shots}}.log",
@@ -44,14 +46,25 @@ rule report:
         transfer=AT.gathered("transfer"),
         captions=[AT.captions(shots) for shots in ANALYSED],
         figures=[
-            AT.figure(shots, name, "png") for shots in ANALYSED for name in FIGURES
+            AT.figure(shots, name, suffix)
+            for shots in ANALYSED
+            for name in FIGURES
+            for suffix in ("png", "svg")
+        ],
+        test=[AT.test(task)[0] for task in TASKS],
+        sample=[
+            AT.sample(task, shots, seed)[0]
+            for task in TASKS
+            for shots in ANALYSED
+            for seed in STUDY.seeds
         ],
         leakage=AT.leakage,
         benchmarks=[AT.benchmark(f"{name}.json") for name in TABLES],
         shown=[
-            AT.benchmark(f"{figure}.png")
+            AT.benchmark(f"{figure}.{suffix}")
             for name in TABLES
             for figure in catalogue.BENCHMARKS[name].figures
+            for suffix in ("png", "svg")
         ],
         plan=REGISTERED,
     output:

@@ -1,4 +1,4 @@
-"""Draw the study's figures as PNG and SVG."""
+"""Draw the study's figures as PNG, SVG and PDF."""
 
 from typing import Any
 

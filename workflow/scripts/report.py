@@ -13,6 +13,8 @@ with logged(snakemake.log[0]):
     from mvlpt_analysis.read.leakage import told
     from mvlpt_analysis.read.pairs import read_frame
     from mvlpt_analysis.read.study import of_shots, read_tables
+    from mvlpt_analysis.read.tasks import sample_sizes, task_sizes
+    from mvlpt_analysis.report.made import made_today
     from mvlpt_analysis.report.page import Part, write_report
     from mvlpt_analysis.report.protocol import study_protocol
     from mvlpt_analysis.view import View
@@ -24,6 +26,7 @@ with logged(snakemake.log[0]):
     gathered = {
         name: read_frame(snakemake.input[name], empty=True) for name in ("curves", "transfer")
     }
+    gathered["samples"] = sample_sizes(snakemake.input.sample)
     parts = {}
     for shots in params.shots:
         paths = {name: Path(at.table(shots, name)) for name in STUDY_TABLES}
@@ -45,4 +48,6 @@ with logged(snakemake.log[0]):
         told(read_frame(snakemake.input.leakage, text={"source", "target"}, empty=True)),
         plan=next(iter(snakemake.input.plan), None),
         configuration=params.plan["configuration"],
+        sizes=task_sizes(snakemake.input.test),
+        made=made_today(),
     )

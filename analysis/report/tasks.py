@@ -1,0 +1,118 @@
+"""The table that the report opens with: each task's size, chance level and absolute scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..read.study import transfers
+from ..view import View
+from ..vocabulary import signed
+from .answers import Row, records
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Headings and rows of the table, and sentences on what did not learn."""
+
+    heads: list[str]
+    numbers: int  # columns before this one, but the first, hold numbers
+    rows: list[list[str]]
+    flags: list[str]
+
+
+def overview(
+    view: View, sizes: pd.DataFrame, samples: pd.DataFrame, transfer: pd.DataFrame, gains: pd.DataFrame
+) -> Overview:
+    """The opening table of one value of shots, scores in points.
+
+    sizes, samples: `read.tasks.task_sizes` and `sample_sizes`; transfer, gains: the study's tables. A
+    score is at chance where it is not more than two standard errors of a guess above it; a method did
+    not learn where its scratch is there in most tasks.
+    """
+    heads = ["task", "classes", "train images", "test images", "chance", "zero-shot"]
+    heads += [f"{method} from scratch" for method in view.methods]
+    heads += [f"best source, {method}" for method in view.methods]
+    images = samples.groupby("task")[["train", "val"]].mean().sum(axis=1)
+    scores = transfer.groupby(["target", "method"])["scratch"].mean()
+    zero = transfer.groupby("target")["zero_shot"].mean()
+    best = {method: _best(gains, method) for method in view.methods}
+    rows: list[list[str]] = []
+    at_chance: dict[str, list[str]] = {name: [] for name in ("zero-shot", *view.methods)}
+    known, below = dict.fromkeys(at_chance, 0), dict.fromkeys(at_chance, 0)
+    for row in records(sizes.set_index("task").reindex(view.tasks).reset_index()):
+        task = row["task"]
+        own = {"zero-shot": zero.get(task, np.nan)}
+        own |= {method: scores.get((task, method), np.nan) for method in view.methods}
+        cells = []
+        for name, value in own.items():
+            flag = _at_chance(value, row)
+            known[name] += int(np.isfinite(value))
+            below[name] += int(value <= own["zero-shot"])
+            if flag:
+                at_chance[name].append(str(task))
+            cells.append(_points(value) + (" (at chance)" if flag else ""))
+        rows.append(
+            [
+                str(task),
+                _count(row["classes"]),
+                _count(images.get(task, np.nan)),
+                _count(row["test"]),
+                _points(row["chance"]),
+                *cells,
+                *(best[method].get(task, "none") for method in view.methods),
+            ]
+        )
+    return Overview(heads, len(heads) - len(view.methods), rows, _flags(view, at_chance, known, below))
+
+
+def _flags(
+    view: View, at_chance: dict[str, list[str]], known: dict[str, int], below: dict[str, int]
+) -> list[str]:
+    said = []
+    for method in view.methods:
+        lost, count = at_chance[method], known[method]
+        if not count:
+            said.append(f"{method}: no run from scratch has a score.")
+        elif 2 * len(lost) > count:
+            said.append(
+                f"{method} did not learn: from scratch it is at chance in {len(lost)} of {count} tasks, so "
+                "that its gains say nothing of transfer between tasks that were learned."
+            )
+        elif below[method] * 2 > count:
+            said.append(
+                f"{method} did not learn: from scratch it does not pass zero-shot in {below[method]} of {count} "
+                "tasks."
+            )
+        elif lost:
+            said.append(f"{method} from scratch is at chance in {', '.join(lost)}.")
+    if at_chance["zero-shot"]:
+        said.append(f"Zero-shot is at chance in {', '.join(at_chance['zero-shot'])}.")
+    return said
+
+
+def _at_chance(score: float, row: Row) -> bool:
+    """Whether a guess would score as much: within two standard errors of chance, or below it."""
+    chance, count = row["chance"], row["test"]
+    if not (np.isfinite(score) and np.isfinite(chance)):
+        return False
+    return bool(score <= chance + 2 * np.sqrt(chance * (1 - chance) / count))
+
+
+def _best(gains: pd.DataFrame, method: str) -> dict[str, str]:
+    """The source with the largest gain for each target, with the score it leads to."""
+    off = transfers(gains, method)
+    first = off.loc[off.groupby("target")["gain"].idxmax()] if len(off) else off
+    return {
+        row["target"]: f"{row['source']}: {_points(row['score'])}" for row in records(first)
+    }
+
+
+def _points(score: float) -> str:
+    return signed(100 * score) if np.isfinite(score) else "none"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if np.isfinite(number) else "unknown"
