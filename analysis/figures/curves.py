@@ -20,7 +20,12 @@ def draw_curves(ax: Axes, frame: pd.DataFrame) -> Axes:
     shown[SCRATCH] = ("#555555", "X")
     for start, part in frame.groupby("start", sort=False):
         colour, marker = shown[str(start)]
-        look: Any = {"ls": "--" if start == SCRATCH else "-", "marker": marker, "ms": 2.8, "lw": 1.1}
+        look: Any = {
+            "ls": "--" if start == SCRATCH else "-",
+            "marker": marker,
+            "ms": 2.8,
+            "lw": 1.1,
+        }
         ax.fill_between(part["step"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
         ax.plot(part["step"], part["points"], color=colour, label=str(start), **look)
     ax.set_xlabel("tuning step")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..stats.multiplicity import ALPHA, significant
 from ..read.study import few_tasks
+from ..stats.multiplicity import ALPHA, significant
 from ..view import View
 from .style import TWO_COLUMNS, Plate, draw_dodged, legend_above, new_figure, notice
 

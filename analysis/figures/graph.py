@@ -15,7 +15,6 @@ from ..stats.multiplicity import ALPHA
 from ..view import View
 from .style import MUTED, NEGATIVE, POSITIVE, TWO_COLUMNS, Plate, new_figure, notice
 
-
 MOST = 48  # arrows that can be told apart
 
 

@@ -33,7 +33,6 @@ from .style import (
     notice,
 )
 
-
 WIDEST = 6  # tasks of a map that fits one column
 _BESIDE = 0.85  # inches right of a map: means and colour bar
 _EM, _DIGIT = 0.58, 0.64  # mean widths of a letter and of a digit of figures' font, of its size
@@ -141,7 +140,11 @@ def write_values(
     known = np.argwhere(np.isfinite(values))
     figure = ax.get_figure(root=True)
     assert figure is not None
-    cell = 72 * (figure.get_figwidth() - _BESIDE - _label_width(wide.index)) / max(wide.shape[1], 1)
+    cell = (
+        72
+        * (figure.get_figwidth() - _BESIDE - _label_width(list(wide.index)))
+        / max(wide.shape[1], 1)
+    )
     for count in digits:
         shown = {(i, j): text(values[i, j], count) for i, j in known}
         if _DIGIT * SMALLEST * max(map(len, shown.values()), default=0) <= cell:
@@ -177,13 +180,14 @@ def _marks(ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame, compact: bool) -> 
         ax.add_patch(Rectangle((x, y), 1, 1, fill=False, ec="black", lw=0.8, clip_on=False))
     dot = 0.9 if compact else 1.6
     marked = at.assign(filled=marks(frame)).dropna(subset=["filled"])
-    for (colour, filled), some in marked.groupby(["ink", "filled"]):
-        look: Any = {"ms": dot, "mec": colour, "mew": 0.4, "mfc": colour if filled else "none"}
+    for (dark, filled), some in marked.groupby(["ink", "filled"]):
+        inside = dark if filled else "none"
+        look: Any = {"ms": dot, "mec": dark, "mew": 0.4, "mfc": inside}
         ax.plot(some["x"] + 0.86, some["y"] + 0.14, "o", **look)
     if compact:
         limit = mesh.get_clim()[1]
-        for colour, some in at[at["points"] < -0.2 * limit].groupby("ink"):
-            ax.plot(some["x"] + 0.5, some["y"] + 0.55, "_", ms=2.4, mew=0.6, color=colour)
+        for dark, some in at[at["points"] < -0.2 * limit].groupby("ink"):
+            ax.plot(some["x"] + 0.5, some["y"] + 0.55, "_", ms=2.4, mew=0.6, color=str(dark))
 
 
 def marks(frame: pd.DataFrame) -> pd.Series:
@@ -332,7 +336,7 @@ def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
     limit = colour_limit(list(frames.values()))
     across = min(len(frames), 3)
     down = -(-len(frames) // across)
-    names = max((_label_width(list(f[end])) for f in frames.values() for end in ("source", "target")))
+    names = max(_label_width(list(f[end])) for f in frames.values() for end in ("source", "target"))
     panel = (TWO_COLUMNS - 0.7 - names) / across
     figure, axes = new_figure(
         TWO_COLUMNS, 0.6 + names + down * (panel + 0.25), down, across, layout="compressed"

@@ -188,9 +188,7 @@ def panels(
     return figure, flat[:count]
 
 
-def looks(
-    names: Sequence[str], colours: Sequence[str] = COLOURS
-) -> dict[str, tuple[str, str]]:
+def looks(names: Sequence[str], colours: Sequence[str] = COLOURS) -> dict[str, tuple[str, str]]:
     """Colour and marker of each name, by position; past the palette colours start again with other
     markers."""
     count = len(colours)
@@ -232,7 +230,9 @@ def ink(colour: Any) -> str:
     Contrast as in WCAG 2: (L1 + 0.05) / (L2 + 0.05) of relative luminances, equal for both at 0.179.
     """
     red, green, blue = mpl.colors.to_rgb(colour)
-    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+    channels = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)
+    ]
     luminance = float(np.dot((0.2126, 0.7152, 0.0722), channels))
     return "black" if luminance > 0.179 else "white"
 

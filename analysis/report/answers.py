@@ -278,7 +278,10 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
     table = tables["correlations"]
     measures = () if table.empty or few_tasks(table["n_tasks"].max()) else view.measures
     heads += [f"rho with {pretty(measure)}" for measure in measures]
-    heads += ["rule with the least regret on these data", "its gain" if words.baseline else "its regret"]
+    heads += [
+        "rule with the least regret on these data",
+        "its gain" if words.baseline else "its regret",
+    ]
     rows = []
     for method in view.methods:
         off = transfers(tables["gains"], method)
@@ -391,7 +394,9 @@ def _speed(view: View, tables: Frames, method: str) -> list[str]:
     span = interval(at["low"], at["high"])
     text = f"{method}: starting from {source}, the mean over targets passes scratch's final score {where}"
     text += f" (there it stands {signed(at['points'])}{span} points from it"
-    return [text + (", so that it is not established)." if _holds_zero(at["low"], at["high"]) else ").")]
+    return [
+        text + (", so that it is not established)." if _holds_zero(at["low"], at["high"]) else ").")
+    ]
 
 
 def _groups(view: View, groups: pd.DataFrame, method: str) -> str:

@@ -13,7 +13,9 @@ def made_today() -> str:
     """`Made on 2030-01-31 with version 1.2.3, commit 0123456789ab`; without a commit where the
     software is no checkout, and said where files of it were changed since."""
     text = f"Made on {date.today().isoformat()} with version {__version__}"
-    commit = _git("rev-parse", "--short=12", "HEAD") if _git("ls-files", Path(__file__).name) else ""
+    commit = (
+        _git("rev-parse", "--short=12", "HEAD") if _git("ls-files", Path(__file__).name) else ""
+    )
     if not commit:
         return f"{text}."
     changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""

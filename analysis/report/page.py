@@ -116,7 +116,9 @@ def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dic
         ],
         "figures": [_figure(part, row, shots) for row in drawn],
         "left_out": [
-            (row["title"], str(row["caption"]).removeprefix(NOTHING)) for row in shown if row not in drawn
+            (row["title"], str(row["caption"]).removeprefix(NOTHING))
+            for row in shown
+            if row not in drawn
         ],
         "tables": [_table(name, part.frames[name]) for name in TABLES if name in part.frames],
     }

@@ -24,7 +24,11 @@ class Overview:
 
 
 def overview(
-    view: View, sizes: pd.DataFrame, samples: pd.DataFrame, transfer: pd.DataFrame, gains: pd.DataFrame
+    view: View,
+    sizes: pd.DataFrame,
+    samples: pd.DataFrame,
+    transfer: pd.DataFrame,
+    gains: pd.DataFrame,
 ) -> Overview:
     """The opening table of one value of shots, scores in points.
 
@@ -42,7 +46,7 @@ def overview(
     rows: list[list[str]] = []
     at_chance: dict[str, list[str]] = {name: [] for name in ("zero-shot", *view.methods)}
     known, below = dict.fromkeys(at_chance, 0), dict.fromkeys(at_chance, 0)
-    for row in records(sizes.set_index("task").reindex(view.tasks).reset_index()):
+    for row in records(sizes.set_index("task").reindex(list(view.tasks)).reset_index()):
         task = row["task"]
         own = {"zero-shot": zero.get(task, np.nan)}
         own |= {method: scores.get((task, method), np.nan) for method in view.methods}
@@ -65,7 +69,9 @@ def overview(
                 *(best[method].get(task, "none") for method in view.methods),
             ]
         )
-    return Overview(heads, len(heads) - len(view.methods), rows, _flags(view, at_chance, known, below))
+    return Overview(
+        heads, len(heads) - len(view.methods), rows, _flags(view, at_chance, known, below)
+    )
 
 
 def _flags(
@@ -83,8 +89,8 @@ def _flags(
             )
         elif below[method] * 2 > count:
             said.append(
-                f"{method} did not learn: from scratch it does not pass zero-shot in {below[method]} of {count} "
-                "tasks."
+                f"{method} did not learn: from scratch it does not pass zero-shot in "
+                f"{below[method]} of {count} tasks."
             )
         elif lost:
             said.append(f"{method} from scratch is at chance in {', '.join(lost)}.")
@@ -105,9 +111,7 @@ def _best(gains: pd.DataFrame, method: str) -> dict[str, str]:
     """The source with the largest gain for each target, with the score it leads to."""
     off = transfers(gains, method)
     first = off.loc[off.groupby("target")["gain"].idxmax()] if len(off) else off
-    return {
-        row["target"]: f"{row['source']}: {_points(row['score'])}" for row in records(first)
-    }
+    return {row["target"]: f"{row['source']}: {_points(row['score'])}" for row in records(first)}
 
 
 def _points(score: float) -> str:
