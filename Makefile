@@ -3,7 +3,6 @@
 # make report   Snakemake's own HTML report of the study: results/<study>/workflow.html, readable offline
 # make recommend TASK=/data/birds   which of the study's prompts to start a new task (a folder) from
 # make dry-run  what a study would do, without doing it
-# make unlock   after a study was killed hard (power cut, out of memory): release its lock, then make study
 # make clean    remove the checks' caches; a study is removed with rm -r results/<study>
 # make help     these lines
 # make lock     resolve the dependencies anew (keeps pins that still fit)
@@ -21,7 +20,7 @@ READY := $(VENV)/.installed
 MVLPT = $(BIN)/mvlpt
 FOLDER = results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))
 
-.PHONY: study test report recommend dry-run unlock help clean lock
+.PHONY: study test report recommend dry-run help clean lock
 .DEFAULT_GOAL := study
 
 study: $(READY)
@@ -35,9 +34,6 @@ recommend: $(READY)
 
 dry-run: $(READY)
 	$(MVLPT) study $(CONFIG) --dry-run -- --quiet host reason $(ARGS)
-
-unlock: $(READY)
-	$(MVLPT) study $(CONFIG) --unlock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(firstword $(MAKEFILE_LIST))

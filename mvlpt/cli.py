@@ -101,7 +101,6 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt study mine.yaml -- --forcerun statistics    after --, options for Snakemake itself",
         _study,
     )
-    study.add_argument("--unlock", action="store_true", help="release a killed study's lock")
     study.usage = "mvlpt study CONFIG [options] [-- SNAKEMAKE_OPTION ...]"
 
     init = command(
@@ -304,7 +303,7 @@ def _parser() -> tuple[_Parser, list[str]]:
 def _study(given: argparse.Namespace) -> int:
     from mvlpt.study import run_study
 
-    options = ["--dry-run"] * given.dry_run + ["--unlock"] * given.unlock + given.snakemake
+    options = ["--dry-run"] * given.dry_run + given.snakemake
     run_study(given.config, given.cores, given.profile, options, given.set)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import sys
@@ -13,13 +14,17 @@ import yaml
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import check_writable, write_atomic
-from mvlpt_workflow import FOLDER, SNAKEFILE
+from mvlpt_workflow import FOLDER, SNAKEFILE, running
 from mvlpt_workflow.configuration import (
     check_study,
     find_configuration,
     nested,
     read_configuration,
 )
+
+# Options with which Snakemake tells of a study and does nothing to it.
+_TELLING = {"--dry-run", "--dryrun", "-n", "--report", "--lint", "--unlock", "--dag", "--rulegraph"}
+_TELLING |= {"--filegraph", "--summary", "-S", "--detailed-summary", "-D", "--list-rules", "-l"}
 
 
 def run_study(
@@ -31,20 +36,34 @@ def run_study(
 ) -> NoReturn:
     """Check the configuration with its `changes`, then become Snakemake, which does what is left.
 
-    Signals and the exit code are then Snakemake's own. Raises `InputError`, one sentence, for
-    whatever can be told before any job.
+    Signals and the exit code are then Snakemake's own. The study is held from here on, so that
+    Snakemake's own locks, which a killed process leaves behind, are not needed. Raises `InputError`,
+    one sentence, for whatever can be told before any job.
     """
     completed = {"--config", "-C"} & set(options)  # then the workflow checks both
     if completed and changes:
         raise InputError(f"--set and Snakemake's {completed.pop()}: expected one of them")
+    held: list[str] = []
     if not completed:
         checked = check_study(read_configuration(config, changes), config)
-        if "--directory" not in options and "-d" not in options:
-            check_writable(f"results/{checked.study.study}")
-            check_writable(".snakemake")
-    command = study_command(config, cores, profile, options, changes)
+        here = _directory(options)
+        root = str(here / f"results/{checked.study.study}")
+        check_writable(root)
+        check_writable(here / ".snakemake")
+        if not _TELLING & set(options):
+            running.hold(root)
+            held = ["--nolock"]
+    command = study_command(config, cores, profile, [*held, *options], changes)
     sys.stdout.flush()
     os.execve(command[0], command, environment())
+
+
+def _directory(options: Sequence[str]) -> Path:
+    """Where Snakemake will work: its --directory, or here."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--directory", "-d", type=Path, default=Path())
+    found: Path = parser.parse_known_args(options)[0].directory
+    return found
 
 
 def environment() -> dict[str, str]:

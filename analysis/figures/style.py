@@ -219,7 +219,8 @@ def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
 def _fitting(figure: Figure, labels: Sequence[str]) -> int:
     """How many columns of a legend the figure is wide enough for. Half an em is a letter's width at
     most on average, handle and gaps take 5 em."""
-    em = mpl.rcParams["legend.fontsize"] / 72
+    size = font_manager.FontProperties(size=mpl.rcParams["legend.fontsize"])
+    em = size.get_size_in_points() / 72
     widest = em * (5 + 0.56 * max(map(len, labels)))
     return int(np.clip(figure.get_figwidth() // widest, 1, len(labels)))
 

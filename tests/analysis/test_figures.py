@@ -44,7 +44,7 @@ def plate(name: str, n: int, methods: tuple[str, ...], **tables: pd.DataFrame) -
     return gallery.make_plate(drawing, {**frames(n, methods), **tables}, view(n, methods))
 
 
-def test_every_figure_is_saved_twice_with_names_as_text(tmp_path):
+def test_every_figure_is_saved_in_three_forms_with_names_as_text(tmp_path):
     drawn = gallery.draw_figures(frames(5, ("text",)), view(5, ("text",)), tmp_path)
     assert drawn["name"].tolist() == [
         "gains_text",
@@ -59,7 +59,7 @@ def test_every_figure_is_saved_twice_with_names_as_text(tmp_path):
         "clusters_text",
         "graph_text",
     ]
-    files = {f"{name}.{suffix}" for name in drawn["name"] for suffix in ("png", "svg")}
+    files = {f"{name}.{suffix}" for name in drawn["name"] for suffix in ("png", "svg", "pdf")}
     assert {path.name for path in tmp_path.iterdir()} == files
     for name in drawn["name"]:
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
@@ -86,7 +86,7 @@ def test_the_same_data_gives_the_same_bytes(tmp_path):
         with style.style():
             drawn = plate("gains_text", 3, ("text",))
             style.save(drawn.figure, tmp_path / folder / "gains_text")
-    for name in ("gains_text.png", "gains_text.svg"):
+    for name in ("gains_text.png", "gains_text.svg", "gains_text.pdf"):
         first, second = (tmp_path / folder / name for folder in ("a", "b"))
         assert first.read_bytes() == second.read_bytes()
         assert b"<dc:date>" not in first.read_bytes()
@@ -205,11 +205,16 @@ def test_curves_are_relative_to_scratch_and_say_when_it_is_reached():
     assert found.loc["scratch", "share"] == pytest.approx(1)
 
 
-def test_graph_shows_the_strongest_of_either_sign():
+def test_graph_shows_the_same_share_of_either_sign_the_strongest_of_each():
     pairs = made.gains(made.transfer(12, ("text",)))
     pairs["q"] = np.where(pairs["gain"].isna(), np.nan, 0.0)
-    frame = graph.graph_frame(transfer_graph(pairs), (3, 2))
-    assert (frame["points"] > 0).tolist() == [False, False, True, True, True]
+    edges = transfer_graph(pairs)
+    helping = int((edges["weight"] > 0).sum())
+    assert 0 < helping < len(edges)
+    frame = graph.graph_frame(edges, len(edges) // 2)
+    assert (frame["points"] > 0).sum() == pytest.approx(helping / 2, abs=1)
+    assert (frame["points"] < 0).sum() == pytest.approx((len(edges) - helping) / 2, abs=1)
+    assert frame["points"].abs().is_monotonic_increasing
     off = pairs[pairs["source"] != pairs["target"]]["gain"]
     assert frame["points"].max() == pytest.approx(100 * off.max())
     assert frame["points"].min() == pytest.approx(100 * off.min())

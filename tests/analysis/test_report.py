@@ -80,12 +80,11 @@ def test_the_report_needs_nothing_else(folder):
     assert not re.search(r"""(src|href)=["']?(https?:|//)""", page)
     assert "@import" not in page
     assert "<script" not in page
-    assert page.count("data:image/png;base64,") == 2
+    # Each of the two figures once, in the form that takes fewer bytes; no link leaves the page.
+    assert page.count("data:image/png;base64,") + page.count("<svg ") == 2
     order = [page.index(f'id="{name}"') for name in ("answers", "protocol", "figures", "tables")]
     assert order == sorted(order)
-    links = re.findall(r'href="([^"#]+\.svg)"', page)
-    assert links == ["shots8/figures/gains_text.svg", "shots8/figures/ranking_quality.svg"]
-    assert all((folder / link).is_file() for link in links)
+    assert not [link for link in re.findall(r'href="([^"]+)"', page) if link[0] not in "#d"]
     anchors = set(re.findall(r'href="#([^"]+)"', page))
     assert anchors <= set(re.findall(r'id="([^"]+)"', page))
 
@@ -198,7 +197,7 @@ def test_several_shots_have_a_part_each(frames, view, tmp_path):
     for shots in (1, 20):
         assert {f"answers-{shots}", f"figures-{shots}", f"tables-{shots}"} <= set(ids)
         assert f"Answers, {shots} shots" in page
-        assert f'href="shots{shots}/gains_text.svg"' in page
+        assert f'href="#figure-gains_text-{shots}"' in page
         assert f'download="gains-{shots}.csv"' in page
     assert page.count('id="protocol"') == 1
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)

@@ -211,8 +211,6 @@ def queued(local: Study, own_profile: Path, tmp_path_factory: pytest.TempPathFac
         running("tune_2")
         study.process.kill()
         study.process.wait()
-        study.start("--unlock")
-        study.finish()
         study.start(*targets())
         study.finish()
         study.befallen = {job.rule: jobs_of(job.rule) for job in queue()}

@@ -1,11 +1,14 @@
 """The workflow itself: a tiny study for real, its resumption, groups, and the plan of the default study."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,28 +36,52 @@ def configured(root: Path, name: str = "tiny") -> list[str]:
     return ["--configfile", str(root / f"tests/workflow/config/{name}.yaml")]
 
 
+def started(study: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(study, cwd=folder, start_new_session=True, **quiet)
+
+
+def wait_for(process: subprocess.Popen[bytes], happened: Callable[[], bool]) -> None:
+    while process.poll() is None and not happened():
+        time.sleep(0.05)
+    assert process.poll() is None, "the study ended before it could be killed"
+
+
 @pytest.fixture(scope="module")
 def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny study that was killed hard in the middle of its runs and then continued."""
+    """A tiny study that was killed twice, with all its jobs and alone, and continued by one command."""
     folder = tmp_path_factory.mktemp("tiny")
-    study = command(folder, *configured(root))
-    killed = subprocess.Popen(
-        study, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    config = str(root / "tests/workflow/config/tiny.yaml")
+    study = [sys.executable, "-m", "mvlpt", "study", config, "--cores", "2", "--", "--nocolor"]
     runs = folder / "results/tiny/runs"
-    while killed.poll() is None and not any(runs.rglob("*.parquet")):
-        time.sleep(0.05)
-    assert killed.poll() is None, "the study ended before it could be killed"
+
+    def done() -> int:
+        return len(list(runs.rglob("*.parquet")))
+
+    killed = started(study, folder)
+    wait_for(killed, lambda: (folder / AT.logs / "prepare_test").exists())
+    # While one works on it, a second is told so.
+    second = subprocess.run(study, cwd=folder, capture_output=True, text=True, check=False)
+    assert second.returncode == 2
+    assert re.search(r"results/tiny: process \d+ on \S+ works on this study", second.stderr)
+    wait_for(killed, lambda: done() > 0)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    assert 0 < len(list(runs.rglob("*.parquet"))) < 80
+    before = done()
+    assert 0 < before < 80
+    orphaning = started(study, folder)
+    wait_for(orphaning, lambda: done() > before)
+    orphaning.kill()
+    orphaning.wait()
+    assert done() < 80
     assert not (folder / AT.gathered("transfer")).exists()
     # What a process that is killed while it writes leaves behind.
     part = (folder / RUN).with_name(".1.part.seed1.parquet")
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(b"PAR1")
-    run([*study, "--unlock"])
-    said = run(study)
+    last = subprocess.run(study, cwd=folder, capture_output=True, text=True, check=False)
+    said = last.stdout + last.stderr
+    assert last.returncode == 0, said
     assert "80 of 80 runs done" in said
     return folder
 

@@ -1,4 +1,5 @@
-# What a study consists of, how far it is, and that an outdated report never looks valid.
+# What a study consists of, how far it is, that one process works on it at a time, and that an outdated report
+# never looks valid.
 #
 # REQUIRED INPUTS
 #   all rules' outputs
@@ -7,10 +8,22 @@
 
 from mvlpt_core.contract.files import remove_parts
 from mvlpt_workflow.progress import RunsDone
+from mvlpt_workflow.running import hold, study_root
+
+
+def here():
+    """The study's folder as its jobs name it: below a prefix, where the workflow is a module of another."""
+    logs = [str(job.log[0]) for job in workflow.dag.jobs if job.log]
+    roots = [study_root(log) for log in logs if f"{AT.logs}/" in log]
+    return roots[0] if roots else AT.root
 
 
 onstart:
-    remove_parts(AT.root)
+    try:
+        hold(here())
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    remove_parts(here())
     # A report that is to be made anew is no longer true: should a job fail before, it must not stand.
     due = list(workflow.dag.needrun_jobs())
     if any(AT.report in job.output for job in due):

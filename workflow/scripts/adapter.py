@@ -1,4 +1,4 @@
-"""What the scripts share: the job's log, and how a user's mistake ends a job."""
+"""What the scripts share: the job's log and place in the study, and how a user's mistake ends a job."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_workflow.running import join, study_root
 
 
 @contextmanager
@@ -17,6 +18,7 @@ def logged(log: str) -> Iterator[None]:
         filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(message)s"
     )
     logging.captureWarnings(True)
+    join(study_root(log))
     try:
         yield
     except InputError as error:
