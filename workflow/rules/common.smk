@@ -60,6 +60,9 @@ FACTORS = list(
 )
 TASK_BLOCKS = dict(enumerate(blocks(list(SUITE), STUDY.tasks_per_job), start=1))
 
+# What a job that computes asks a cluster for.
+GPU = 0 if STUDY.device == "cpu" else 1
+
 AT = Layout(f"results/{STUDY.study}")
 
 RUNS = [

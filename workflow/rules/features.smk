@@ -59,7 +59,7 @@ for block, tasks in TASK_BLOCKS.items():
         resources:
             mem_mb=grown(STUDY.mem_mb),
             runtime=grown(STUDY.runtime),
-            gpu=1,
+            gpu=GPU,
         params:
             precision=STUDY.backbone.precision,
             provenance=provenance("features"),
@@ -87,7 +87,7 @@ for block, tasks in TASK_BLOCKS.items():
         resources:
             mem_mb=grown(STUDY.mem_mb),
             runtime=grown(STUDY.runtime),
-            gpu=1,
+            gpu=GPU,
         params:
             precision=STUDY.backbone.precision,
             code=CODE["features"],
@@ -115,7 +115,7 @@ for block, tasks in TASK_BLOCKS.items():
         resources:
             mem_mb=grown(STUDY.mem_mb),
             runtime=grown(STUDY.runtime),
-            gpu=1,
+            gpu=GPU,
         params:
             # A function's value is taken as it is: in a plain one, {c} would be a wildcard.
             template=lambda wildcards: getattr(STUDY.methods.visual, "class_text", ""),

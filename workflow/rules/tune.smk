@@ -58,7 +58,7 @@ for number, (pack, shots) in PACKS.items():
         resources:
             mem_mb=grown(STUDY.mem_mb),
             runtime=grown(STUDY.runtime),
-            gpu=1,
+            gpu=GPU,
         params:
             # The groups and starts of a pack are not among them: how runs are packed changes no result.
             method=lambda wildcards: config["methods"][wildcards.method],
