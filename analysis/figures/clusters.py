@@ -48,7 +48,7 @@ def draw_clustered(
     )
     # One leaf is 10 units high: the tree then lines up with the rows of the heatmap.
     tree_ax.set_ylim(10 * len(order), 0)
-    tree_ax.set_xlabel(f"distance\n({unit})")
+    tree_ax.set_xlabel(f"distance\n({unit})", loc="left")
     tree_ax.spines["left"].set_visible(False)
     tree_ax.tick_params(axis="y", length=0)
     return tree_ax, map_ax
@@ -70,7 +70,7 @@ def plot_clusters(view: View, method: str, gains: pd.DataFrame) -> Plate:
         return notice(title, f"no pair of these tasks has a gain in {method}")
     frame = gain_frame(gains, method, view.order(gains), scale=words.scale)
     width = ONE_COLUMN if len(tasks) <= WIDEST else TWO_COLUMNS
-    tree = 0.12 * width
+    tree = max(0.12 * width, 0.6)  # room for the name of its axis
     height = room(tasks, tasks, width - tree)
     figure, axes = new_figure(width, height, 1, 2, width_ratios=[tree, width - tree])
     tree_ax, map_ax = axes[0]

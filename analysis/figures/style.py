@@ -69,6 +69,7 @@ STYLE: Any = {
     "ytick.major.size": 2.5,
     "legend.fontsize": 6.5,
     "legend.frameon": False,
+    "lines.linewidth": 1.0,
     "hatch.linewidth": 0.6,
     "figure.facecolor": "white",
     "figure.dpi": 300,

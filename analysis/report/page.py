@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
 from .tasks import overview
 
+WIDE = 640  # pixels: a figure that is wider scrolls in its own box on a phone
 SHOWN = 140 / 72  # pixels of the page for a point of a figure, so that text has one size in all
-WIDE = 640  # pixels; a wider figure scrolls in its own box where the page is narrow
 HEADINGS = (
     ("Which tasks help which?", answers.which_help),
     ("How certain is that?", answers.how_certain),
@@ -79,6 +79,7 @@ def write_report(
         title=f"{view.wording.title}: {name}",
         lead=_lead(view, parts),
         made=made,
+        wide=WIDE,
         warnings=[*_warnings(parts), *shared],
         protocol=_protocol(view, parts, protocol),
         registered=_registered(view, parts, plan, configuration),
@@ -243,12 +244,11 @@ def _shown(png: Path, row: Mapping[str, Any], own: str) -> dict[str, Any]:
             raise InputError(f"{path}: no such file: expected a figure")
     drawn, width = inline(svg.read_text(encoding="utf-8"), own, str(row["title"]))
     image = _encoded(png.read_bytes()) if png.stat().st_size * 4 / 3 < len(drawn) else ""
-    shape = {"width": width, "wide": width > WIDE}
-    return {**row, **shape, "svg": "" if image else drawn, "png": image}
+    return {**row, "svg": "" if image else drawn, "png": image, "width": width}
 
 
 def inline(svg: str, own: str, title: str) -> tuple[str, int]:
-    """An SVG file as an element of a page, called `title`, and its width there in pixels.
+    """An SVG file as an element of a page, to be read out as `title`, and its width there in pixels.
 
     Its ids begin with `own`, since those of a page must differ; fonts have others to fall back on.
     """
@@ -260,8 +260,8 @@ def inline(svg: str, own: str, title: str) -> tuple[str, int]:
     body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(?<=\d\.\d\d)\d+", "", tag[0]), body)
     points = float(re.search(r'viewBox="0 0 ([\d.]+)', body)[1])  # type: ignore[index]
     width = round(points * SHOWN)
-    shape = ' class="wide"' if width > WIDE else ""
-    head = f'<svg role="img" aria-label="{html.escape(title)}"{shape} width="{width}" viewBox'
+    wide = ' class="wide"' if width > WIDE else ""
+    head = f'<svg{wide} role="img" aria-label="{escape(title)}" width="{width}" viewBox'
     return re.sub(r"<svg[^>]*?viewBox", lambda _: head, body, count=1, flags=re.S), width
 
 

@@ -18,7 +18,7 @@ class Overview:
     """Headings and rows of the table, and sentences on what did not learn."""
 
     heads: list[str]
-    numbers: int  # columns before this one, but the first, hold numbers
+    numbers: int  # columns before this one, but the first, hold numbers; the last one holds words
     rows: list[list[str]]
     flags: list[str]
 
@@ -38,11 +38,11 @@ def overview(
     """
     heads = ["task", "classes", "train images", "test images", "chance", "zero-shot"]
     heads += [f"{method} from scratch" for method in view.methods]
-    heads += [f"best source, {method}" for method in view.methods]
+    heads.append("best source")
     images = samples.groupby("task")[["train", "val"]].mean().sum(axis=1)
     scores = transfer.groupby(["target", "method"])["scratch"].mean()
     zero = transfer.groupby("target")["zero_shot"].mean()
-    best = {method: _best(gains, method) for method in view.methods}
+    best = _best(view, gains)
     rows: list[list[str]] = []
     at_chance: dict[str, list[str]] = {name: [] for name in ("zero-shot", *view.methods)}
     known, below = dict.fromkeys(at_chance, 0), dict.fromkeys(at_chance, 0)
@@ -66,12 +66,10 @@ def overview(
                 _count(row["test"]),
                 _points(row["chance"]),
                 *cells,
-                *(best[method].get(task, "none") for method in view.methods),
+                best.get(task, "none"),
             ]
         )
-    return Overview(
-        heads, len(heads) - len(view.methods), rows, _flags(view, at_chance, known, below)
-    )
+    return Overview(heads, len(heads) - 1, rows, _flags(view, at_chance, known, below))
 
 
 def _flags(
@@ -107,11 +105,14 @@ def _at_chance(score: float, row: Row) -> bool:
     return bool(score <= chance + 2 * np.sqrt(chance * (1 - chance) / count))
 
 
-def _best(gains: pd.DataFrame, method: str) -> dict[str, str]:
-    """The source with the largest gain for each target, with the score it leads to."""
-    off = transfers(gains, method)
-    first = off.loc[off.groupby("target")["gain"].idxmax()] if len(off) else off
-    return {row["target"]: f"{row['source']}: {_points(row['score'])}" for row in records(first)}
+def _best(view: View, gains: pd.DataFrame) -> dict[str, str]:
+    """The source, and the method, whose prompt leads to the highest score on each target."""
+    every = [transfers(gains, method) for method in view.methods]
+    top = pd.concat(every).sort_values("score", ascending=False, kind="stable")
+    return {
+        row["target"]: f"{row['source']}, {row['method']}: {_points(row['score'])}"
+        for row in records(top.drop_duplicates("target"))
+    }
 
 
 def _points(score: float) -> str:

@@ -277,3 +277,62 @@ def test_filled_marks_are_the_significant_ones():
         if mark.get_marker() == "o" and len(mark.get_xdata())
     }
     assert fills == {0: True, 1: False, 2: False}
+
+
+@pytest.mark.parametrize("name", [style.DIVERGING, style.SEQUENTIAL])
+def test_numbers_in_cells_can_be_read_on_every_colour(name):
+    """WCAG 2: a contrast of at least 4.5 to 1, over the whole colour map."""
+
+    def luminance(colour):
+        rgb = np.asarray(mpl.colors.to_rgb(colour))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    for colour in mpl.colormaps[name](np.linspace(0, 1, 1000)):
+        dark, light = sorted((luminance(colour), luminance(style.ink(colour))))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_dots_mark_the_fewer_cells():
+    names = made.tasks(6)
+    frame = heatmaps.gain_frame(made.gains(made.transfer(6, ("text",))), "text", names)
+    for share in (0.2, 0.9):
+        many = frame.assign(
+            established=~frame["diagonal"] & (np.arange(len(frame)) < share * len(frame))
+        )
+        filled = heatmaps.marks(many.assign(suggested=many["established"])).dropna()
+        assert 0 < len(filled) < len(frame) / 2
+        assert set(filled) == {share < 0.5}
+
+
+@pytest.mark.parametrize("n", [4, 20])
+def test_figures_fit_a_column_with_whole_legends_and_readable_text(n):
+    methods = ("text", "visual")
+    with style.style():
+        for name in ("gains_text", "relations", "scatter_visual_cosine", "graph_text"):
+            figure = plate(name, n, methods).figure
+            millimetres = figure.get_figwidth() * 25.4
+            assert min(abs(millimetres - width) for width in (84, 174)) < 0.01, name
+            style.fix_layout(figure)
+            box = figure.bbox
+            for legend in figure.legends:
+                own = legend.get_window_extent()
+                assert box.x0 <= own.x0 and own.x1 <= box.x1, name
+            texts = [text for text in figure.findobj(mpl.text.Text) if text.get_text()]
+            assert min(text.get_fontsize() for text in texts) >= style.SMALLEST, name
+            plt.close(figure)
+
+
+def test_looks_never_repeat_and_mean_one_thing():
+    names = [str(i) for i in range(20)]
+    assert len(set(style.looks(names).values())) == 20
+    assert not set(style.COLOURS) & set(style.OTHERS)
+
+
+def test_a_wide_band_does_not_squeeze_the_points():
+    frame = pd.DataFrame({"similarity": [0.0, 0.5, 1.0], "points": [1.0, 2.0, 3.0], "relation": ""})
+    band = pd.DataFrame({"x": [0.0, 1.0], "fit": [1.0, 3.0], "low": -500.0, "high": 500.0})
+    _, axes = style.new_figure(style.ONE_COLUMN, 2)
+    low, high = scatter.draw_scatter(axes[0][0], frame, band).get_ylim()
+    assert -1 < low < 1
+    assert 3 < high < 5

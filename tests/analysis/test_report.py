@@ -15,7 +15,7 @@ from mvlpt_analysis.figures.gallery import draw_figures
 from mvlpt_analysis.read import pairs
 from mvlpt_analysis.read.study import read_tables
 from mvlpt_analysis.report import answers
-from mvlpt_analysis.report.page import Part, write_report
+from mvlpt_analysis.report.page import Part, inline, write_report
 from mvlpt_analysis.report.protocol import study_protocol
 from mvlpt_analysis.view import View
 from mvlpt_core.contract.errors import InputError
@@ -81,8 +81,9 @@ def test_the_report_needs_nothing_else(folder):
     assert "@import" not in page
     assert "<script" not in page
     # Each of the two figures once, in the form that takes fewer bytes; no link leaves the page.
-    assert page.count("<img ") + page.count('<svg role="img"') == page.count("<figure ") == 2
+    assert page.count("<img ") + page.count("<svg ") == 2
     assert "&lt;svg" not in page
+    assert '<svg class="wide" role="img" aria-label="How well sources can be chosen"' in page
     order = [page.index(f'id="{name}"') for name in ("answers", "protocol", "figures", "tables")]
     assert order == sorted(order)
     assert not [link for link in re.findall(r'href="([^"]+)"', page) if link[0] not in "#d"]
@@ -241,3 +242,18 @@ def test_captions_come_back_from_their_file(frames, view, tmp_path):
     pairs.write_frame(shown.captions, tmp_path / "captions.csv")
     back = pairs.read_frame(tmp_path / "captions.csv", text=catalogue.TEXT)
     pd.testing.assert_frame_equal(back, shown.captions, check_dtype=False)
+
+
+def test_a_drawing_becomes_part_of_the_page():
+    svg = (
+        '<?xml version="1.0"?>\n<svg width="10pt" height="8pt" viewBox="0 0 10 8">\n'
+        '<!-- a --><metadata>x</metadata><path id="p" d="M 0.123456 1"/><use xlink:href="#p"/>'
+        "<g clip-path=\"url(#p)\"><text style=\"font: 6px 'DejaVu Sans'\">0.0421</text></g></svg>"
+    )
+    drawn, width = inline(svg, "own", 'a "b"')
+    assert width == round(10 * 140 / 72)
+    assert drawn.startswith(f'<svg role="img" aria-label="a &quot;b&quot;" width="{width}" viewBox')
+    for part in ('id="own-p"', 'href="#own-p"', "url(#own-p)", 'd="M 0.12 1"', ">0.0421<"):
+        assert part in drawn
+    assert "metadata" not in drawn
+    assert "'DejaVu Sans', Verdana, sans-serif" in drawn

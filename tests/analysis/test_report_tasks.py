@@ -1,0 +1,152 @@
+"""What the report opens with, and what it says where little can be said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mvlpt_analysis.read.study import few_tasks, seeds_known
+from mvlpt_analysis.read.tasks import chance_level, sample_sizes, task_sizes
+from mvlpt_analysis.report import answers
+from mvlpt_analysis.report.made import made_today
+from mvlpt_analysis.report.tasks import overview
+from mvlpt_analysis.view import View
+from mvlpt_core import __version__
+from mvlpt_core.contract.tensors import write_tensors
+from support import view_data as made
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "classes", "expected"),
+    [
+        ("accuracy", [0, 0, 0, 1], 4, 0.25),
+        ("mean_per_class", [0, 1, 1], 2, 0.5),
+        ("roc_auc", [0, 1, 1], 2, 0.5),
+        # 1 of 4 and 3 of 4 positive; the class without a positive is left out.
+        ("map_11point", [[1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]], 3, 0.5),
+    ],
+)
+def test_chance_depends_on_the_metric(metric, labels, classes, expected):
+    assert chance_level(metric, np.array(labels), classes) == pytest.approx(expected)
+
+
+def test_sizes_are_read_from_prepared_files(tmp_path):
+    about = {"name": "pets", "part": "test", "classnames": ["cat", "dog"], "metric": "accuracy"}
+    write_tensors(tmp_path / "test.st", "task", about, {"labels": np.array([0, 1, 1])})
+    drawn = {"train": np.arange(3), "val": np.arange(1)}
+    about = {"name": "pets", "part": "sample", "shots": 2, "seed": 1}
+    write_tensors(tmp_path / "sample.st", "task", about, drawn)
+    assert task_sizes([tmp_path / "test.st"]).to_numpy().tolist() == [
+        ["pets", "accuracy", 2, 3, 0.5]
+    ]
+    assert sample_sizes([tmp_path / "sample.st"]).to_numpy().tolist() == [["pets", 2, 1, 3, 1]]
+
+
+def opening(scratch: dict[str, list[float]], zero: float = 0.6):
+    """The opening table of 3 two-class tasks of 100 test images, by each method's scratch scores."""
+    tasks = ["a", "b", "c"]
+    sizes = pd.DataFrame(
+        {"task": tasks, "metric": "accuracy", "classes": 2, "test": 100, "chance": 0.5}
+    )
+    samples = pd.DataFrame({"task": tasks, "seed": 1, "train": 12, "val": 4})
+    rows = [
+        {"method": m, "source": s, "target": t, "scratch": score, "zero_shot": zero}
+        for m, scores in scratch.items()
+        for t, score in zip(tasks, scores, strict=True)
+        for s in tasks
+    ]
+    transfer = pd.DataFrame(rows)
+    number = np.arange(len(transfer)) / 1000  # the last source of the last method is the best
+    gains = transfer.assign(gain=0.1 + number, score=transfer["scratch"] + 0.1 + number)
+    return overview(View(tasks, list(scratch)), sizes, samples, transfer, gains)
+
+
+def test_the_opening_table_states_sizes_scores_and_the_best_source():
+    shown = opening({"text": [0.9, 0.8, 0.7], "visual": [0.95, 0.9, 0.85]})
+    assert shown.heads[:6] == [
+        *("task", "classes", "train images", "test images", "chance", "zero-shot")
+    ]
+    numbers = ["a", "2", "16", "100", "50.0", "60.0 (at chance)", "90.0", "95.0"]
+    assert shown.rows[0] == [*numbers, "c, visual: 106.1"]
+    # Within two standard errors of a guess: 50 + 2 * 5 points.
+    assert shown.flags == ["Zero-shot is at chance in a, b, c."]
+
+
+def test_methods_that_did_not_learn_are_flagged():
+    flags = opening({"text": [0.4, 0.55, 0.9], "visual": [0.61, 0.5, 0.9]}, 0.61).flags
+    assert flags[0].startswith("text did not learn: from scratch it is at chance in 2 of 3 tasks")
+    assert flags[1].startswith("visual did not learn: from scratch it does not pass zero-shot in 2")
+    assert opening({"text": [0.9, 0.9, 0.5]}, 0.7).flags == ["text from scratch is at chance in c."]
+    lost = opening({"text": [np.nan] * 3}, 0.7)
+    assert lost.flags == ["text: no run from scratch has a score."]
+    assert "nan" not in " ".join(cell for row in lost.rows for cell in row)
+
+
+def test_few_tasks_allow_no_correlation():
+    frames = made.tables(4, ("text",))
+    view = View(made.tasks(4), ("text",))
+    (only,) = answers.what_explains(view, frames)
+    assert "4 tasks have 24 orders" in only
+    assert "p = 1/24 = 0.042" in only
+    assert not any("rho" in head for head in answers.glance(view, frames)[0])
+    assert few_tasks(5) == ""
+    assert few_tasks(np.nan) == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(-0.02, 0.31, "holds 0"), (0.02, 0.31, "gain grows with")]
+)
+def test_no_claim_goes_beyond_its_interval(low, high, said):
+    frames, view = made.tables(5, ("text",)), View(made.tasks(5), ("text",))
+    table = frames["correlations"].assign(
+        value=0.13, low=low, high=high, p_permutation=0.01, q=0.02
+    )
+    effects = frames["effects"].assign(value=0.1, low=low, high=high, p_permutation=0.01)
+    frames |= {"correlations": table, "effects": effects}
+    text = " ".join(answers.what_explains(view, frames))
+    assert said in text
+    assert ("grows" in text) == ("helps" in text) == (low > 0)
+
+
+def test_speed_is_told_between_evaluations():
+    frames, view = made.tables(5, ("text",)), View(made.tasks(5), ("text",))
+    curve = {0: -0.2, 15: 0.1, 30: 0.2}
+    rows = [
+        ("text", source, target, 1, step, 0.5 + (value if source != "scratch" else min(value, 0)))
+        for target in made.tasks(5)
+        for source in ("scratch", made.tasks(5)[0], made.tasks(5)[1])
+        for step, value in curve.items()
+    ]
+    names = ["method", "source", "target", "seed", "step", "score"]
+    frames["curves"] = pd.DataFrame(rows, columns=names).assign(split="curve")
+    text = " ".join(answers.what_to_do(view, frames))
+    assert "between the evaluations after 0 and 15 of 30 steps" in text
+    assert "after about" not in text
+
+
+def test_what_is_picked_on_the_same_data_says_so():
+    frames, view = made.tables(5, ("text",)), View(made.tasks(5), ("text",))
+    text = " ".join(answers.what_to_do(view, frames))
+    assert "the best of" not in text
+    assert "picked on these same data" in text
+    assert "Left out, as not open to a new task: model, target left out" in text
+
+
+def test_one_group_of_all_tasks_is_no_discovery():
+    frames, view = made.tables(5, ("text",)), View(made.tasks(5), ("text",))
+    whole = frames["groups"].assign(group=1, size=5)
+    text = " ".join(answers.what_to_do(view, {**frames, "groups": whole}))
+    assert "the one group holds all 5 tasks, which is no discovery" in text
+
+
+def test_one_seed_is_called_significant_by_nobody():
+    frames, view = made.tables(5, ("text",), seeds=1), View(made.tasks(5), ("text",))
+    images = {**frames, "gains": made.gains(made.transfer(5, ("text",)))}
+    assert not seeds_known(images["gains"])
+    sentence = answers.which_help(view, images)[0]
+    assert "beyond test-image noise (q \u2264 0.05; seeds unknown)" in sentence
+    assert "significant" not in sentence
+    assert any("beyond test-image noise" in head for head in answers.glance(view, images)[0])
+
+
+def test_the_page_says_when_and_by_what_it_was_made():
+    assert f"with version {__version__}" in made_today()
