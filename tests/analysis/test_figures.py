@@ -317,7 +317,7 @@ def test_figures_fit_a_column_with_whole_legends_and_readable_text(n):
             box = figure.bbox
             for legend in figure.legends:
                 own = legend.get_window_extent()
-                assert box.x0 <= own.x0 and own.x1 <= box.x1, name
+                assert box.x0 <= own.x0 < own.x1 <= box.x1, name
             texts = [text for text in figure.findobj(mpl.text.Text) if text.get_text()]
             assert min(text.get_fontsize() for text in texts) >= style.SMALLEST, name
             plt.close(figure)

@@ -248,7 +248,7 @@ def test_a_drawing_becomes_part_of_the_page():
     svg = (
         '<?xml version="1.0"?>\n<svg width="10pt" height="8pt" viewBox="0 0 10 8">\n'
         '<!-- a --><metadata>x</metadata><path id="p" d="M 0.123456 1"/><use xlink:href="#p"/>'
-        "<g clip-path=\"url(#p)\"><text style=\"font: 6px 'DejaVu Sans'\">0.0421</text></g></svg>"
+        '<g clip-path="url(#p)"><text style="font: 6px \'DejaVu Sans\'">0.0421</text></g></svg>'
     )
     drawn, width = inline(svg, "own", 'a "b"')
     assert width == round(10 * 140 / 72)
