@@ -14,7 +14,6 @@ from mvlpt import evaluate, export, plan_options, predict, tune
 from mvlpt.numbers import whole, whole0
 from mvlpt_core import __version__
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import check_writable
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -349,6 +348,8 @@ def _recommend(given: argparse.Namespace) -> int:
 
 
 def _analyse(given: argparse.Namespace) -> int:
+    from mvlpt_core.contract.files import check_writable
+
     out = given.out or Path("results") / given.tables[0].stem
     check_writable(out)
     if given.measures and given.similarity is None:
