@@ -43,17 +43,18 @@ def run_study(
     completed = {"--config", "-C"} & set(options)  # then the workflow checks both
     if completed and changes:
         raise InputError(f"--set and Snakemake's {completed.pop()}: expected one of them")
-    held: list[str] = []
+    root = None
     if not completed:
         checked = check_study(read_configuration(config, changes), config)
         here = _directory(options)
-        root = str(here / f"results/{checked.study.study}")
-        check_writable(root)
         check_writable(here / ".snakemake")
+        check_writable(here / f"results/{checked.study.study}")
         if not _TELLING & set(options):
-            running.hold(root)
-            held = ["--nolock"]
+            root = str(here / f"results/{checked.study.study}")
+    held = ["--nolock"] if root else []
     command = study_command(config, cores, profile, [*held, *options], changes)
+    if root:
+        running.hold(root)
     sys.stdout.flush()
     os.execve(command[0], command, environment())
 
