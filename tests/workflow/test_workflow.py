@@ -59,7 +59,7 @@ def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return len(list(runs.rglob("*.parquet")))
 
     killed = started(study, folder)
-    wait_for(killed, lambda: (folder / AT.logs / "prepare_test").exists())
+    wait_for(killed, (folder / AT.config).exists)
     # While one works on it, a second is told so.
     second = subprocess.run(study, cwd=folder, capture_output=True, text=True, check=False)
     assert second.returncode == 2
