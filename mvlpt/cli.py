@@ -380,7 +380,7 @@ def _analyse(given: argparse.Namespace) -> int:
 
 def _convert(given: argparse.Namespace) -> int:
     from mvlpt_core.backbone.convert import convert_backbone
-    from mvlpt_workflow import located_backbone
+    from mvlpt_core.backbone.named import located_backbone
 
     convert_backbone(given.name, given.pretrained, given.out, located_backbone(given.name))
     print(f"backbone: {given.out}")

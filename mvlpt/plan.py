@@ -17,6 +17,7 @@ from mvlpt_analysis.stats.multiplicity import ALPHA
 from mvlpt_analysis.stats.power import POWER, Noise, smallest_mean_gain, smallest_pair_gain
 from mvlpt_analysis.vocabulary import MEASURES
 from mvlpt_core.backbone.device import resolve_device, resolve_precision
+from mvlpt_core.backbone.named import located_backbone
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.registered import GAINS, Registered, register
@@ -24,7 +25,6 @@ from mvlpt_core.planning.counts import Counter, runs_by_kind
 from mvlpt_core.planning.forecast import Machine, calibrate, memory
 from mvlpt_core.planning.shapes import random_backbone, read_shapes
 from mvlpt_core.planning.sizes import task_size
-from mvlpt_workflow import located_backbone
 from mvlpt_workflow.configuration import (
     Checked,
     check_study,

@@ -36,9 +36,9 @@ def run_study(
 ) -> NoReturn:
     """Check the configuration with its `changes`, then become Snakemake, which does what is left.
 
-    Signals and the exit code are then Snakemake's own. The study is held from here on, so that
-    Snakemake's own locks, which a killed process leaves behind, are not needed. Raises `InputError`,
-    one sentence, for whatever can be told before any job.
+    Signals and the exit code are then Snakemake's own. The study is held from here on, before
+    Snakemake plans: what orphaned jobs still write is done then. Raises `InputError`, one sentence, for
+    whatever can be told before any job.
     """
     completed = {"--config", "-C"} & set(options)  # then the workflow checks both
     if completed and changes:
@@ -51,8 +51,7 @@ def run_study(
         check_writable(here / f"results/{checked.study.study}")
         if not _TELLING & set(options):
             root = str(here / f"results/{checked.study.study}")
-    held = ["--nolock"] if root else []
-    command = study_command(config, cores, profile, [*held, *options], changes)
+    command = study_command(config, cores, profile, options, changes)
     if root:
         running.hold(root)
     sys.stdout.flush()
@@ -80,7 +79,11 @@ def study_command(
     options: Sequence[str],
     changes: Sequence[str] = (),
 ) -> list[str]:
-    """Snakemake's command line; `options` come last and win. Without `cores` the profile says how many."""
+    """Snakemake's command line; `options` come last and win. Without `cores` the profile says how many.
+
+    The workflow holds the study itself: Snakemake's locks, which a killed process leaves behind, are not
+    needed.
+    """
     if cores and cores != "all" and not (cores.isdecimal() and int(cores) > 0):
         raise InputError(f"--cores is '{cores}': expected all or a whole number of at least 1")
     return [
@@ -88,6 +91,7 @@ def study_command(
         *("--snakefile", str(SNAKEFILE)),
         *("--configfile", find_configuration(config), *_changed(changes)),
         *("--workflow-profile", str(_profile(profile))),
+        "--nolock",
         *(("--cores", cores) if cores else ()),
         *options,
     ]

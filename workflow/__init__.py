@@ -24,9 +24,3 @@ def located(path: str | Path) -> str:
             if (above / path).exists():
                 return str(above / path)
     return str(path)
-
-
-def located_backbone(name: str) -> str:
-    """open_clip's name of a backbone; the folder of a `local-dir:` one as `located` finds it."""
-    scheme, colon, folder = name.partition(":")
-    return scheme + colon + (located(folder) if scheme == "local-dir" else folder)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from mvlpt_core.backbone.named import check_named
+from mvlpt_core.backbone.named import check_named, located_backbone
 from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import read_yaml
@@ -25,7 +25,7 @@ from mvlpt_core.contract.suite import (
     read_suite,
 )
 from mvlpt_core.tasks.check import check_tasks
-from mvlpt_workflow import located, located_backbone
+from mvlpt_workflow import located
 
 
 @dataclass(frozen=True)

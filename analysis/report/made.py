@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
-
-from mvlpt_core import __version__
 
 
 def made_today() -> str:
     """`Made on 2030-01-31 with version 1.2.3, commit 0123456789ab`; without a commit where the
     software is no checkout, and said where files of it were changed since."""
-    text = f"Made on {date.today().isoformat()} with version {__version__}"
+    text = f"Made on {date.today().isoformat()} with version {version('mvlpt-transfer')}"
     commit = (
         _git("rev-parse", "--short=12", "HEAD") if _git("ls-files", Path(__file__).name) else ""
     )

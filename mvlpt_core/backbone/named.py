@@ -15,6 +15,16 @@ def model_label(name: str, pretrained: str) -> str:
     return f"backbone '{name}'" + (f" with pretrained '{pretrained}'" if pretrained else "")
 
 
+def located_backbone(name: str) -> str:
+    """open_clip's name of a backbone; the folder of a `local-dir:` one below here, or else beside this
+    package, where the testbed's lies."""
+    scheme, _, folder = name.partition(":")
+    beside = Path(__file__).resolve().parents[2] / folder
+    if scheme == "local-dir" and not Path(folder).exists() and beside.exists():
+        return f"{scheme}:{beside}"
+    return name
+
+
 def open_clip_folder() -> Path:
     """Where open_clip is installed, not imported."""
     spec = find_spec("open_clip")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mvlpt_core
 from mvlpt_core.backbone.convert import convert_backbone
 from mvlpt_core.backbone.device import cached_backbone
+from mvlpt_core.backbone.named import located_backbone
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.tasks.prepare import read_preprocess
@@ -63,7 +63,7 @@ def open_backbone(
         return OpenBackbone(Path(name), device, precision)
     if name == "testbed":
         name = _BUILT_IN
-    found = located_model(name)
+    found = located_backbone(name)
     out = Path(folder) if folder else _kept(found, pretrained)
     if not (out / _ABOUT).is_file():
         convert_backbone(name, pretrained, out, found)
@@ -106,15 +106,6 @@ def model_name(label: str) -> tuple[str, str]:
         return label, ""
     name, _, pretrained = label.partition("/")
     return name, pretrained
-
-
-def located_model(name: str) -> str:
-    """open_clip's name of a backbone; a `local-dir:` below here, or beside this package."""
-    scheme, _, folder = name.partition(":")
-    beside = Path(mvlpt_core.__file__).parent.parent / folder
-    if scheme == "local-dir" and not Path(folder).exists() and beside.exists():
-        return f"{scheme}:{beside}"
-    return name
 
 
 def _kept(found: str, pretrained: str) -> Path:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from mvlpt_core.backbone.convert import load_open_clip
+from mvlpt_core.backbone.named import located_backbone
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import write_atomic
-from mvlpt_core.use.backbone import located_model, model_name
+from mvlpt_core.use.backbone import model_name
 from mvlpt_core.use.model import PromptModel
 
 TARGETS = ("open_clip", "transformers")
@@ -135,7 +136,7 @@ def _code(model: PromptModel, to: str, out: Path) -> str:
 def _check(model: PromptModel, out: Path, code: str) -> None:
     """Compare the module's logits on ten images with ours."""
     name, pretrained = model_name(model.header["backbone"])
-    theirs, _ = load_open_clip(located_model(name), pretrained)
+    theirs, _ = load_open_clip(located_backbone(name), pretrained)
     own: dict[str, Any] = {}
     exec(compile(code, str(out.with_suffix(".py")), "exec"), own)
     load: Callable[[str], tuple[list[str], torch.Tensor]] = own["load"]

@@ -173,7 +173,12 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Raises `InputError`, naming the file, for one that is no prompt, diverged, or that an earlier version
     left without its classes.
     """
-    header = read_tensors(path, KIND, _KEYS)[0]
+    return _read(path)[0]
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and tensors of a prompt file that can be used by itself."""
+    header, tensors = read_tensors(path, KIND, _KEYS)
     if header["status"] != "ok":
         raise InputError(f"prompt file '{path}': its tuning diverged: expected one that finished")
     absent = [key for key in _USE if key not in header]
@@ -182,7 +187,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
             f"prompt file '{path}' has no {', '.join(absent)}: expected one of this version: run its "
             "study again"
         )
-    return header
+    return header, tensors
 
 
 def load(
@@ -200,8 +205,7 @@ def load(
     file, for one that is not whole, of another backbone, or without that task.
     """
     path = Path(path)
-    header = read_header(path)
-    state = read_tensors(path, KIND)[1]
+    header, state = _read(path)
     if not isinstance(backbone, OpenBackbone):
         backbone = backbone_of(header, path, backbone, device, precision)
     tasks = header["tasks"]

@@ -32,7 +32,6 @@ from mvlpt_core.use.task import OpenTask
 
 _log = logging.getLogger(__name__)
 
-_EPOCHS = 50  # as the paper tunes, where no prompt says it
 # What a study's sample does where it does not say otherwise.
 VAL_SHARE: float = Study.model_fields["val_share"].default
 SHOTS: int = Study.model_fields["shots"].default[0]
@@ -89,7 +88,7 @@ def recipe(
         raise InputError(
             f"prompt file '{like}' holds a {known['method']} prompt: expected {method}"
         )
-    was = known.get("tuned_with", {"method": {}, "tuning": {"epochs": _EPOCHS}})
+    was = known.get("tuned_with", {"method": {}, "tuning": {}})
     budget = dict(was["tuning"])
     if tuning and {"steps", "epochs"} & set(tuning):
         budget |= {"steps": None, "epochs": None}
@@ -124,21 +123,52 @@ def tune(
     file = start.path if isinstance(start, TunedPrompt) else start
     known = like if file == RANDOM else file
     how = recipe(known, **options)
+    backbone = _backbone(known, backbone)
+    target = _target(task, how, file, out)
+    with tempfile.TemporaryDirectory() as folder:
+        files = _prepared(task, backbone, how, Path(folder))
+        return _tuned(task, backbone, how, file, target, files)
+
+
+def _backbone(known: str | Path | None, backbone: OpenBackbone | None) -> OpenBackbone:
+    """The backbone given, or that of a prompt file."""
     if backbone is None:
         if known is None:
             raise InputError(
                 "a prompt from random needs a backbone: expected one, or a prompt file"
             )
         backbone = backbone_of(read_header(known), Path(known), None)
-    origin = RANDOM if file == RANDOM else read_header(file)["group"]
+    return backbone
+
+
+def _origin(file: str | Path) -> str:
+    """The group that a start was tuned on, or random."""
+    return RANDOM if file == RANDOM else str(read_header(file)["group"])
+
+
+def _target(task: OpenTask, how: Recipe, file: str | Path, out: str | Path | None) -> Path:
+    """Where the tuned prompt goes."""
+    origin = _origin(file)
     target = Path(out or f"{task.name}_{how.method}_from_{origin}.safetensors")
     if target.suffix != ".safetensors":
         raise InputError(
             f"the prompt's file is {target}: expected a name that ends in .safetensors"
         )
+    return target
+
+
+def _tuned(
+    task: OpenTask,
+    backbone: OpenBackbone,
+    how: Recipe,
+    file: str | Path,
+    target: Path,
+    files: TaskFiles,
+) -> TunedPrompt:
+    """Tune from the prompt in `file`, or from random, on prepared `files`."""
+    origin, prepared = _origin(file), files.test.parent
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        files = _prepared(task, backbone, how, work)
         rows, kept = work / "run.parquet", work / "run.safetensors"
         run = (task.name, origin)
         tune_pack(
@@ -160,7 +190,7 @@ def tune(
         )
         _keep(kept, files.sample, backbone, target)
         found = read_rows([rows]).to_pylist()
-        zero = read_rows([work / "zero_shot.parquet"]).to_pylist()[0]["score"]
+        zero = read_rows([prepared / "zero_shot.parquet"]).to_pylist()[0]["score"]
         labels = np.array(load_test(files.test).labels)
     before = _score(next(r for r in found if r["step"] == 0 and r["split"] == "test"), labels)
     after = _score(next(r for r in found if r["selected"]), labels)
@@ -215,7 +245,7 @@ def _keep(kept: Path, sample: Path, backbone: OpenBackbone, target: Path) -> Non
     header, tensors = read_tensors(kept, KIND)
     if header["status"] != "ok":
         raise InputError(
-            "the tuning diverged: its loss is no number: expected a smaller learning rate (--lr)"
+            "the tuning diverged: its loss is no number: expected a smaller learning rate (lr)"
         )
     drawn = load_sample(sample)
     labels = drawn.labels[drawn.val]
@@ -250,10 +280,16 @@ def transfer(
 
     `options` as `tune`'s; `out` is where the transferred prompt goes, the other is not kept.
     """
-    moved = tune(task, backbone, source, out=out, **options)
+    file = source.path if isinstance(source, TunedPrompt) else source
+    known = None if file == RANDOM else file
+    how = recipe(known, **options)
+    backbone = _backbone(known, backbone)
+    target = _target(task, how, file, out)
     with tempfile.TemporaryDirectory() as folder:
+        files = _prepared(task, backbone, how, Path(folder))
+        moved = _tuned(task, backbone, how, file, target, files)
         own = Path(folder) / "scratch.safetensors"
-        scratch = tune(task, moved.model.backbone, like=moved.path, out=own, **options)
+        scratch = _tuned(task, backbone, how, RANDOM, own, files)
         labels = np.asarray(task.source.split("test").labels)
     gain = gain_interval(
         moved.after.metric,

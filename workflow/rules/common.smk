@@ -20,6 +20,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 32))
 os.environ.setdefault("MALLOC_TOP_PAD_", str(1 << 26))
 
 from mvlpt_analysis import catalogue
+from mvlpt_core.backbone.named import located_backbone
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import GATHERED, PROBE, RANDOM, ZERO_SHOT, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
@@ -27,7 +28,7 @@ from mvlpt_core.contract.registered import MACHINE
 from mvlpt_core.contract.runs import blocks
 from mvlpt_core.contract.suite import EXPECTED
 from mvlpt_core.tasks.check import data_state
-from mvlpt_workflow import ENVIRONMENT, located_backbone
+from mvlpt_workflow import ENVIRONMENT
 from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import check_study, counted, study_digest
 from mvlpt_workflow.jobs import analysed as shots_analysed

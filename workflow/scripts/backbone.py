@@ -9,7 +9,7 @@ snakemake: Any  # what Snakemake hands to the script
 
 with logged(snakemake.log[0]):
     from mvlpt_core.backbone.convert import convert_backbone
-    from mvlpt_workflow import located_backbone
+    from mvlpt_core.backbone.named import located_backbone
 
     convert_backbone(
         snakemake.params.name,
