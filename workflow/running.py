@@ -11,17 +11,26 @@ import fcntl
 import os
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from mvlpt_core.contract.errors import InputError
 
 _HELD = "MVLPT_HOLDS"  # the study that this process held before it became Snakemake
+# Options with which Snakemake tells of a study and does nothing to it.
+_TELLING = {"--dry-run", "--dryrun", "-n", "--report", "--lint", "--unlock", "--dag", "--rulegraph"}
+_TELLING |= {"--filegraph", "--summary", "-S", "--detailed-summary", "-D", "--list-rules", "-l"}
 _UNKNOWN = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems without such locks
 
 
 def study_root(log: str) -> str:
     """The folder of the study that a job's log is in: `results/<study>/logs/...`."""
     return str(next(path for path in Path(log).parents if path.name == "logs").parent)
+
+
+def tells(options: Iterable[str]) -> bool:
+    """Whether Snakemake, called with these options, only tells of a study."""
+    return any(option.partition("=")[0] in _TELLING for option in options)
 
 
 def hold(root: str) -> None:

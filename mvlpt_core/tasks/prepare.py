@@ -27,7 +27,7 @@ from mvlpt_core.contract.seeds import generator
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.tasks.base import HASH_BYTES, Split, TaskSource, content_digest, hash_pixels
-from mvlpt_core.tasks.fewshot import sample_few_shot, sample_test
+from mvlpt_core.tasks.fewshot import FewShot, sample_few_shot, sample_test
 from mvlpt_core.tasks.open import open_source, open_task
 from mvlpt_core.tasks.views import crop_flip
 
@@ -88,9 +88,7 @@ def prepare_test(
         raise InputError(f"max_test is {max_test}: expected null or a number of at least 1")
     source = open_task(row, data_root)
     split = source.split("test")
-    kept = np.arange(len(split.labels))
-    if max_test is not None:
-        kept = sample_test(split.labels, max_test, row.task)
+    kept = _kept_of_test(split, max_test, row.task)
     header = {
         **_header(source, "test", preprocess),
         "classnames": source.classnames,
@@ -123,17 +121,7 @@ def prepare_sample(
     """
     source = open_source(task, kind, location, data_root)
     split = source.split("train")
-    drawn = sample_few_shot(
-        split.labels,
-        len(source.classnames),
-        shots,
-        val_share,
-        seed,
-        task=task,
-        classnames=source.classnames,
-        short_classes=short_classes,
-    )
-    kept = np.unique(np.r_[drawn.train, drawn.val])
+    drawn, kept = _drawn(source, split, shots, seed, val_share, short_classes)
     tensors = {
         "labels": split.labels[kept],
         "train": np.searchsorted(kept, drawn.train),
@@ -156,6 +144,37 @@ def prepare_sample(
 
     more = views * len(place)
     _write(Path(out), header, tensors, split, kept, preprocess, crops, more)
+
+
+def is_test_of(
+    path: str | Path, row: TaskRow, data_root: str | Path | None, max_test: int | None
+) -> bool:
+    """Whether a prepared test split is what would be prepared from a task's images now.
+
+    The images are decoded. Raises `InputError` for bad data; a prepared file that is not whole is of none.
+    """
+    source = open_task(row, data_root)
+    split = source.split("test")
+    return _is_of(Path(path), split, _kept_of_test(split, max_test, row.task))
+
+
+def is_sample_of(
+    path: str | Path,
+    row: TaskRow,
+    data_root: str | Path | None,
+    *,
+    val_share: float,
+    short_classes: str,
+) -> bool:
+    """Whether a prepared few-shot sample is what would be drawn from a task's images now; as `is_test_of`."""
+    try:
+        header, _ = read_tensors(path, KIND, ("shots", "seed"))
+    except InputError:
+        return False
+    source = open_source(row.task, row.kind, row.location, data_root)
+    split = source.split("train")
+    about = header["shots"], header["seed"], val_share, short_classes
+    return _is_of(Path(path), split, _drawn(source, split, *about)[1])
 
 
 def load_test(path: str | Path) -> TestSplit:
@@ -237,6 +256,43 @@ def image_transform(preprocess: Mapping[str, Any]) -> Callable[[Image.Image], ND
         return np.asarray(resized.crop((left, top, left + size, top + size)))
 
     return transform
+
+
+def _kept_of_test(split: Split, max_test: int | None, task: str) -> NDArray[np.integer]:
+    """The indices of the test images that are prepared, ascending."""
+    if max_test is None:
+        return np.arange(len(split.labels))
+    return sample_test(split.labels, max_test, task)
+
+
+def _drawn(
+    source: TaskSource, split: Split, shots: int, seed: int, val_share: float, short_classes: str
+) -> tuple[FewShot, NDArray[np.int64]]:
+    """A few-shot sample of the training split, and the indices of its images, ascending."""
+    drawn = sample_few_shot(
+        split.labels,
+        len(source.classnames),
+        shots,
+        val_share,
+        seed,
+        task=source.name,
+        classnames=source.classnames,
+        short_classes=short_classes,
+    )
+    return drawn, np.unique(np.r_[drawn.train, drawn.val])
+
+
+def _is_of(path: Path, split: Split, kept: NDArray[np.integer]) -> bool:
+    """Whether a prepared file's content is that of the images `kept`."""
+    try:
+        content = read_tensors(path, KIND, ("content",))[0]["content"]
+    except InputError:
+        return False
+    hashes = np.zeros((len(kept), HASH_BYTES), np.uint8)
+    place = {int(index): i for i, index in enumerate(kept)}
+    for index, image in split.images(list(place)):
+        hashes[place[index]] = hash_pixels(np.asarray(image))
+    return bool(content == content_digest(split.labels[kept], hashes))
 
 
 def _header(source: TaskSource, part: str, preprocess: Mapping[str, Any]) -> dict[str, Any]:

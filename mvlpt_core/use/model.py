@@ -24,7 +24,7 @@ from mvlpt_core.contract.intervals import Interval, score_interval
 from mvlpt_core.contract.methods import METHODS, Method, VisualMethod
 from mvlpt_core.contract.tensors import START, read_tensors
 from mvlpt_core.features import encode_texts, tokenizer
-from mvlpt_core.prompts.file import KIND
+from mvlpt_core.prompts.file import KIND, check_finite
 from mvlpt_core.prompts.modules import Towers, Vectors, make_prompt
 from mvlpt_core.tasks.base import Place, read_files
 from mvlpt_core.tasks.prepare import image_transform
@@ -181,6 +181,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     header, tensors = read_tensors(path, KIND, _KEYS)
     if header["status"] != "ok":
         raise InputError(f"prompt file '{path}': its tuning diverged: expected one that finished")
+    check_finite(path, header, tensors)
     absent = [key for key in _USE if key not in header]
     if absent:
         raise InputError(

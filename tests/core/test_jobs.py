@@ -411,6 +411,7 @@ def test_a_diverged_run_is_an_outcome_and_its_neighbours_finish(
 ) -> None:
     header, tensors = read_tensors(own_prompt(study, "visual", NAMES[0]), "prompt")
     spoiled = study / "spoiled.safetensors"
+    header["status"] = "diverged"
     write_tensors(spoiled, "prompt", header, {"visual": tensors["visual"] * np.nan})
     out = pack(
         study,

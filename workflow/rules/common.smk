@@ -9,6 +9,7 @@
 import os
 import sys
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -112,6 +113,18 @@ def prompts_behind(pair):
     ]
 
 
+def group_text(group):
+    """What is written of a group: its members, a task a line."""
+    return "".join(f"{task}\n" for task in GROUPS[group])
+
+
+def mean_text(start, group):
+    """What is written of a start that is a mean: a source and its seeds a line."""
+    origin = PLANNED.origins[group, start]
+    seeds = ",".join(map(str, origin.seeds)) or "own"
+    return "".join(f"{source} {seeds}\n" for source in origin.groups)
+
+
 def mean_files(pairs):
     """What says of which prompts the starts of some runs are means."""
     return [AT.mean(start, group) for group, start in pairs if start in STUDY.means]
@@ -172,6 +185,13 @@ def protocol():
 def data_notes():
     """What the suites say of tasks whose data differ from the paper's, by task."""
     return {task: row.note for task, row in SUITE.items() if row.note}
+
+
+@cache
+def data_of(task):
+    """The state of a task's files; looked at once, however many jobs ask."""
+    row = SUITE[task]
+    return data_state(task, row.kind, row.location, STUDY.data_root)
 
 
 def task_row(task, images_alone=False):
