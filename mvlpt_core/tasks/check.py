@@ -8,18 +8,50 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mvlpt_core.contract.suite import TaskRow
+from mvlpt_core.tasks.fewshot import check_counts
+from mvlpt_core.tasks.names import UNKNOWN, Room, check_names
 from mvlpt_core.tasks.open import find_data_root, open_task
 
+_LABELS_READ = (
+    1 << 28
+)  # bytes of tar files a task that are read for labels whenever a study is planned
 
-def check_tasks(rows: Iterable[TaskRow], data_root: str | None) -> None:
-    """Open every task without reading images, so that mistakes show before the first job.
 
-    Raises `InputError` for a data root or folder that is missing, and for class names, templates
-    or a metric that do not fit.
+def check_tasks(
+    rows: Iterable[TaskRow],
+    data_root: str | None,
+    shots: int = 1,
+    short_classes: str = "use_all",
+    room: Room = UNKNOWN,
+) -> list[str]:
+    """Open every task and read its labels, but no image, so that mistakes show before the first job;
+    warnings, a sentence each.
+
+    Labels in large tar files are left to the jobs that read them. Raises `InputError` for a data root or
+    folder that is missing, for class names (see `names.check_names`, which knows the text tower's `room`),
+    templates or a metric that do not fit, for a split that lacks a class, and with `short_classes` `error`
+    for a class of fewer training images than `shots`.
     """
+    warnings = []
     for row in rows:
-        open_task(row, data_root)
+        source = open_task(row, data_root)
+        warnings += check_names(source.classnames, f"task {row.task}", room)
+        if row.kind == "testbed" or _tar_bytes(row, data_root) > _LABELS_READ:
+            continue
+        source.split("test")
+        labels = source.split("train").labels
+        classes = len(source.classnames)
+        counts = labels.sum(0) if source.multilabel else np.bincount(labels, minlength=classes)
+        check_counts(counts, shots, row.task, source.classnames, short_classes)
+    return warnings
+
+
+def _tar_bytes(row: TaskRow, data_root: str | None) -> int:
+    folder = find_data_root(data_root, row.task) / row.location
+    return sum(path.stat().st_size for path in folder.glob("t*/*.tar"))
 
 
 @dataclass(frozen=True)

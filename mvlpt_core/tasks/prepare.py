@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +29,12 @@ from mvlpt_core.contract.seeds import generator
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.tasks.base import HASH_BYTES, Split, TaskSource, content_digest, hash_pixels
+from mvlpt_core.tasks.decode import AS_IT_IS, Decoding, described, notes
 from mvlpt_core.tasks.fewshot import FewShot, sample_few_shot, sample_test
 from mvlpt_core.tasks.open import open_source, open_task
 from mvlpt_core.tasks.views import crop_flip
+
+_log = logging.getLogger(__name__)
 
 KIND = "task"
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -52,6 +57,7 @@ class TestSplit:
     image_size: int
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
+    decoding: Decoding = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ def prepare_test(
         "templates": source.templates,
         "metric": row.metric,
         "multilabel": source.multilabel,
+        "decoding": source.decoding,
     }
     _write(Path(out), header, {"labels": split.labels[kept]}, split, kept, preprocess)
 
@@ -111,6 +118,8 @@ def prepare_sample(
     val_share: float,
     short_classes: str,
     views: int = 0,
+    orientation: str = "",
+    grey_bits: int | None = None,
     out: str | Path,
 ) -> None:
     """Draw a task's few-shot sample and decode its images, as `prepare_test` does the test split.
@@ -119,7 +128,7 @@ def prepare_sample(
     says where the images are. `views` augmented crops of each original training image follow the
     images; they depend on task, seed and image alone.
     """
-    source = open_source(task, kind, location, data_root)
+    source = open_source(task, kind, location, data_root, orientation, grey_bits)
     split = source.split("train")
     drawn, kept = _drawn(source, split, shots, seed, val_share, short_classes)
     tensors = {
@@ -171,7 +180,9 @@ def is_sample_of(
         header, _ = read_tensors(path, KIND, ("shots", "seed"))
     except InputError:
         return False
-    source = open_source(row.task, row.kind, row.location, data_root)
+    source = open_source(
+        row.task, row.kind, row.location, data_root, row.orientation, row.grey_bits
+    )
     split = source.split("train")
     about = header["shots"], header["seed"], val_share, short_classes
     return _is_of(Path(path), split, _drawn(source, split, *about)[1])
@@ -189,6 +200,7 @@ def load_test(path: str | Path) -> TestSplit:
         header["image_size"],
         images,
         tensors["labels"],
+        Decoding(*header.get("decoding", AS_IT_IS)),
     )
 
 
@@ -327,7 +339,9 @@ def _write(
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         place = {int(index): i for i, index in enumerate(kept)}
         hashes = np.empty((len(kept), HASH_BYTES), np.uint8)
+        met: Counter[str] = Counter()
         for index, image in split.images(list(place)):
+            met.update(notes(image))
             i = place.pop(index)
             images[i] = transform(image)
             hashes[i] = hash_pixels(np.asarray(image))
@@ -335,6 +349,8 @@ def _write(
                 images[row] = crop
         if place:
             raise RuntimeError(f"a reader did not give the images {sorted(place)}")
+        for line in described(met, split.decoding):
+            _log.warning("task %s: %s", header["name"], line)
         images.flush()
         about = {"shape": shape, "digest": hashlib.sha256(images.data).hexdigest()}
         del images

@@ -40,7 +40,8 @@ def checked():
     """The study, checked; a mistake ends the run with its one sentence."""
     name = ", ".join(map(os.path.relpath, workflow.configfiles)) or "configuration"
     try:
-        return check_study(config, where=name)
+        # What the main process has found good, its jobs need not open again.
+        return check_study(config, name, open_tasks=workflow.is_main_process)
     except InputError as error:
         sys.exit(f"error: {error}")
 
@@ -200,7 +201,7 @@ def task_row(task, images_alone=False):
     for column in ("factors", *EXPECTED):  # no image depends on them
         del row[column]
     if images_alone:
-        del row["templates"], row["metric"]
+        del row["templates"], row["names"], row["metric"]
     return row
 
 
@@ -329,4 +330,6 @@ def listed(names):
 if workflow.is_main_process:
     jobs = sum(len(shots) for _, shots in PACKS.values())
     jobs *= len(METHODS) * len(STUDY.seeds)
+    for warning in CHECKED.warnings:
+        logger.warning(f"warning: {warning}")
     logger.info(f"{CHECKED.summary()}, in {counted(jobs, 'job')}")

@@ -11,7 +11,7 @@ with logged(snakemake) as about:
     from mvlpt_core.tasks.prepare import prepare_sample, read_preprocess
 
     row, data_root = snakemake.params.row, snakemake.config["data_root"]
-    about["data"] = data_state(**row, data_root=data_root).touched
+    about["data"] = data_state(row["task"], row["kind"], row["location"], data_root).touched
     prepare_sample(
         **row,
         data_root=data_root,
