@@ -10,14 +10,22 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import socket
 import sys
+import threading
+import time
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mvlpt_core.contract.errors import InputError
 
 _TOKEN = "MVLPT_RUN"  # of whoever works on a study, in the environment of all that it starts
+# The last line of a job's log, however it ended; without one of them it was killed.
+ENDINGS = DONE, FAILED, STOPPED = "done", "failed", "stopped"
+_GRACE = 10.0  # seconds that jobs have to stop
 _UNKNOWN = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems without such locks
 
 
@@ -70,6 +78,53 @@ def join(root: str) -> None:
             f"{root}: {who} works on this study now, and this job is of a run before: expected a job "
             "of that process"
         )
+
+
+def stop_with_jobs(start_no_more: Callable[[], None] | None) -> None:
+    """From now on SIGINT (Ctrl-C) and SIGTERM end this process's jobs, and then this process.
+
+    Left alone, Snakemake waits for the jobs of this machine, which may take hours. `start_no_more` tells it
+    to end when none runs. None: its jobs run elsewhere, and it cancels them itself, as after Ctrl-C.
+    """
+    asked: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:  # the first is being done
+            return
+        if start_no_more is None:
+            raise KeyboardInterrupt
+        # In threads: what this one was doing may hold the locks that they need.
+        for action in (start_no_more, _end_jobs):
+            threading.Thread(target=action, daemon=True).start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _end_jobs() -> None:
+    """Ask every process that this one started to stop, also those that it starts yet; then kill them."""
+    import psutil  # of Snakemake's process alone
+
+    asked: set[psutil.Process] = set()
+    begun = time.monotonic()
+    while True:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if time.monotonic() - begun > _GRACE:
+                    child.kill()
+                elif child not in asked:
+                    asked.add(child)
+                    child.terminate()
+        time.sleep(0.2)
+
+
+def stopped(number: int, frame: object) -> None:
+    """A job that is told to stop leaves as on an error, so that nothing half-written stays."""
+    # Once: Ctrl-C comes from the terminal and from Snakemake.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def _holder(file: int) -> tuple[str, str]:

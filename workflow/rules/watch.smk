@@ -7,8 +7,8 @@
 #   everything(): every file of the study; lines about runs done; no files
 
 from mvlpt_core.contract.files import remove_parts
-from mvlpt_workflow.progress import RunsDone
-from mvlpt_workflow.running import hold, study_root
+from mvlpt_workflow.progress import Watch
+from mvlpt_workflow.running import hold, stop_with_jobs, study_root
 
 
 def here():
@@ -16,6 +16,9 @@ def here():
     logs = [str(job.log[0]) for job in workflow.dag.jobs if job.log]
     roots = [study_root(log) for log in logs if f"{AT.logs}/" in log]
     return roots[0] if roots else AT.root
+
+
+WATCH = Watch()
 
 
 onstart:
@@ -28,4 +31,11 @@ onstart:
     due = list(workflow.dag.needrun_jobs())
     if any(AT.report in job.output for job in due):
         Path(AT.report).unlink(missing_ok=True)
-    RunsDone(workflow.dag, set(RUNS)).watch()
+    stop_with_jobs(
+        workflow.scheduler.exit_gracefully if workflow.local_exec else None
+    )
+    WATCH.watch(workflow.dag, set(RUNS))
+
+
+onerror:
+    logger.error(WATCH.failures())

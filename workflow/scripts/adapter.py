@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_workflow import devices
-from mvlpt_workflow.running import join, study_root
+from mvlpt_workflow.running import DONE, FAILED, STOPPED, join, stopped, study_root
 
 
 @contextmanager
@@ -26,13 +27,22 @@ def logged(log: str, device: str = "cpu") -> Iterator[None]:
         filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(message)s"
     )
     logging.captureWarnings(True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stopped)
+    end = FAILED
     try:
         devices.take(device)
         yield
     except InputError as error:
         logging.error("%s", error)
         sys.exit(f"error: {error}")
+    except SystemExit:
+        end = STOPPED
+        raise
     except Exception:
         logging.exception("the job failed")
         raise
-    logging.info("done")
+    else:
+        end = DONE
+    finally:
+        logging.info(end)
