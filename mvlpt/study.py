@@ -13,7 +13,7 @@ from typing import NoReturn
 import yaml
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import check_writable, write_atomic
+from mvlpt_core.contract.files import check_writable, read_yaml, write_atomic
 from mvlpt_workflow import FOLDER, SNAKEFILE, running
 from mvlpt_workflow.configuration import (
     check_study,
@@ -21,6 +21,7 @@ from mvlpt_workflow.configuration import (
     nested,
     read_configuration,
 )
+from mvlpt_workflow.devices import visible
 
 
 def run_study(
@@ -78,7 +79,7 @@ def study_command(
     """Snakemake's command line; `options` come last and win. Without `cores` the profile says how many.
 
     The workflow holds the study itself: Snakemake's locks, which a killed process leaves behind, are not
-    needed.
+    needed. On a machine with GPUs, as many jobs ask for one at a time as there are.
     """
     if cores and cores != "all" and not (cores.isdecimal() and int(cores) > 0):
         raise InputError(f"--cores is '{cores}': expected all or a whole number of at least 1")
@@ -89,8 +90,20 @@ def study_command(
         *("--workflow-profile", str(_profile(profile))),
         "--nolock",
         *(("--cores", cores) if cores else ()),
+        *_gpus(_profile(profile), options),
         *options,
     ]
+
+
+def _gpus(profile: Path, options: Sequence[str]) -> list[str]:
+    """How many GPUs there are, unless the profile or an option says it or jobs go elsewhere."""
+    settled = read_yaml(profile / "config.yaml").keys() | {
+        word.lstrip("-").partition("=")[0] for word in options
+    }
+    if settled & {"executor", "e", "resources", "res"}:
+        return []
+    count = len(visible())
+    return [f"--resources=gpu={count}"] if count else []  # in one word, or it takes targets too
 
 
 def _changed(changes: Sequence[str]) -> list[str]:

@@ -1,55 +1,160 @@
-"""How many of a study's runs are done, while Snakemake works on them."""
+"""How far a study is, on which devices, and what its failed jobs said last, while Snakemake works on it."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from mvlpt_workflow.devices import taken_by
+from mvlpt_workflow.running import ENDINGS, STOPPED
 
-class RunsDone(logging.Handler):
-    """After each job that finished runs, a line: runs done of runs to do, and the time left."""
+_TAIL = 8  # lines of a failed job's log
+_SHOWN = 4  # running jobs in one report
+_STAMP = len("2026-01-01 00:00:00,000 ")
 
-    def __init__(
-        self, dag: Any, runs: set[str], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """`dag` is Snakemake's; `runs` are the files of all runs of the study."""
+
+class Watch(logging.Handler):
+    """Listens to Snakemake: a line after each pack that finished, one a minute of those that run, and the
+    end of a failed job's log."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, every: float = 60) -> None:
+        """`every` is in seconds."""
         super().__init__(logging.INFO)
-        due = list(dag.needrun_jobs())
-        # Runs of each job that is still to be done, by the job's number.
-        self.waiting = {
-            dag.jobid(job): count
-            for job in due
-            if (count := sum(str(path) in runs for path in job.output))
-        }
-        self.total, self.to_do = len(runs), sum(self.waiting.values())
-        self.done = self.total - self.to_do
-        self.clock, self.began = clock, clock()
+        self.clock, self.every = clock, every
+        self.jobs: dict[int, Any] = {}  # to be done, by number
+        self.waiting: dict[int, int] = {}  # runs of each pack that is still to be done
+        self.packs = self.total = self.to_do = 0  # of the whole study; runs to do at the start
+        self.running: dict[int, Any] = {}
+        self.failed: dict[int, Any] = {}
+        self.on: Counter[str] = Counter()  # packs done by device
+        self.began: float | None = None  # of the first pack
 
-    def watch(self) -> None:
-        """Listen to Snakemake's messages from now on."""
-        if self.waiting:
+    def watch(self, dag: Any, runs: set[str]) -> None:
+        """Listen from now on; `dag` is Snakemake's, `runs` are the files of all runs of the study."""
+        self.plan(dag, runs)
+        if self.jobs:
+            logger.addFilter(_shortened)
             logger.addHandler(self)
+            threading.Thread(target=self._report, daemon=True).start()
+
+    def plan(self, dag: Any, runs: set[str]) -> None:
+        """Note what there is to do."""
+        counts = {job: sum(str(path) in runs for path in job.output) for job in dag.jobs}
+        self.packs = sum(map(bool, counts.values()))
+        self.jobs = {dag.jobid(job): job for job in dag.needrun_jobs()}
+        self.waiting = {number: counts[job] for number, job in self.jobs.items() if counts[job]}
+        self.total, self.to_do = len(runs), sum(self.waiting.values())
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "event", None) == LogEvent.JOB_FINISHED:
-            finished = self.waiting.pop(getattr(record, "job_id", None), 0)
-            if finished:
-                self.done += finished
+        event, number = getattr(record, "event", None), getattr(record, "job_id", -1)
+        if event == LogEvent.JOB_STARTED:
+            self._start(getattr(record, "jobs", []))
+        elif event == LogEvent.JOB_FINISHED:
+            self.failed.pop(number, None)  # at an earlier attempt
+            job = self.running.pop(number, None)
+            if self.waiting.pop(number, 0):
+                device = taken_by(log_of(job)) if job else None
+                self.on.update([device] if device else [])
                 logger.info(self.line())
+        elif event == LogEvent.JOB_ERROR:
+            number = getattr(record, "jobid", -1)
+            job = self.running.pop(number, None)
+            if job is not None and ending(job) != STOPPED:
+                self.failed[number] = job
+                logger.error("\n".join(last_words(job)))
+
+    def _start(self, numbers: list[int]) -> None:
+        if self.began is None and not self.waiting.keys().isdisjoint(numbers):
+            self.began = self.clock()
+        self.running |= {n: self.jobs[n] for n in numbers if n in self.jobs and self.jobs[n].log}
 
     def line(self) -> str:
-        """Runs done of all, and how long the rest takes at the pace since the start."""
+        """Packs and runs done, the time that the rest takes at their pace, and where they ran."""
         left = sum(self.waiting.values())
-        text = f"{self.done:,} of {self.total:,} runs done"
-        if not left:
-            return text
-        seconds = (self.clock() - self.began) * left / (self.to_do - left)
-        return f"{text}, about {_duration(seconds)} left"
+        text = (
+            f"{self.packs - len(self.waiting):,} of {self.packs:,} packs, "
+            f"{self.total - left:,} of {self.total:,} runs done"
+        )
+        if left and self.began is not None:
+            seconds = (self.clock() - self.began) * left / (self.to_do - left)
+            text += f", about {_duration(seconds)} left"
+        devices = ", ".join(f"{self.on[device]:,} on {device}" for device in sorted(self.on))
+        return f"{text} ({devices})" if devices else text
+
+    def at_work(self) -> Iterator[str]:
+        """What jobs that run said last, and where they run."""
+        jobs = list(self.running.values())
+        for job in jobs[:_SHOWN]:
+            device = taken_by(log_of(job))
+            place = f" on {device}" if device else ""
+            said = (_lines(log_of(job)) or [""])[-1][_STAMP:]
+            yield f"running: {job.rule.name}{place}" + (f": {said}" if said else "")
+        if len(jobs) > _SHOWN:
+            yield f"running: {len(jobs) - _SHOWN} more"
+
+    def _report(self) -> None:
+        while True:
+            time.sleep(self.every)
+            for line in self.at_work():
+                logger.info(line)
+
+    def failures(self) -> str:
+        """What failed and what it said last, for the end of the run; empty where nothing failed."""
+        if not self.failed:
+            return ""
+        lost = sum(number in self.waiting for number in self.failed)
+        head = f"{len(self.failed)} failed jobs, {lost} of them packs: the same command tries again"
+        jobs = list(self.failed.values())[:_SHOWN]
+        return "\n".join([head, *(line for job in jobs for line in last_words(job))])
+
+
+def last_words(job: Any) -> list[str]:
+    """The end of a failed job's log; where a script left none, what that means."""
+    log, lines = log_of(job), _lines(log_of(job))
+    head = f"{job.rule.name} failed; the end of {log}:"
+    if not job.is_script:
+        return [head, *(f"    {line}" for line in lines[-_TAIL:])]
+    if ending(job):
+        return [head, *(f"    {line}" for line in lines[-_TAIL - 1 : -1])]
+    return [
+        head,
+        *(f"    {line}" for line in lines[-2:]),
+        "    It ended without a word: killed, as systems do to what needs more memory than there is: "
+        "expected less side by side (memory_gb or pack of the study), or a larger mem_mb on a cluster",
+    ]
+
+
+def ending(job: Any) -> str | None:
+    """How a script says that it ended; None where it did not come to that."""
+    last = (_lines(log_of(job)) or [""])[-1][_STAMP:]
+    return last if last in ENDINGS else None
+
+
+def log_of(job: Any) -> Path:
+    """A job's log; every rule has one."""
+    return Path(str(job.log[0]))
+
+
+def _shortened(record: logging.LogRecord) -> bool:
+    """A failed pack's message without the names of its hundreds of files; a logging filter."""
+    if getattr(record, "event", None) == LogEvent.JOB_ERROR:
+        record.input = record.output = []
+    return True
+
+
+def _lines(log: Path) -> list[str]:
+    try:
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def _duration(seconds: float) -> str:

@@ -1,7 +1,8 @@
 """One process works on a study at a time, and none beside jobs that a killed one left behind.
 
 The locks are the kernel's (flock): they vanish with their process, however it ended, so that nothing
-has to be released by hand.
+has to be released by hand. Who holds a study writes a token beside the lock and hands it to its jobs: one
+that starts late, from a queue or as its parent dies, finds another token there and ends.
 """
 
 from __future__ import annotations
@@ -9,17 +10,25 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import socket
 import sys
-from collections.abc import Iterable
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from mvlpt_core.contract.errors import InputError
 
-_HELD = "MVLPT_HOLDS"  # the study that this process held before it became Snakemake
 # Options with which Snakemake tells of a study and does nothing to it.
 _TELLING = {"--dry-run", "--dryrun", "-n", "--report", "--lint", "--unlock", "--dag", "--rulegraph"}
 _TELLING |= {"--filegraph", "--summary", "-S", "--detailed-summary", "-D", "--list-rules", "-l"}
+_TOKEN = "MVLPT_RUN"  # of whoever works on a study, in the environment of all that it starts
+# The last line of a job's log, however it ended; without one of them it was killed.
+ENDINGS = DONE, FAILED, STOPPED = "done", "failed", "stopped"
+_GRACE = 10.0  # seconds that jobs have to stop
 _UNKNOWN = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems without such locks
 
 
@@ -39,27 +48,97 @@ def hold(root: str) -> None:
     Waits, and says so, for jobs that still run though whoever started them is gone. Raises `InputError`
     where another process works on the study.
     """
-    place = os.path.realpath(root)
-    if os.environ.get(_HELD) == place:
-        return
     owner = _open(root, ".lock")
+    me = f"process {os.getpid()} on {socket.gethostname()}"
+    if _holder(owner) == (me, os.environ.get(_TOKEN)):  # held before it became another program
+        os.close(owner)
+        return
     if not _locked(owner, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        who = os.pread(owner, 200, 0).decode(errors="replace").strip() or "another process"
+        who = _holder(owner)[0] or "another process"
         raise InputError(f"{root}: {who} works on this study: expected one at a time")
-    os.ftruncate(owner, 0)
-    os.pwrite(owner, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    os.environ[_TOKEN] = uuid.uuid4().hex
+    # Never empty in between, for a job of an earlier run that looks just now; and on the disk, for those of
+    # other machines.
+    written = os.pwrite(owner, f"{me}\n{os.environ[_TOKEN]}\n".encode(), 0)
+    os.ftruncate(owner, written)
+    os.fsync(owner)
     jobs = _open(root, ".jobs")
     if not _locked(jobs, fcntl.LOCK_EX | fcntl.LOCK_NB):
         print(f"{root}: waiting for jobs of a run that was killed", file=sys.stderr, flush=True)
         _locked(jobs, fcntl.LOCK_EX)
     os.close(jobs)
     os.set_inheritable(owner, True)
-    os.environ[_HELD] = place
 
 
 def join(root: str) -> None:
-    """A job counts as at work on the study to the end of its process."""
+    """A job counts as at work on the study to the end of its process.
+
+    Raises `InputError` for a job of a run that is over, where another one has begun: nothing that the
+    job would write is wanted any more. Jobs that an executor starts without our environment all count.
+    """
     _locked(_open(root, ".jobs"), fcntl.LOCK_SH)
+    file = _open(root, ".lock")
+    who, token = _holder(file)
+    os.close(file)
+    own = os.environ.get(_TOKEN)
+    if own and token and own != token:
+        raise InputError(
+            f"{root}: {who} works on this study now, and this job is of a run before: expected a job "
+            "of that process"
+        )
+
+
+def stop_with_jobs(start_no_more: Callable[[], None] | None) -> None:
+    """From now on SIGINT (Ctrl-C) and SIGTERM end this process's jobs, and then this process.
+
+    Left alone, Snakemake waits for the jobs of this machine, which may take hours. `start_no_more` tells it
+    to end when none runs. None: its jobs run elsewhere, and it cancels them itself, as after Ctrl-C.
+    """
+    asked: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:  # the first is being done
+            return
+        if start_no_more is None:
+            raise KeyboardInterrupt
+        # In threads: what this one was doing may hold the locks that they need.
+        for action in (start_no_more, _end_jobs):
+            threading.Thread(target=action, daemon=True).start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _end_jobs() -> None:
+    """Ask every process that this one started to stop, also those that it starts yet; then kill them."""
+    import psutil  # of Snakemake's process alone
+
+    asked: set[psutil.Process] = set()
+    begun = time.monotonic()
+    while True:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if time.monotonic() - begun > _GRACE:
+                    child.kill()
+                elif child not in asked:
+                    asked.add(child)
+                    child.terminate()
+        time.sleep(0.2)
+
+
+def stopped(number: int, frame: object) -> None:
+    """A job that is told to stop leaves as on an error, so that nothing half-written stays."""
+    # Once: Ctrl-C comes from the terminal and from Snakemake.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _holder(file: int) -> tuple[str, str]:
+    """Who holds a study, in words, and its token; both empty where nobody did yet."""
+    who, token, *_ = [*os.pread(file, 400, 0).decode(errors="replace").split("\n"), ""]
+    return who, token
 
 
 def _open(root: str, name: str) -> int:

@@ -34,6 +34,7 @@ from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import check_study, counted, study_digest
 from mvlpt_workflow.jobs import analysed as shots_analysed
 from mvlpt_workflow.jobs import packed, used_tasks
+from mvlpt_workflow.running import join
 
 
 def checked():
@@ -67,6 +68,14 @@ TASK_BLOCKS = dict(enumerate(blocks(list(SUITE), STUDY.tasks_per_job), start=1))
 GPU = 0 if STUDY.device == "cpu" else 1
 
 AT = Layout(f"results/{STUDY.study}")
+
+# A job on a cluster is a Snakemake of its own, which removes what a job will write: it must be of the run that
+# works on the study now.
+if workflow.remote_exec:
+    try:
+        join(AT.root)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 RUNS = [
     AT.run(method, group, start, shots, seed)

@@ -8,8 +8,8 @@
 
 from mvlpt_core.contract.files import remove_parts
 from mvlpt_core.tasks.prepare import is_sample_of, is_test_of
-from mvlpt_workflow.progress import RunsDone
-from mvlpt_workflow.running import hold, study_root, tells
+from mvlpt_workflow.progress import Watch
+from mvlpt_workflow.running import hold, stop_with_jobs, study_root, tells
 from mvlpt_workflow.written import find_altered, set_aside
 
 
@@ -18,6 +18,9 @@ def here():
     logs = [str(job.log[0]) for job in workflow.dag.jobs if job.log]
     roots = [study_root(log) for log in logs if f"{AT.logs}/" in log]
     return roots[0] if roots else AT.root
+
+
+WATCH = Watch()
 
 
 def held(root):
@@ -99,4 +102,11 @@ onstart:
     due = list(workflow.dag.needrun_jobs())
     if any(AT.report in job.output for job in due):
         Path(AT.report).unlink(missing_ok=True)
-    RunsDone(workflow.dag, set(RUNS)).watch()
+    stop_with_jobs(
+        workflow.scheduler.exit_gracefully if workflow.local_exec else None
+    )
+    WATCH.watch(workflow.dag, set(RUNS))
+
+
+onerror:
+    logger.error(WATCH.failures())

@@ -1,9 +1,10 @@
-"""What the scripts share: the job's log, its place in the study, the files it reads and writes, and how a
-user's mistake ends it."""
+"""What the scripts share: the job's log, place and device, the files it reads and writes, and how a user's
+mistake ends it."""
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,47 +13,62 @@ from typing import Any
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.provenance import config_digest
 from mvlpt_core.contract.registered import MACHINE
-from mvlpt_workflow.running import join, study_root
+from mvlpt_workflow import devices
+from mvlpt_workflow.running import DONE, FAILED, STOPPED, join, stopped, study_root
 from mvlpt_workflow.written import check_inputs, record
 
 
 @contextmanager
-def logged(snakemake: Any) -> Iterator[dict[str, Any]]:
+def logged(snakemake: Any, device: str = "cpu") -> Iterator[dict[str, Any]]:
     """Send log records to the job's log; an InputError ends the job with its sentence.
 
-    What the job reads is checked before, and what it wrote is recorded after it, with what the job puts
-    into the mapping that it is given.
+    A job that computes says on which `device`, and has taken one of its own before torch is imported. What
+    the job reads is checked before, and what it wrote is recorded after it, with what the job puts into the
+    mapping that it is given.
     """
     log = snakemake.log[0]
+    root = study_root(log)
+    try:
+        join(root)
+    except InputError as error:  # of a run that is over: not even the log is its own any more
+        sys.exit(f"error: {error}")
     logging.basicConfig(
         filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(message)s"
     )
     logging.captureWarnings(True)
-    root = study_root(log)
-    join(root)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stopped)
+    end = FAILED
     about: dict[str, Any] = {}
     try:
+        devices.take(device)
         check_inputs(root, snakemake.input)
         yield about
+        _record(root, snakemake, about)
     except InputError as error:
         logging.error("%s", error)
         sys.exit(f"error: {error}")
+    except SystemExit:
+        end = STOPPED
+        raise
     except Exception:
         logging.exception("the job failed")
         raise
+    else:
+        end = DONE
+    finally:
+        logging.info(end)
+
+
+def _record(root: str, snakemake: Any, about: dict[str, Any]) -> None:
+    """Leave the records of what a job wrote."""
     settings = {key: value for key, value in snakemake.config.items() if key not in MACHINE}
+    provenance = snakemake.params.get("provenance") or {}
     record(
         root,
         snakemake.output,
         rule=snakemake.rule,
         configuration=config_digest(settings),
-        code=_code(snakemake.params),
+        code=str(snakemake.params.get("code") or provenance.get("code_digest", "")),
         **about,
     )
-    logging.info("done")
-
-
-def _code(params: Any) -> str:
-    """The digest of the code behind a job; "" where none counts."""
-    provenance = params.get("provenance") or {}
-    return str(params.get("code") or provenance.get("code_digest", ""))
