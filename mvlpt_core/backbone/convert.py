@@ -74,7 +74,7 @@ def load_open_clip(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any
     except (
         Exception
     ) as error:  # open_clip and the hub raise many kinds; the user needs one sentence
-        reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
+        reason = _reason(error)
         if _is_network_error(error):
             from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -89,6 +89,12 @@ def load_open_clip(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any
     if config is None:
         raise InputError(f"{label}: it has no preprocessing settings; expected a ViT CLIP.")
     return model.eval(), dict(config)
+
+
+def _reason(error: BaseException) -> str:
+    """Another's error in a line."""
+    text = " ".join(str(error).split())[:_REASON]
+    return f"no {text}" if isinstance(error, KeyError) else text or type(error).__name__
 
 
 def _fail_fast_offline() -> None:
@@ -110,7 +116,12 @@ def _tokenizer(name: str, label: str, vocabulary: int) -> tuple[Any, str]:
     from open_clip import get_tokenizer
     from open_clip.tokenizer import SimpleTokenizer, get_clean_fn
 
-    tokenizer = get_tokenizer(name)
+    try:
+        tokenizer = get_tokenizer(name)
+    except Exception as error:  # as at loading
+        raise InputError(
+            f"backbone '{label}': open_clip could not make its tokenizer ({_reason(error)})."
+        ) from error
     if not isinstance(tokenizer, SimpleTokenizer) or tokenizer.vocab_size != vocabulary:
         raise InputError(
             f"backbone '{label}' has the tokenizer {type(tokenizer).__name__} and {vocabulary} tokens; "

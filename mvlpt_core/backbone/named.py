@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line
+from mvlpt_core.contract.files import first_line, held
 
 QUICK = "-quickgelu"  # ends the names of open_clip's models with that activation
 
@@ -61,6 +61,7 @@ def check_named(name: str, pretrained: str) -> list[str]:
                 f"{label}: '{folder}/open_clip_model.safetensors' is not there; expected weights in "
                 "the safetensors format."
             )
+        _check_weights(folder / "open_clip_model.safetensors", label)
         return []
     if name.startswith("hf-hub:"):
         return []
@@ -74,22 +75,39 @@ def check_named(name: str, pretrained: str) -> list[str]:
         raise InputError(f"{label}: its image tower is no ViT; expected one such as 'ViT-B-16'.")
     tags = _tags(name)
     if Path(pretrained).is_file():
-        if Path(pretrained).suffix != ".safetensors":
-            raise InputError(f"{label}: a weights file must be in the safetensors format.")
+        _check_weights(Path(pretrained), label)
         activation = "QuickGELU" if name.endswith(QUICK) else "GELU"
         return [
             f"{label}: a weights file does not say its activation; read with {activation}, as the model's "
             f"name says (OpenAI's weights want one that ends in {QUICK}); the log of the zero-shot job "
             "gives the score with either"
         ]
+    if Path(pretrained).suffix or "/" in pretrained:
+        raise InputError(f"{label}: there is no such file; expected weights in safetensors format.")
     if pretrained not in tags:
-        absent = ", and there is no such file" if pretrained else ""
+        absent = "no such tag or file; " if pretrained else ""
         raise InputError(
-            f"{label}: backbone.pretrained must be "
+            f"{label}: {absent}backbone.pretrained must be "
             + (f"one of {', '.join(tags)} or " if tags else "")
-            + f"the path of weights in safetensors format{absent}."
+            + "the path of weights in safetensors format."
         )
     return []
+
+
+def _check_weights(path: Path, label: str) -> None:
+    """Raise `InputError` for a file of weights in another format; its header alone is read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        found = held(path)
+        reason = f"it holds {found}" if found else first_line(error)
+        raise InputError(
+            f"{label}: '{path}' is not in the safetensors format ({reason}); expected weights as "
+            "safetensors.torch.save_file(state_dict, path) writes them."
+        ) from None
 
 
 def text_settings(name: str) -> dict[str, Any]:
@@ -97,8 +115,8 @@ def text_settings(name: str) -> dict[str, Any]:
     if name.startswith("hf-hub:"):
         from huggingface_hub import try_to_load_from_cache
 
-        held = try_to_load_from_cache(name.removeprefix("hf-hub:"), "open_clip_config.json")
-        path = Path(held) if isinstance(held, str) else None
+        cached = try_to_load_from_cache(name.removeprefix("hf-hub:"), "open_clip_config.json")
+        path = Path(cached) if isinstance(cached, str) else None
     elif name.startswith("local-dir:"):
         path = Path(name.removeprefix("local-dir:"), "open_clip_config.json")
     else:
@@ -106,8 +124,8 @@ def text_settings(name: str) -> dict[str, Any]:
     if path is None or not path.is_file():
         return {}
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        return dict(held.get("model_cfg", held)["text_cfg"])
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return dict(config.get("model_cfg", config)["text_cfg"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: no text_cfg can be read from it ({first_line(error)}): expected a model's "

@@ -55,6 +55,10 @@ def check_parity(
         "text": (model.encode_text(tokens), tower(layout)[0]),
     }
     for name, (expected, found) in pairs.items():
+        if not bool(found.isfinite().all()):
+            raise InputError(
+                f"backbone '{label}' gives {name} features that are no numbers; expected finite weights."
+            )
         apart = float((F.normalize(expected, dim=-1) - found).abs().max())
         if not apart <= _TOLERANCE:
             raise InputError(

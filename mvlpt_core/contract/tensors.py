@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line, write_atomic
+from mvlpt_core.contract.files import first_line, held, write_atomic
 
 Arrays = dict[str, NDArray[Any]]
 START = "start:"  # before the name of a prompt's tensor: what it began as
@@ -69,7 +69,9 @@ def read_tensors(
             header = json.loads((file.metadata() or {}).get(kind, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not {what} ({first_line(error)})") from None
+        found = held(path)
+        reason = f"it holds {found}" if found else first_line(error)
+        raise InputError(f"{path}: not {what} ({reason})") from None
     if not isinstance(header, dict):
         raise InputError(f"{path}: has no header '{kind}': expected {what}")
     if header.get("format") != FORMAT:

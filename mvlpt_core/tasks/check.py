@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow
+from mvlpt_core.tasks.base import TaskSource
 from mvlpt_core.tasks.fewshot import check_counts
 from mvlpt_core.tasks.names import UNKNOWN, Room, check_names
 from mvlpt_core.tasks.open import find_data_root, open_task
@@ -36,22 +39,33 @@ def check_tasks(
     for a class of fewer training images than `shots`.
     """
     warnings = []
+    places: dict[Path, str] = {}
     for row in rows:
         source = open_task(row, data_root)
         warnings += check_names(source.classnames, f"task {row.task}", room)
-        if row.kind == "testbed" or _tar_bytes(row, data_root) > _LABELS_READ:
-            continue
-        source.split("test")
-        labels = source.split("train").labels
-        classes = len(source.classnames)
-        counts = labels.sum(0) if source.multilabel else np.bincount(labels, minlength=classes)
-        check_counts(counts, shots, row.task, source.classnames, short_classes)
+        if row.kind != "testbed":
+            place = (find_data_root(data_root, row.task) / row.location).resolve()
+            if (other := places.setdefault(place, row.task)) != row.task:
+                raise InputError(
+                    f"task {row.task}: its location leads to {place}, as that of task {other} does: expected "
+                    "other images"
+                )
+            if sum(path.stat().st_size for path in place.glob("*/*.tar")) > _LABELS_READ:
+                continue
+        check_counts(_class_sizes(row, source), shots, row.task, source.classnames, short_classes)
     return warnings
 
 
-def _tar_bytes(row: TaskRow, data_root: str | None) -> int:
-    folder = find_data_root(data_root, row.task) / row.location
-    return sum(path.stat().st_size for path in folder.glob("t*/*.tar"))
+def _class_sizes(row: TaskRow, source: TaskSource) -> NDArray[np.integer]:
+    """Training images of each class; `InputError` for a split that lacks one."""
+    classes = len(source.classnames)
+    if row.kind == "testbed":
+        from mvlpt_core.testbed import SPLIT_SIZES  # not at import time: other kinds do without it
+
+        return np.full(classes, SPLIT_SIZES["train"])
+    source.split("test")
+    labels = source.split("train").labels
+    return labels.sum(0) if source.multilabel else np.bincount(labels, minlength=classes)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ os.environ.setdefault("MALLOC_TOP_PAD_", str(1 << 26))
 from mvlpt_analysis import catalogue
 from mvlpt_core.backbone.named import located_backbone
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.layout import GATHERED, PROBE, RANDOM, ZERO_SHOT, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
 from mvlpt_core.contract.registered import MACHINE
@@ -42,6 +43,10 @@ def checked():
     name = ", ".join(map(os.path.relpath, workflow.configfiles)) or "configuration"
     try:
         # What the main process has found good, its jobs need not open again.
+        if workflow.is_main_process:
+            for path in workflow.configfiles:
+                # Of a key that is given twice, Snakemake takes the last without a word.
+                read_yaml(path)
         return check_study(config, name, open_tasks=workflow.is_main_process)
     except InputError as error:
         sys.exit(f"error: {error}")
