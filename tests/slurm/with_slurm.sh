@@ -65,7 +65,7 @@ SchedulerParameters=sched_interval=2,batch_sched_delay=0,bf_interval=5
 KillWait=2
 SlurmdTimeout=15
 GresTypes=gpu
-NodeName=$node CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo) Gres=gpu:2
+NodeName=$node CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo) Gres=gpu:2
 PartitionName=short Nodes=$node Default=YES MaxTime=1440 State=UP
 END
   printf '%s\nAutoDetect=off\nNodeName=%s Name=gpu File=%s/gpu[0-1]\n' "$mark" "$node" "$state" > /etc/slurm/gres.conf
