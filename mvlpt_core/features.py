@@ -30,6 +30,7 @@ from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract import metrics, outcomes
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.rows import write_rows
+from mvlpt_core.contract.templates import read_template
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.tasks.prepare import KIND, TestSplit, load_sample, load_test
 
@@ -130,8 +131,7 @@ def encode_class_texts(
     precision: str = "auto",
 ) -> None:
     """Encode each task's classes in one sentence with "{c}": the fixed texts of the visual method."""
-    if "{c}" not in template:
-        raise InputError(f"methods.visual.class_text is '{template}': expected '{{c}}' in it")
+    template = read_template(template, "methods.visual.class_text")
     clip = cached_backbone(Path(backbone).parent, device, precision)
     for source, out in zip(prepared, outputs, strict=True):
         task = load_test(source)

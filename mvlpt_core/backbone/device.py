@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from mvlpt_core.backbone.towers import Backbone, build_backbone
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line
+from mvlpt_core.contract.files import first_line, held
 
 # A processor with bf16 products gains from them at ViT-B's width, and nothing at the testbed's.
 _WIDE = 512
@@ -83,8 +83,13 @@ def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         if isinstance(error, InputError):
             raise
-        named = about if isinstance(error, ValueError) or not about.is_file() else weights
-        reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        named, reason = about, first_line(error)
+        if isinstance(error, KeyError):
+            # A weight's name has dots, a key of the description none.
+            named, reason = weights if "." in str(error) else about, f"no {error}"
+        elif isinstance(error, SafetensorError) or (isinstance(error, OSError) and about.is_file()):
+            found = held(weights)
+            named, reason = weights, f"it holds {found}" if found else reason
         raise InputError(
             f"{named}: not a whole converted backbone ({reason}): delete it, run again"
         ) from None

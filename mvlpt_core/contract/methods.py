@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, PrivateAttr, model_validator
+from pydantic import ConfigDict, PrivateAttr, field_validator, model_validator
 
+from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.schema import SHARE, Settings, key, whole
+from mvlpt_core.contract.templates import read_template
 
 
 def _lr() -> Any:
@@ -70,11 +72,23 @@ class VisualMethod(Settings):
         "what the text tower reads: templates (the task's own), or one sentence for all classes",
         "templates, or a sentence with {c} for the class name",
         "a photo of a {c}.",
-        pattern=r"^templates$|\{c\}",
     )
     lr: float = _lr()
 
     text_ctx: ClassVar[int] = 0
+
+    @field_validator("class_text")
+    @classmethod
+    def _is_template(cls, value: str) -> str:
+        if value == "templates":
+            return value
+        try:
+            return read_template(value, "")
+        except InputError:
+            raise ValueError(
+                f"key 'methods.visual.class_text' is {value!r}, expected templates, or a sentence with {{c}} "
+                "for the class name"
+            ) from None
 
     @property
     def visual_ctx(self) -> int:

@@ -61,6 +61,8 @@ def open_backbone(
     name = str(name)
     if (Path(name) / _ABOUT).is_file():
         return OpenBackbone(Path(name), device, precision)
+    if Path(name).is_dir():
+        raise InputError(f"{name} has no {_ABOUT}: expected the folder of a converted backbone")
     if name == "testbed":
         name = _BUILT_IN
     found = located_backbone(name)

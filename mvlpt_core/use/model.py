@@ -23,6 +23,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import write_atomic
 from mvlpt_core.contract.intervals import Interval, score_interval
 from mvlpt_core.contract.methods import METHODS, Method, VisualMethod
+from mvlpt_core.contract.metrics import METRICS
 from mvlpt_core.contract.tensors import START, read_tensors
 from mvlpt_core.features import encode_texts
 from mvlpt_core.prompts.file import KIND, check_finite
@@ -38,7 +39,13 @@ from mvlpt_core.use.task import OpenTask
 
 # Of a prompt's header, beside what every prompt file has.
 _KEYS = ("method", "settings", "backbone", "backbone_digest", "status")
-_USE = ("tasks", "suffix", "preprocess", "tuned_with")
+_USE = {"tasks": dict, "suffix": str, "preprocess": dict, "tuned_with": dict}
+# What these mappings hold at least; each task's too.
+_WITHIN = {
+    "preprocess": {"size", "interpolation", "resize_mode"},
+    "tuned_with": {"method", "tuning"},
+}
+_TASK = {"classnames", "templates", "metric", "multilabel"}
 _MEMORY_GB = 3.0
 _BATCH = 256
 
@@ -198,6 +205,16 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             f"prompt file '{path}' has no {', '.join(absent)}: expected one of this version: run its "
             "study again"
         )
+    tasks = header["tasks"].values() if isinstance(header["tasks"], dict) else ()
+    if not (
+        tasks
+        and all(isinstance(header[key], kind) for key, kind in _USE.items())
+        and all(keys <= set(header[key]) for key, keys in _WITHIN.items())
+        and all(isinstance(task, dict) and set(task) >= _TASK for task in tasks)
+        and all(task["metric"] in tuple(METRICS) for task in tasks)
+        and header["method"] in tuple(METHODS)
+    ):
+        raise InputError(f"prompt file '{path}' has a header that no version writes: make it anew")
     return header, tensors
 
 

@@ -383,7 +383,7 @@ def test_the_visual_method_may_have_a_text_of_its_own(study: Path, tmp_path: Pat
     encode_class_texts(*where, "{c}", device="cpu")
     bare = read_tensors(files_of(study, NAMES[0]).test_features, "task")[1]["class_features"]
     np.testing.assert_allclose(read_tensors(out, "task")[1]["text_features"], bare, atol=1e-6)
-    with pytest.raises(InputError, match=r"methods\.visual\.class_text is 'a thing'"):
+    with pytest.raises(InputError, match=r"'a thing' of methods\.visual\.class_text: exp"):
         encode_class_texts(*where, "a thing", device="cpu")
 
 

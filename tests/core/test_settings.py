@@ -130,6 +130,11 @@ def test_methods_answer_for_themselves() -> None:
         ("runs", {}, ["key 'runs' is {}", "mapping of names"]),
         ("analysis.group_limit", 1, ["at least 2"]),
         ("methods.visual.class_text", "a photo", ["'methods.visual.class_text'", "{c}"]),
+        (
+            "methods.visual.class_text",
+            "{x} {c}",
+            ["'methods.visual.class_text' is '{x} {c}'", "{c}"],
+        ),
         ("tuning.optimizer", "adam", ["'tuning.optimizer' is 'adam'", "sgd, adamw"]),
         ("tuning.checkpoint", "best", ["'tuning.checkpoint'", "last, best_val"]),
         ("runs", {"x": [{"group": "a", "start": "b", "shots": 3}]}, ["runs.x wants 3 shots"]),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load, save
 
 import mvlpt_core as mvlpt
 from mvlpt.cli import main
@@ -196,6 +198,74 @@ def test_mistakes_are_one_sentence(
         assert main(arguments) == 2, arguments
         (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
         assert message in line
+
+
+def test_a_header_that_no_version_writes(tuned: dict[str, TunedPrompt], tmp_path: Path) -> None:
+    header, tensors = read_tensors(tuned["text"].path, "prompt")
+    task = header["tasks"]["new_birds"]
+    bad = tmp_path / "bad.safetensors"
+    for key, value in (
+        *(
+            ("tasks", {}),
+            ("tasks", [1]),
+            ("tasks", {"x": {}}),
+            ("tasks", {"x": {**task, "metric": 1}}),
+        ),
+        *(("preprocess", {}), ("preprocess", 3), ("tuned_with", {}), ("suffix", 5)),
+        *(("method", "magic"), ("method", [])),
+    ):
+        write_tensors(bad, "prompt", {**header, key: value}, tensors)
+        with pytest.raises(
+            InputError, match=r"bad.safetensors' has a header that no version writes"
+        ):
+            mvlpt.load(bad, tuned["text"].model.backbone)
+
+
+def test_files_of_another_kind_are_named(tuned: dict[str, TunedPrompt], tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    np.savez(tmp_path / "archive", a=np.zeros(2))
+    for content, kind in (
+        ((tmp_path / "archive.npz").read_bytes(), "a zip archive"),
+        (picture((1, 2, 3)), r"an image \(PNG\)"),
+        (b"", "nothing"),
+        (b'{"a": 1}', "JSON"),
+        (b"<html>", "HTML or XML"),
+    ):
+        other.write_bytes(content)
+        with pytest.raises(
+            InputError, match=rf"not a prompt file of this project \(it holds {kind}"
+        ):
+            mvlpt.load(other)
+
+
+def test_a_folder_that_is_no_whole_backbone(
+    tuned: dict[str, TunedPrompt], clip: OpenBackbone, tmp_path: Path
+) -> None:
+    prompt = tuned["text"].path
+    with pytest.raises(InputError, match=r"has no backbone.json: expected the folder of a conv"):
+        mvlpt.load(prompt, tmp_path)
+    about = json.loads(clip.about.read_text())
+    weights = (clip.folder / "backbone.safetensors").read_bytes()
+    less = {key: value for key, value in about.items() if key != "image"}
+    part = save({key: value for key, value in load(weights).items() if "fc" not in key})
+    for number, (text, data, message) in enumerate(
+        (
+            ("", weights, r"backbone.json: not a whole converted backbone \(Expecting value"),
+            ("[1]", weights, r"backbone.json: .* \(not a mapping"),
+            ("{", weights, r"backbone.json: .* \(Expecting property"),
+            (json.dumps(less), weights, r"backbone.json: .* \(no 'image'"),
+            (json.dumps(about), b"", r"backbone.safetensors: .* \(it holds nothing"),
+            (json.dumps(about), weights[:-9], r"backbone.safetensors: .* \(Error while deserial"),
+            (json.dumps(about), b"PK\3\4", r"backbone.safetensors: .* \(it holds a zip archive"),
+            (json.dumps(about), part, r"backbone.safetensors: .* \(no 'image.blocks.0.fc.weight'"),
+        )
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "backbone.json").write_text(text)
+        (folder / "backbone.safetensors").write_bytes(data)
+        with pytest.raises(InputError, match=message):
+            mvlpt.load(prompt, folder)
 
 
 def test_the_readme_tunes_and_transfers(
