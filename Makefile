@@ -3,6 +3,7 @@
 # make report   Snakemake's own HTML report of the study: results/<study>/workflow.html, readable offline
 # make recommend TASK=/data/birds   which of the study's prompts to start a new task (a folder) from
 # make dry-run  what a study would do, without doing it
+# make docs     build the documentation site: build/site/index.html
 # make clean    remove the checks' caches; a study is removed with rm -r results/<study>
 # make help     these lines
 # make lock     resolve the dependencies anew (keeps pins that still fit)
@@ -23,7 +24,7 @@ FOLDER = results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(ope
 IMPORTED := snakemake.cli, mvlpt_core.backbone.convert, mvlpt_core.jobs, mvlpt_core.probe, mvlpt_analysis.study, \
   mvlpt_analysis.figures.gallery, mvlpt_analysis.benchmark.make, mvlpt_analysis.report.page, mvlpt_workflow.configuration
 
-.PHONY: study test report recommend dry-run help clean lock
+.PHONY: study test docs report recommend dry-run help clean lock
 .DEFAULT_GOAL := study
 
 study: $(READY)
@@ -47,7 +48,11 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint --cores 1
+	$(MAKE) --no-print-directory docs
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+docs: $(READY)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs build/site
 
 # The environment is rebuilt only when a lock file or pyproject.toml changes. Where uv cannot reach a package index
 # that pip is configured for (a mirror in pip.conf), pip installs the same hashes, only slower. What jobs import is
@@ -63,7 +68,7 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@touch $@
 
 lock: $(READY)
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --extra dev --extra slurm --universal \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --extra slurm --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements.lock
 	grep -o '^uv==[^ ]*' requirements-uv.lock | UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile - \
 	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements-uv.lock

@@ -149,13 +149,18 @@ def hang(job: Job) -> None:
 
 def restart_node(job: Job) -> None:
     """What a power cut does to a job: it and the node's daemon are gone, and the daemon comes back."""
-    state = Path(os.environ["MVLPT_SLURM_STATE"])
+    pid_file = Path(os.environ["MVLPT_SLURM_STATE"], "slurmd.pid")
+
+    def daemon() -> int:
+        until(lambda: pid_file.read_text().strip().isdigit(), "the node's daemon says its number")
+        return int(pid_file.read_text())
+
     keepers = [
         int(line.split()[0])
         for line in told("ps", "-eo", "pid,args").splitlines()[1:]
         if f"slurmstepd: [{job.number}." in line
     ]
-    for pid in [int((state / "slurmd.pid").read_text()), *keepers, *processes(job)]:
+    for pid in [daemon(), *keepers, *processes(job)]:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -164,7 +169,7 @@ def restart_node(job: Job) -> None:
 
     def missed() -> bool:
         """The node registers anew, which it else does every few minutes, and Slurm misses the job."""
-        os.kill(int((state / "slurmd.pid").read_text()), signal.SIGHUP)
+        os.kill(daemon(), signal.SIGHUP)
         time.sleep(2)
         return all(other.number != job.number or other.state != "RUNNING" for other in queue())
 
@@ -233,9 +238,10 @@ def test_too_little_memory_is_more_at_the_next_attempt(queued: Study) -> None:
 
 
 def test_a_job_over_its_time_runs_again(queued: Study) -> None:
-    first, second = queued.befallen["leakage"]
+    first, second, *_ = queued.befallen["leakage"]
     assert (first.state, first.limit) == ("TIMEOUT", 1)
-    assert (second.state, second.limit) == ("COMPLETED", 120)
+    assert second.limit == 120
+    assert queued.befallen["leakage"][-1].state == "COMPLETED"
 
 
 def test_a_cancelled_job_runs_again(queued: Study) -> None:
@@ -250,7 +256,17 @@ def test_a_job_whose_node_restarts_is_queued_again_by_slurm_alone(queued: Study)
 
 
 def test_a_job_of_a_killed_controller_and_its_successor_do_no_harm(queued: Study) -> None:
-    assert [job.state for job in queued.befallen["tune_2"]] == ["COMPLETED", "COMPLETED"]
+    *before, last = queued.befallen["tune_2"]
+    assert last.state == "COMPLETED"
+    assert before
+    for (
+        job
+    ) in before:  # it was waited for, or had not begun yet, and ended without touching anything
+        if job.state != "COMPLETED":
+            assert job.state == "FAILED"
+            assert "works on this study now, and this job is of a run before" in queued.slurm_log(
+                job
+            )
 
 
 @pytest.mark.parametrize("name", TABLES)
