@@ -20,6 +20,9 @@ READY := $(VENV)/.installed
 MVLPT = $(BIN)/mvlpt
 FOLDER = results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))
 
+IMPORTED := snakemake.cli, mvlpt_core.backbone.convert, mvlpt_core.jobs, mvlpt_core.probe, mvlpt_analysis.study, \
+  mvlpt_analysis.figures.gallery, mvlpt_analysis.benchmark.make, mvlpt_analysis.report.page, mvlpt_workflow.configuration
+
 .PHONY: study test report recommend dry-run help clean lock
 .DEFAULT_GOAL := study
 
@@ -47,15 +50,16 @@ test: $(READY)
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # The environment is rebuilt only when a lock file or pyproject.toml changes. Where uv cannot reach a package index
-# that pip is configured for (a mirror in pip.conf), pip installs the same hashes, only slower. Bytecode is compiled
-# here, as pip does: where PYTHONDONTWRITEBYTECODE is set every job would compile torch, pandas and Snakemake again.
+# that pip is configured for (a mirror in pip.conf), pip installs the same hashes, only slower. What jobs import is
+# imported once: where PYTHONDONTWRITEBYTECODE is set, every job would compile torch, pandas and Snakemake again.
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: try make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -W ignore -c 'import $(IMPORTED)'
 	@touch $@
 
 lock: $(READY)

@@ -380,9 +380,12 @@ def _analyse(given: argparse.Namespace) -> int:
 
 def _convert(given: argparse.Namespace) -> int:
     from mvlpt_core.backbone.convert import convert_backbone
-    from mvlpt_core.backbone.named import located_backbone
+    from mvlpt_core.backbone.named import check_named, located_backbone
 
-    convert_backbone(given.name, given.pretrained, given.out, located_backbone(given.name))
+    found = located_backbone(given.name)
+    for warning in check_named(found, given.pretrained):
+        print(f"warning: {warning}", file=sys.stderr)
+    convert_backbone(given.name, given.pretrained, given.out, found)
     print(f"backbone: {given.out}")
     return 0
 
@@ -415,7 +418,7 @@ def _check_config(given: argparse.Namespace) -> int:
     from mvlpt_workflow.configuration import check_study, read_configuration
 
     checked = check_study(read_configuration(given.config, given.set), given.config)
-    print(f"# {checked.summary()}")
+    print(f"# {checked.summary()}", *(f"# warning: {w}" for w in checked.warnings), sep="\n")
     values = checked.study.resolved()
     print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
     return 0

@@ -23,10 +23,6 @@ from mvlpt_workflow.configuration import (
 )
 from mvlpt_workflow.devices import visible
 
-# Options with which Snakemake tells of a study and does nothing to it.
-_TELLING = {"--dry-run", "--dryrun", "-n", "--report", "--lint", "--unlock", "--dag", "--rulegraph"}
-_TELLING |= {"--filegraph", "--summary", "-S", "--detailed-summary", "-D", "--list-rules", "-l"}
-
 
 def run_study(
     config: str,
@@ -50,7 +46,7 @@ def run_study(
         here = _directory(options)
         check_writable(here / ".snakemake")
         check_writable(here / f"results/{checked.study.study}")
-        if not _TELLING & set(options):
+        if not running.tells(options):
             root = str(here / f"results/{checked.study.study}")
     command = study_command(config, cores, profile, options, changes)
     if root:

@@ -10,7 +10,8 @@ class texts `text_features`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mvlpt_core.backbone.activation import with_other_activation
 from mvlpt_core.backbone.device import cached_backbone
 from mvlpt_core.backbone.textlayout import text_layout
+from mvlpt_core.backbone.tokens import tokenizer
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract import metrics, outcomes
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.rows import write_rows
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.tasks.prepare import KIND, TestSplit, load_sample, load_test
+
+_log = logging.getLogger(__name__)
 
 SUFFIX = "."  # follows every class name between context vectors, as in CoOp
 _TEXT_TOKENS = 1 << 15  # packed text tokens of a pass without gradients
@@ -62,7 +67,7 @@ def encode_test(
     clip = cached_backbone(Path(backbone).parent, device, precision)
     for i, (source, out) in enumerate(zip(prepared, features, strict=True)):
         task = load_test(source)
-        tokenize = tokenizer()
+        tokenize = tokenizer(clip.text.clean)
         names = [tokenize(name) for name in task.classnames]
         padded = np.full((len(names), max(map(len, names))), -1, np.int64)
         for row, ids in zip(padded, names, strict=True):
@@ -85,6 +90,8 @@ def encode_test(
         write_tensors(out, KIND, header, {**_numpy(tensors), "tokens": padded})
         if zero_shot:
             _score_zero_shot(clip, task, tensors, Path(zero_shot[i]), provenance or {})
+            if not clip.activation_known:
+                _compare_activations(clip, task, tensors)
 
 
 def encode_sample(
@@ -184,23 +191,11 @@ def encode_images(backbone: Backbone, images: NDArray[np.uint8], batch: int = 25
     return torch.cat(parts)
 
 
-def tokenizer() -> Callable[[str], list[int]]:
-    """A function from a text to its vocabulary ids, without start, end and padding."""
-    from open_clip.tokenizer import SimpleTokenizer  # slow to import, and only encoding needs it
-
-    simple = SimpleTokenizer()
-
-    def tokenize(text: str) -> list[int]:
-        return list(simple.encode(simple.clean_fn(text)))
-
-    return tokenize
-
-
 @torch.no_grad()
 def encode_texts(backbone: Backbone, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Class features [C, D]: the normalised mean over templates of normalised text features."""
-    tokenize = tokenizer()
     tower = backbone.text
+    tokenize = tokenizer(tower.clean)
     parts = []
     for template in templates:
         # A text longer than the tower's context is cut, as open_clip's tokenizer does.
@@ -228,7 +223,7 @@ def _score_zero_shot(
     provenance: Mapping[str, str],
 ) -> None:
     """The score of the frozen backbone with the task's own templates: rows without a run."""
-    logits = backbone.logit_scale * tensors["test_features"] @ tensors["text_features"].T
+    logits = _zero_shot_logits(backbone, tensors)
     goal = targets(np.asarray(task.labels)).to(logits.device)
     values = logits.float().cpu().numpy()
     row = {
@@ -246,6 +241,31 @@ def _score_zero_shot(
         "truth": outcomes.encode_truth(task.labels),
     }
     write_rows(path, [{**row, **provenance, "backbone": backbone.name}])
+
+
+def _zero_shot_logits(backbone: Backbone, tensors: Mapping[str, Tensor]) -> Tensor:
+    return backbone.logit_scale * tensors["test_features"] @ tensors["text_features"].T
+
+
+def _compare_activations(
+    backbone: Backbone, task: TestSplit, tensors: Mapping[str, Tensor]
+) -> None:
+    """Log the zero-shot score with either activation: weights from a file do not say theirs."""
+    other = with_other_activation(backbone)
+    again = {
+        "test_features": encode_images(other, task.images),
+        "text_features": encode_texts(other, task.classnames, task.templates),
+    }
+    own, swapped = (
+        float(metrics.score(task.metric, values.float().cpu().numpy(), task.labels))
+        for values in (_zero_shot_logits(backbone, tensors), _zero_shot_logits(other, again))
+    )
+    hint = f" (are the weights {other.activation}'s?)" if swapped > own else ""
+    _log.warning(
+        "task %s: zero-shot %s %.1f with %s, as the backbone's name says, and %.1f with %s%s",
+        *(task.name, task.metric, 100 * own, backbone.activation),
+        *(100 * swapped, other.activation, hint),
+    )
 
 
 def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

@@ -159,6 +159,7 @@ def _use(
                 "templates": task.templates,
                 "metric": task.metric,
                 "multilabel": task.multilabel,
+                "decoding": task.decoding,
             }
             for task in opened
         },

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from mvlpt_core.backbone.named import check_named, located_backbone
+from mvlpt_core.backbone.named import check_named, located_backbone, text_settings
+from mvlpt_core.backbone.tokens import LOWER
 from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import read_yaml
@@ -25,19 +26,23 @@ from mvlpt_core.contract.suite import (
     read_suite,
 )
 from mvlpt_core.tasks.check import check_tasks
+from mvlpt_core.tasks.names import Room
 from mvlpt_workflow import located
+
+CONTEXT_LENGTH = 77  # of a text tower whose configuration does not say
 
 
 @dataclass(frozen=True)
 class Checked:
     """Settings; suite rows by task, of the studied ones and of the `sources` beside them; the named
-    groups; the runs."""
+    groups; the runs; what is legal but worth a second look, a sentence each."""
 
     study: Study
     suite: dict[str, TaskRow]
     sources: dict[str, TaskRow]
     groups: Groups
     runs: Runs
+    warnings: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """How large the study is, in words."""
@@ -159,13 +164,31 @@ def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) 
         if mean.table
     }
     runs = expand(study, list(suite), groups.members, list(sources), chosen)
+    warnings: list[str] = []
     if open_tasks:
-        _check_shots(study, [*suite.values(), *sources.values()])
-        check_tasks([*suite.values(), *sources.values()], study.data_root)
+        rows = [*suite.values(), *sources.values()]
+        _check_shots(study, rows)
         # Once converted, a backbone is not looked for again.
         if not Path(Layout(f"results/{study.study}").backbone).exists():
-            check_named(located_backbone(study.backbone.name), study.backbone.pretrained or "")
-    return Checked(study, suite, sources, groups, runs)
+            name, pretrained = (
+                located_backbone(study.backbone.name),
+                study.backbone.pretrained or "",
+            )
+            warnings += check_named(name, pretrained)
+        warnings += check_tasks(
+            rows, study.data_root, max(study.shots), study.short_classes, _room(study)
+        )
+    return Checked(study, suite, sources, groups, runs, tuple(warnings))
+
+
+def _room(study: Study) -> Room:
+    """What a class name has room for in the text tower, beside the most context vectors of a method."""
+    found = text_settings(located_backbone(study.backbone.name))
+    clean = (found.get("tokenizer_kwargs") or {}).get("clean", LOWER)
+    name, most = max(study.methods.by_name().items(), key=lambda item: item[1].text_ctx)
+    key = "n_ctx" if name == "text" else "n_ctx_text"
+    length = found.get("context_length", CONTEXT_LENGTH) if found else 0
+    return Room(length, most.text_ctx, f"methods.{name}.{key}", clean)
 
 
 def _check_alike(

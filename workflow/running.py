@@ -16,12 +16,15 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from mvlpt_core.contract.errors import InputError
 
+# Options with which Snakemake tells of a study and does nothing to it.
+_TELLING = {"--dry-run", "--dryrun", "-n", "--report", "--lint", "--unlock", "--dag", "--rulegraph"}
+_TELLING |= {"--filegraph", "--summary", "-S", "--detailed-summary", "-D", "--list-rules", "-l"}
 _TOKEN = "MVLPT_RUN"  # of whoever works on a study, in the environment of all that it starts
 # The last line of a job's log, however it ended; without one of them it was killed.
 ENDINGS = DONE, FAILED, STOPPED = "done", "failed", "stopped"
@@ -32,6 +35,11 @@ _UNKNOWN = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems withou
 def study_root(log: str) -> str:
     """The folder of the study that a job's log is in: `results/<study>/logs/...`."""
     return str(next(path for path in Path(log).parents if path.name == "logs").parent)
+
+
+def tells(options: Iterable[str]) -> bool:
+    """Whether Snakemake, called with these options, only tells of a study."""
+    return any(option.partition("=")[0] in _TELLING for option in options)
 
 
 def hold(root: str) -> None:

@@ -19,6 +19,7 @@ TITLES = {
     "tuning": "budget",
     "joint": "several tasks at once",
 }
+NAMED = 3  # rows that a warning names
 DIGESTS = {"config_digest": "configurations", "code_digest": "states of the code"}
 
 
@@ -71,16 +72,20 @@ def origins(transfers: Iterable[pd.DataFrame]) -> list[str]:
 
 def mixtures(transfer: pd.DataFrame) -> list[str]:
     """A sentence for each method whose rows come from more than one configuration or state of the
-    code, so that they cannot be compared."""
+    code, so that they cannot be compared: which rows are not of the most frequent one."""
     if not set(DIGESTS) <= set(transfer.columns):
         return []
     out = []
     for method, part in transfer.groupby("method", sort=False):
-        made = {name: part[column].unique() for column, name in DIGESTS.items()}
-        mixed = [f"{len(d)} {name} ({', '.join(d)})" for name, d in made.items() if len(d) > 1]
-        if mixed:
-            out.append(
-                f"{method}: rows of {' and of '.join(mixed)} are mixed, and their scores may not "
-                "be comparable."
-            )
+        for column, name in DIGESTS.items():
+            counts = part[column].value_counts()
+            if len(counts) > 1:
+                odd = part[part[column] != counts.index[0]]
+                pairs = [f"{row.source} to {row.target}" for row in odd.itertuples()]
+                more = f" and {len(pairs) - NAMED:,} more" if len(pairs) > NAMED else ""
+                out.append(
+                    f"{method}: rows of {len(counts)} {name} ({', '.join(counts.index)}) are mixed, and "
+                    f"their scores may not be comparable: {', '.join(pairs[:NAMED])}{more} are not of "
+                    f"{counts.index[0]}."
+                )
     return out

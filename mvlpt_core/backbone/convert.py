@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from mvlpt_core.backbone.named import check_named, model_label
+from mvlpt_core.backbone.parity import check_parity
+from mvlpt_core.backbone.tokens import CLEANINGS
+from mvlpt_core.backbone.towers import QUICK_GELU
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import write_atomic
 
-# x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: with the factors folded into the two MLP matrices the
-# activation is torch's fused SiLU, one pass instead of three.
-_QUICK_GELU = 1.702
+_REASON = 400  # letters of another's error: the names of a few missing keys are among them
 
 _WEIGHTS = "backbone.safetensors"
 _CONFIG = "backbone.json"
@@ -36,15 +37,18 @@ def convert_backbone(name: str, pretrained: str, out_dir: Path, found: str | Non
     `name` follows open_clip: `ViT-B-16` with a `pretrained` tag, `hf-hub:org/model`, or
     `local-dir:folder`. `found` is what open_clip is given instead: where a folder lies differs from
     one installation to another, and what is written must not. Raises `InputError` when the model
-    cannot be loaded or is not a ViT CLIP.
+    cannot be loaded, is not a ViT CLIP, or would not give open_clip's own features.
     """
     found = found or name
     model, preprocess = load_open_clip(found, pretrained)
     label = f"{name}/{pretrained}" if pretrained else name
     weights, config = convert_model(model, label)
-    _check_tokenizer(found, label, weights["text.embedding"].shape[0])
+    tokenizer, clean = _tokenizer(found, label, weights["text.embedding"].shape[0])
+    config["text"]["clean"] = clean
     config["preprocess"] = _preprocess(preprocess)
     config["open_clip"] = {"name": name, "pretrained": pretrained}
+    config["activation_known"] = not Path(pretrained).is_file()
+    check_parity(model, tokenizer, weights, config, label)
     write_backbone(weights, config, out_dir)
 
 
@@ -70,7 +74,7 @@ def load_open_clip(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any
     except (
         Exception
     ) as error:  # open_clip and the hub raise many kinds; the user needs one sentence
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _reason(error)
         if _is_network_error(error):
             from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -87,6 +91,12 @@ def load_open_clip(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any
     return model.eval(), dict(config)
 
 
+def _reason(error: BaseException) -> str:
+    """Another's error in a line."""
+    text = " ".join(str(error).split())[:_REASON]
+    return f"no {text}" if isinstance(error, KeyError) else text or type(error).__name__
+
+
 def _fail_fast_offline() -> None:
     """Where the hub's host has no address and no proxy stands between, the hub's client is to look into
     its cache alone: it would try again for a minute."""
@@ -100,17 +110,30 @@ def _fail_fast_offline() -> None:
         constants.HF_HUB_OFFLINE = True
 
 
-def _check_tokenizer(name: str, label: str, vocabulary: int) -> None:
-    """Class names are tokenised with CLIP's own byte-pair encoding, without asking the hub again."""
+def _tokenizer(name: str, label: str, vocabulary: int) -> tuple[Any, str]:
+    """open_clip's tokenizer of the model, which must be CLIP's own byte-pair encoding, and how it cleans
+    texts before."""
     from open_clip import get_tokenizer
-    from open_clip.tokenizer import SimpleTokenizer
+    from open_clip.tokenizer import SimpleTokenizer, get_clean_fn
 
-    tokenizer = get_tokenizer(name)
+    try:
+        tokenizer = get_tokenizer(name)
+    except Exception as error:  # as at loading
+        raise InputError(
+            f"backbone '{label}': open_clip could not make its tokenizer ({_reason(error)})."
+        ) from error
     if not isinstance(tokenizer, SimpleTokenizer) or tokenizer.vocab_size != vocabulary:
         raise InputError(
             f"backbone '{label}' has the tokenizer {type(tokenizer).__name__} and {vocabulary} tokens; "
             "expected CLIP's own (SimpleTokenizer, 49408 tokens)."
         )
+    cleans = {get_clean_fn(name): name for name in CLEANINGS}
+    if tokenizer.clean_fn not in cleans or tokenizer.reduction_fn is not None:
+        raise InputError(
+            f"backbone '{label}' cleans or shortens its texts in a way of its own; expected one of "
+            f"open_clip's cleanings ({', '.join(CLEANINGS)}) and no reduction_mask."
+        )
+    return tokenizer, cleans[tokenizer.clean_fn]
 
 
 def _is_network_error(error: BaseException | None) -> bool:
@@ -234,8 +257,8 @@ def _put_tower(prefix: str, tower: Any, put: Any, put_norm: Any) -> dict[str, An
     for i, block in enumerate(tower.resblocks):
         key = f"{prefix}.blocks.{i}"
         scale = [m.gamma if isinstance(m, LayerScale) else None for m in (block.ls_1, block.ls_2)]
-        outer = 1.0 / _QUICK_GELU if quick else 1.0
-        inner = _QUICK_GELU if quick else 1.0
+        outer = 1.0 / QUICK_GELU if quick else 1.0
+        inner = QUICK_GELU if quick else 1.0
         put_norm(f"{key}.ln_1", block.ln_1)
         put_norm(f"{key}.ln_2", block.ln_2)
         put(f"{key}.qkv.weight", block.attn.in_proj_weight)

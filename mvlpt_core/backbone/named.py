@@ -6,8 +6,12 @@ import ast
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import first_line, held
+
+QUICK = "-quickgelu"  # ends the names of open_clip's models with that activation
 
 
 def model_label(name: str, pretrained: str) -> str:
@@ -32,12 +36,18 @@ def open_clip_folder() -> Path:
     return Path(next(iter(places or ["."])))
 
 
-def check_named(name: str, pretrained: str) -> None:
-    """Raise `InputError` for a model name, a tag or a folder that open_clip cannot load.
+def check_named(name: str, pretrained: str) -> list[str]:
+    """Raise `InputError` for a model name, a tag or a folder that open_clip cannot load; else warnings.
 
     What lies on the hub is not looked at.
     """
     label = model_label(name, pretrained)
+    scheme = name.partition(":")[0]
+    if scheme in ("local-dir", "hf-hub") and pretrained:
+        # open_clip would leave it aside.
+        raise InputError(
+            f"{label}: a '{scheme}:' model has its own weights; expected no backbone.pretrained beside it."
+        )
     if name.startswith("local-dir:"):
         folder = Path(name.removeprefix("local-dir:"))
         if not (folder / "open_clip_config.json").is_file():
@@ -51,9 +61,10 @@ def check_named(name: str, pretrained: str) -> None:
                 f"{label}: '{folder}/open_clip_model.safetensors' is not there; expected weights in "
                 "the safetensors format."
             )
-        return
+        _check_weights(folder / "open_clip_model.safetensors", label)
+        return []
     if name.startswith("hf-hub:"):
-        return
+        return []
     shapes = open_clip_folder() / "model_configs" / f"{name}.json"
     if not shapes.is_file():
         raise InputError(
@@ -64,15 +75,62 @@ def check_named(name: str, pretrained: str) -> None:
         raise InputError(f"{label}: its image tower is no ViT; expected one such as 'ViT-B-16'.")
     tags = _tags(name)
     if Path(pretrained).is_file():
-        if Path(pretrained).suffix != ".safetensors":
-            raise InputError(f"{label}: a weights file must be in the safetensors format.")
-    elif "/" in pretrained or "." in pretrained:
+        _check_weights(Path(pretrained), label)
+        activation = "QuickGELU" if name.endswith(QUICK) else "GELU"
+        return [
+            f"{label}: a weights file does not say its activation; read with {activation}, as the model's "
+            f"name says (OpenAI's weights want one that ends in {QUICK}); the log of the zero-shot job "
+            "gives the score with either"
+        ]
+    if Path(pretrained).suffix or "/" in pretrained:
         raise InputError(f"{label}: there is no such file; expected weights in safetensors format.")
-    elif not pretrained or pretrained not in tags:
+    if pretrained not in tags:
+        absent = "no such tag or file; " if pretrained else ""
         raise InputError(
-            f"{label}: backbone.pretrained must be one of {', '.join(tags) or '(none known)'} or a "
-            "weights file."
+            f"{label}: {absent}backbone.pretrained must be "
+            + (f"one of {', '.join(tags)} or " if tags else "")
+            + "the path of weights in safetensors format."
         )
+    return []
+
+
+def _check_weights(path: Path, label: str) -> None:
+    """Raise `InputError` for a file of weights in another format; its header alone is read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        found = held(path)
+        reason = f"it holds {found}" if found else first_line(error)
+        raise InputError(
+            f"{label}: '{path}' is not in the safetensors format ({reason}); expected weights as "
+            "safetensors.torch.save_file(state_dict, path) writes them."
+        ) from None
+
+
+def text_settings(name: str) -> dict[str, Any]:
+    """`text_cfg` of open_clip's configuration of a model; empty where none is at hand."""
+    if name.startswith("hf-hub:"):
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(name.removeprefix("hf-hub:"), "open_clip_config.json")
+        path = Path(cached) if isinstance(cached, str) else None
+    elif name.startswith("local-dir:"):
+        path = Path(name.removeprefix("local-dir:"), "open_clip_config.json")
+    else:
+        path = open_clip_folder() / "model_configs" / f"{name}.json"
+    if path is None or not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return dict(config.get("model_cfg", config)["text_cfg"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: no text_cfg can be read from it ({first_line(error)}): expected a model's "
+            "configuration as open_clip writes it"
+        ) from None
 
 
 def _tags(name: str) -> list[str]:
@@ -83,7 +141,7 @@ def _tags(name: str) -> list[str]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             tables[node.targets[0].id] = _entries(node.value)
     # A name's variant with QuickGELU shares the weights of tags that were trained so.
-    entry = tables["_PRETRAINED"].get(name.removesuffix("-quickgelu"))
+    entry = tables["_PRETRAINED"].get(name.removesuffix(QUICK))
     return list(tables.get(entry.id, {})) if isinstance(entry, ast.Name) else []
 
 

@@ -1,5 +1,11 @@
-"""The one exception that means: the user's input is at fault, not the program."""
+"""The one kind of error that is a user's to mend."""
 
 
 class InputError(ValueError):
-    """Bad input. The message is one sentence that names the file, key or value and what was expected."""
+    """Bad input; the message is one sentence naming the file, key or value and what was expected.
+
+    It stays on one line whatever names it holds: line breaks and other control characters are spelt out.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))

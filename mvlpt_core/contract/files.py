@@ -63,6 +63,41 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+# How files begin that are given where another kind is expected.
+_BEGINNINGS = {
+    b"PK": "a zip archive, as .zip, .npz and PyTorch's .pt files are",
+    b"\x93NUMPY": "a NumPy array (.npy)",
+    b"\x1f\x8b": "a gzip file",
+    b"\x80": "a pickle",
+    b"PAR1": "a Parquet table",
+    b"\x89HDF": "an HDF5 file",
+    b"\x89PNG": "an image (PNG)",
+    b"\xff\xd8\xff": "an image (JPEG)",
+    b"%PDF": "a PDF",
+    b"version https://git-lfs": "a pointer to a file in Git LFS, not the file",
+    b"<": "HTML or XML",
+    b"{": "JSON",
+    b"[": "JSON",
+}
+_SAFETENSORS = b'{"'  # stands behind the eight bytes of the header's length, which may be any
+
+
+def held(path: str | Path) -> str:
+    """What a file holds by its first bytes, in words; "" where they say nothing."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(512)
+    except OSError:
+        return ""
+    if not start:
+        return "nothing"
+    if start[8:10] == _SAFETENSORS:
+        return ""
+    if start[257:262] == b"ustar":
+        return "a tar archive"
+    return next((what for begins, what in _BEGINNINGS.items() if start.startswith(begins)), "")
+
+
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader, to which a key that is given twice is an error."""
 

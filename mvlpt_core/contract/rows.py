@@ -82,7 +82,7 @@ def _read(path: Path) -> pa.Table:
         table = pq.read_table(path, partitioning=None)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: expected score rows") from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
             f"{path}: not a parquet file of score rows ({first_line(error)})"
         ) from None

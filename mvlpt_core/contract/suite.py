@@ -1,10 +1,10 @@
 """Suites and groups: the tables of tasks a study runs on, and of named sets of them (TSV).
 
-A suite has the columns `task`, `kind`, `location` and `metric`, optionally `templates` and those that
-say what a task's copy should be (`EXPECTED`); any further column is a *factor*: a grouping of the tasks
-that the analysis compares gains within and between. The order of its rows is the order of the tasks in
-every table and figure. A table of groups has the columns `group` and `task`, a row a member; one that a
-study's gains suggested says from which (`FOUND`).
+A suite has the columns `task`, `kind`, `location` and `metric`, optionally those that say how a task's
+texts and images are read (`READ`) and what its copy should be (`EXPECTED`); any further column is a
+*factor*: a grouping of the tasks that the analysis compares gains within and between. The order of its
+rows is the order of the tasks in every table and figure. A table of groups has the columns `group` and
+`task`, a row a member; one that a study's gains suggested says from which (`FOUND`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,14 @@ from typing import Any
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line
 from mvlpt_core.contract.metrics import METRICS
+from mvlpt_core.contract.templates import read_template, read_templates
 
 KINDS = ("testbed", "wds", "folder", "coop", "hateful_memes")
 REQUIRED = ("task", "kind", "location", "metric")
+# How a task is read, where its data alone would not do.
+TEXTS = ("templates", "names")
+READ = (*TEXTS, "orientation", "grey_bits")
+ORIENTATIONS = ("", "exif")
 # What a task's copy should be and where it comes from; no result depends on it.
 COUNTS = ("classes", "train", "test")
 EXPECTED = ("repo", "revision", *COUNTS, "note")
@@ -32,6 +37,7 @@ RESERVED = (
     *("tasks", "sources", "groups", "members", "others", "pairs"),
 )
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+FILE = re.compile(r"[^{}|]+\.(txt|json|py)")
 REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
@@ -40,10 +46,12 @@ class TaskRow:
     """One row of a suite.
 
     `location` is a path below the data root (for `testbed` the name of the built-in task).
-    `templates` is empty where the data's own templates count. `factors` holds the values of the
-    grouping columns, "" where the task has none. `repo` (owner/name on the hub), pinned to
-    `revision`, is where `location` can be fetched from; `classes`, `train` and `test` are the numbers
-    of the paper's split, and `note` says where the copy differs from it; "" and None where unknown.
+    `templates` and `names` are empty where the data's own templates and class names count.
+    `orientation` is `exif` where images are turned as their EXIF tag says, "" where they are left alone;
+    `grey_bits` is how many bits 16-bit grey images use, None where each says so by itself. `factors`
+    holds the values of the grouping columns, "" where the task has none. `repo` (owner/name on the hub),
+    pinned to `revision`, is where `location` can be fetched from; `classes`, `train` and `test` are the
+    numbers of the paper's split, and `note` says where the copy differs from it; "" and None where unknown.
     Raises `InputError` for a bad value.
     """
 
@@ -52,6 +60,9 @@ class TaskRow:
     location: str
     metric: str
     templates: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    orientation: str = ""
+    grey_bits: int | None = None
     factors: dict[str, str] = field(default_factory=dict)
     repo: str = ""
     revision: str = ""
@@ -65,11 +76,12 @@ class TaskRow:
         for value, known, what in (
             (self.kind, KINDS, "kind"),
             (self.metric, METRICS, "metric"),
+            (self.orientation, ORIENTATIONS, "orientation"),
         ):
             if value not in known:
                 raise InputError(
                     f"{what} {value!r} of task {self.task} is unknown: expected one of "
-                    + ", ".join(known)
+                    + ", ".join(word or "nothing" for word in known)
                 )
         path = PurePosixPath(self.location)
         if not self.location or path.is_absolute() or ".." in path.parts:
@@ -77,7 +89,12 @@ class TaskRow:
                 f"location {self.location!r} of task {self.task} must be a relative path "
                 "below the data root"
             )
-        check_templates(self.templates, f"task {self.task}")
+        if self.grey_bits is not None and not 1 <= self.grey_bits <= 16:
+            raise InputError(
+                f"grey_bits {self.grey_bits} of task {self.task}: expected 1 to 16, or nothing"
+            )
+        read = tuple(read_template(text, f"task {self.task}") for text in self.templates)
+        object.__setattr__(self, "templates", read)
         if self.repo and not REPO.fullmatch(self.repo):
             raise InputError(f"repo {self.repo!r} of task {self.task}: expected owner/name")
         if self.revision and not self.repo:
@@ -106,34 +123,25 @@ def check_name(name: str, what: str) -> None:
         )
 
 
-def check_templates(templates: tuple[str, ...], where: str) -> None:
-    """Raise `InputError`, naming `where`, unless each template has a place `{c}` for the class."""
-    for template in templates:
-        if "{c}" not in template:
-            raise InputError(
-                f"template {template!r} of {where} has no {{c}}: expected it where the class name "
-                "stands"
-            )
-
-
 def read_suite(path: str | Path) -> list[TaskRow]:
     """Read the suite at `path`: a TSV in UTF-8 with a header line; blank lines are skipped.
 
-    Several templates of a row are separated by `|`. Raises `InputError`, naming file and line, for
-    a missing file, a repeated or missing column, a row of another length, a value that `TaskRow`
-    refuses, a task or a location that occurs twice, and a suite without tasks.
+    Several templates or class names of a row are separated by `|`, or they are the name of a file beside
+    the suite (.txt, .json, .py): templates as they are published, names one a line. Raises `InputError`,
+    naming file and line, for a missing file, a repeated or missing column, a row of another length, a value
+    that `TaskRow` refuses, a task or a location that occurs twice, and a suite without tasks.
     """
     rows: list[TaskRow] = []
     seen: dict[str, int] = {}
     places: dict[tuple[str, PurePosixPath], str] = {}
-    for number, values in _read_tsv(Path(path), "suite", REQUIRED, ("templates", *EXPECTED)):
+    for number, values in _read_tsv(Path(path), "suite", REQUIRED, (*READ, *EXPECTED)):
         own: dict[str, Any] = {key: values.pop(key) for key in REQUIRED}
-        templates = values.pop("templates", "")
-        split = tuple(part.strip() for part in templates.split("|")) if templates else ()
-        own |= {key: values.pop(key, "") for key in EXPECTED}
+        own |= {key: values.pop(key, "") for key in (*READ, *EXPECTED)}
         try:
-            own |= {key: _count(own[key], key) for key in COUNTS}
-            row = TaskRow(**own, templates=split, factors=values)
+            own |= {key: _count(own[key], key) for key in (*COUNTS, "grey_bits")}
+            for key in TEXTS:
+                own[key] = _texts(own[key], key, Path(path).parent, own["task"])
+            row = TaskRow(**own, factors=values)
         except InputError as error:
             raise InputError(f"suite {path}, line {number}: {error}") from error
         if row.task in seen:
@@ -150,6 +158,26 @@ def read_suite(path: str | Path) -> list[TaskRow]:
             )
         rows.append(row)
     return rows
+
+
+def _texts(cell: str, column: str, folder: Path, task: str) -> tuple[str, ...]:
+    """Templates or class names of a cell, or of the file that it names."""
+    parts = [part.strip() for part in cell.split("|")] if cell else []
+    if len(parts) == 1 and FILE.fullmatch(cell):
+        path = folder / cell
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{column} {cell!r}: {path} cannot be read as UTF-8 text ({first_line(error)}): expected "
+                "a file beside the suite"
+            ) from None
+        if column == "templates":
+            return read_templates(text, str(path))
+        return tuple(line.strip() for line in text.rstrip().split("\n"))
+    if column == "templates":
+        return tuple(text for part in parts for text in read_templates(part, f"task {task}"))
+    return tuple(parts)
 
 
 def _count(text: str, column: str) -> int | None:

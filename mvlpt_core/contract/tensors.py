@@ -14,10 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line, write_atomic
+from mvlpt_core.contract.files import first_line, held, write_atomic
 
 Arrays = dict[str, NDArray[Any]]
 START = "start:"  # before the name of a prompt's tensor: what it began as
+FORMAT = 2  # of the header; 1 had a digest of the tensors alone
 
 
 def digest(tensors: Mapping[str, NDArray[Any]]) -> str:
@@ -30,12 +31,24 @@ def digest(tensors: Mapping[str, NDArray[Any]]) -> str:
     return found.hexdigest()
 
 
+def is_finite(tensors: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether no tensor holds a NaN or an infinity."""
+    return all(np.isfinite(value).all() for value in tensors.values())
+
+
+def _proof(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Digest of a header, as it is read back, and tensors."""
+    text = json.dumps(header, sort_keys=True)
+    return hashlib.sha256(f"{text}\0{digest(tensors)}".encode()).hexdigest()
+
+
 def write_tensors(
     path: str | Path, kind: str, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
 ) -> None:
     """Write a file of this `kind` (prompt, features, ...), whole or not at all."""
     arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    text = json.dumps({**header, "digest": digest(arrays)}, sort_keys=True)
+    plain = json.loads(json.dumps({**header, "format": FORMAT}))
+    text = json.dumps({**plain, "digest": _proof(plain, arrays)}, sort_keys=True)
     write_atomic(path, save(arrays, metadata={kind: text}))
 
 
@@ -45,7 +58,7 @@ def read_tensors(
     """The header and the tensors of a file of this `kind`.
 
     Raises `InputError`, naming the file, for one that is missing, of another kind, without one of
-    the header's `keys`, or whose tensors are not those that were written.
+    the header's `keys`, of another format, or that is not what was written.
     """
     path = Path(path)
     what = f"a {kind} file of this project"
@@ -56,14 +69,20 @@ def read_tensors(
             header = json.loads((file.metadata() or {}).get(kind, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not {what} ({first_line(error)})") from None
+        found = held(path)
+        reason = f"it holds {found}" if found else first_line(error)
+        raise InputError(f"{path}: not {what} ({reason})") from None
     if not isinstance(header, dict):
         raise InputError(f"{path}: has no header '{kind}': expected {what}")
+    if header.get("format") != FORMAT:
+        found = header.get("format", 1)
+        raise InputError(
+            f"{path}: a {kind} file of format {found}: expected {FORMAT}: make it anew"
+        )
     for key in ("digest", *keys):
         if key not in header:
             raise InputError(f"{path}: its header has no '{key}': expected {what}")
-    if header.pop("digest") != digest(tensors):
-        raise InputError(
-            f"{path}: its tensors are not those that were written: delete it, run again"
-        )
+    if header.pop("digest") != _proof(header, tensors):
+        raise InputError(f"{path}: not what was written: delete it, run again")
+    del header["format"]
     return header, tensors

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.tensors import START, read_tensors, write_tensors
+from mvlpt_core.contract.tensors import START, is_finite, read_tensors, write_tensors
 
 KIND = "prompt"
 
@@ -32,6 +33,17 @@ def save_prompt(
     write_tensors(path, KIND, header, tensors)
 
 
+def check_finite(
+    path: str | Path, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
+) -> None:
+    """Raise `InputError` for a prompt that holds a NaN or an infinity, unless it is known to have
+    diverged."""
+    if header["status"] == "ok" and not is_finite(tensors):
+        raise InputError(
+            f"prompt file '{path}' holds a NaN or an infinity: expected finite vectors"
+        )
+
+
 def load_prompt(
     path: str | Path, method: str, settings: Mapping[str, Any], backbone_digest: str
 ) -> dict[str, Tensor]:
@@ -46,6 +58,7 @@ def load_prompt(
             f"{where} was tuned on backbone '{header['backbone']}' with other weights: expected the "
             "backbone at hand, for a prompt only fits the one that it was tuned on"
         )
+    check_finite(path, header, tensors)
     if not isinstance(header["settings"], dict):
         raise InputError(f"{where} has the settings {header['settings']!r}: expected a mapping")
     for key, value in settings.items():

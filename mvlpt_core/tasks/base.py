@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.tasks.decode import AS_IT_IS, Decoding, decode_image
 
 SPLITS = ("train", "test")
-# What a file holds counts, not its extension; formats that start other programs stay out.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 HASH_BYTES = 16
 
-Load = Callable[[], Image.Image]
+Load = Callable[[Decoding], Image.Image]
 
 
 class Place(NamedTuple):
@@ -47,6 +45,7 @@ class Split:
     labels: NDArray[np.integer]
     places: Sequence[Place]
     read: Read
+    decoding: Decoding = AS_IT_IS
 
     def images(self, indices: Iterable[int]) -> Iterator[tuple[int, Image.Image]]:
         """(index, RGB image) for each of the distinct `indices`, in the order of `read`.
@@ -55,7 +54,7 @@ class Split:
         """
         wanted = list(indices)
         for position, load in self.read([self.places[i] for i in wanted]):
-            yield wanted[position], load()
+            yield wanted[position], load(self.decoding)
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ class TaskSource:
     templates: tuple[str, ...]
     multilabel: bool
     read_split: Callable[[str], Split]
+    decoding: Decoding = AS_IT_IS
 
     def split(self, split: str) -> Split:
         """The split `train` or `test`, every class of it with at least one image."""
@@ -88,7 +88,7 @@ class TaskSource:
                 f"class {self.classnames[int(counts.argmin())]!r} of task {self.name} has no "
                 f"images in split {split}: expected at least one"
             )
-        return found
+        return replace(found, decoding=self.decoding)
 
 
 def read_lines(path: Path, what: str) -> list[str]:
@@ -104,19 +104,9 @@ def read_lines(path: Path, what: str) -> list[str]:
 
 
 def check_classnames(names: Sequence[str], where: Path | str) -> tuple[str, ...]:
-    """`names` as a tuple; `InputError` unless there are two or more, none empty, none twice."""
+    """`names` as a tuple; `InputError` unless there are two or more. What they say, `tasks.names` checks."""
     if len(names) < 2:
         raise InputError(f"{where} has {len(names)} class names: expected at least two")
-    seen: dict[str, int] = {}
-    for i, name in enumerate(names):
-        if not name:
-            raise InputError(f"{where}: the name of class {i} (counted from 0) is empty")
-        if name in seen:
-            raise InputError(
-                f"{where}: class name {name!r} is that of class {seen[name]} and of class {i} "
-                "(counted from 0), and every class needs a name of its own"
-            )
-        seen[name] = i
     return tuple(names)
 
 
@@ -149,37 +139,20 @@ def is_below(path: str) -> bool:
     return bool(path) and not pure.is_absolute() and ".." not in pure.parts
 
 
-def decode_image(data: bytes, where: str) -> Image.Image:
-    """Decode an image file's bytes to RGB; `InputError`, naming `where`, if that fails.
-
-    Transparent parts become white, 16-bit grey is scaled to 8 bits. As in open_clip's own
-    preprocessing, EXIF rotation is not applied.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return to_rgb(image)
-    except Exception as error:  # broken files raise many types, from OSError to struct.error
-        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
-        raise InputError(
-            f"image {where} does not decode ({reason}): "
-            "expected a whole JPEG, PNG, WebP, BMP or GIF file"
-        ) from error
-
-
 def read_files(places: Sequence[Place]) -> Iterator[tuple[int, Load]]:
     """The `read` of splits whose images are files of their own."""
     for position, place in enumerate(places):
         yield position, partial(_decode_file, place.file)
 
 
-def _decode_file(file: str) -> Image.Image:
+def _decode_file(file: str, decoding: Decoding = AS_IT_IS) -> Image.Image:
     try:
         data = Path(file).read_bytes()
     except FileNotFoundError:
         raise InputError(f"image {file} is missing: expected a file") from None
     except OSError as error:
         raise InputError(f"image {file} cannot be read: {error.strerror}") from error
-    return decode_image(data, file)
+    return decode_image(data, file, decoding)
 
 
 def hash_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -196,15 +169,3 @@ def content_digest(labels: NDArray[np.integer], hashes: NDArray[np.uint8]) -> st
     for value in (labels.astype(np.int64), hashes):
         found.update(repr(value.shape).encode() + value.tobytes())
     return found.hexdigest()
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` of any mode as RGB, on white where it is transparent."""
-    if "A" in image.getbands() or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    if image.mode.startswith("I"):
-        grey = np.clip(np.asarray(image, np.float64) / 257, 0, 255)
-        image = Image.fromarray(grey.round().astype(np.uint8))
-    return image.convert("RGB")

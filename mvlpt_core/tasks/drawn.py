@@ -11,6 +11,7 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.tasks.base import Load, Place, Split, TaskSource, check_classnames
+from mvlpt_core.tasks.decode import Decoding
 
 
 def open_drawn(task: str, location: str) -> TaskSource:
@@ -42,7 +43,11 @@ def _read_split(location: str, split: str) -> Split:
 def _read(location: str, split: str, places: Sequence[Place]) -> Iterator[tuple[int, Load]]:
     pixels = _drawn(location, split)[0]
     for position, place in enumerate(places):
-        yield position, partial(Image.fromarray, pixels[int(place.member)])
+        yield position, partial(_drawing, pixels[int(place.member)])
+
+
+def _drawing(pixels: NDArray[np.uint8], decoding: Decoding) -> Image.Image:
+    return Image.fromarray(pixels)
 
 
 @lru_cache(maxsize=2)  # labels and images are asked for one after the other

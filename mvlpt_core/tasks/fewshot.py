@@ -65,7 +65,7 @@ def sample_few_shot(
     multi = y.ndim == 2
     members = [np.flatnonzero(y[:, c] if multi else y == c) for c in range(n_classes)]
     counts = np.array([len(m) for m in members])
-    _check_counts(counts, shots, task, classnames, short_classes)
+    check_counts(counts, shots, task, classnames, short_classes)
     queues = []
     for c, indices in enumerate(members):
         keys = generator("few-shot", task, seed, c).random(len(indices))
@@ -123,13 +123,14 @@ def _check_settings(shots: int, val_share: float, short_classes: str) -> None:
         )
 
 
-def _check_counts(
+def check_counts(
     counts: NDArray[np.integer],
     shots: int,
     task: str,
     classnames: Sequence[str] | None,
     short_classes: str,
 ) -> None:
+    """Raise `InputError` where a class has too few training images for `shots`, by its `counts` [C]."""
     least = int(counts.argmin())
     n = int(counts[least])
     if n >= shots or (n > 0 and short_classes == "use_all"):

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.metrics import check_metric
-from mvlpt_core.contract.suite import TaskRow, check_templates
+from mvlpt_core.contract.suite import TaskRow
+from mvlpt_core.contract.templates import read_templates
 from mvlpt_core.tasks import coop, drawn, folder, memes, webdataset
 from mvlpt_core.tasks.base import DEFAULT_TEMPLATES, TaskSource
+from mvlpt_core.tasks.decode import Decoding
+from mvlpt_core.tasks.names import check_visible
 
 READERS = {
     "wds": webdataset.open_webdataset,
@@ -43,25 +46,41 @@ def find_data_root(data_root: str | Path | None, task: str) -> Path:
 
 
 def open_source(
-    task: str, kind: str, location: str, data_root: str | Path | None = None
+    task: str,
+    kind: str,
+    location: str,
+    data_root: str | Path | None = None,
+    orientation: str = "",
+    grey_bits: int | None = None,
 ) -> TaskSource:
     """Open a task's data; no image is decoded, and no split read, before it is asked.
 
-    Raises `InputError` for data that is absent or malformed.
+    `orientation` and `grey_bits` are the suite's. Raises `InputError` for data that is absent or malformed.
     """
     if kind == "testbed":
         return drawn.open_drawn(task, location)
-    return READERS[kind](task, find_data_root(data_root, task) / location)
+    source = READERS[kind](task, find_data_root(data_root, task) / location)
+    return replace(source, decoding=Decoding(orientation == "exif", grey_bits or 0))
 
 
 def open_task(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:
-    """Open the task of a suite's row, with the templates and the metric that it names.
+    """Open the task of a suite's row, with the templates, class names and the metric that it names.
 
-    Templates are the row's own, else the data's, else "a photo of a {c}.". Raises `InputError`
-    as `open_source`, and for a metric that does not fit the labels.
+    Templates are the row's own, else the data's, else "a photo of a {c}."; class names the row's, else the
+    data's. Raises `InputError` as `open_source`, for templates in an unknown form, names that are not one
+    a class, and for a metric that does not fit the labels.
     """
-    source = open_source(row.task, row.kind, row.location, data_root)
-    templates = row.templates or source.templates or DEFAULT_TEMPLATES
-    check_templates(templates, f"task {row.task}")
+    source = open_source(
+        row.task, row.kind, row.location, data_root, row.orientation, row.grey_bits
+    )
+    own = read_templates("\n".join(source.templates), f"task {row.task}")
+    templates = row.templates or own or DEFAULT_TEMPLATES
+    names = row.names or source.classnames
+    if len(names) != len(source.classnames):
+        raise InputError(
+            f"task {row.task} has {len(names)} names in the suite and {len(source.classnames)} classes: "
+            f"expected one name a class, in the order of {', '.join(source.classnames[:3])}, ..."
+        )
+    check_visible(names, f"task {row.task}")
     check_metric(row.metric, len(source.classnames), source.multilabel, f"task {row.task}")
-    return replace(source, templates=templates)
+    return replace(source, classnames=names, templates=templates)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +29,12 @@ from mvlpt_core.contract.seeds import generator
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
 from mvlpt_core.tasks.base import HASH_BYTES, Split, TaskSource, content_digest, hash_pixels
-from mvlpt_core.tasks.fewshot import sample_few_shot, sample_test
+from mvlpt_core.tasks.decode import AS_IT_IS, Decoding, described, notes
+from mvlpt_core.tasks.fewshot import FewShot, sample_few_shot, sample_test
 from mvlpt_core.tasks.open import open_source, open_task
 from mvlpt_core.tasks.views import crop_flip
+
+_log = logging.getLogger(__name__)
 
 KIND = "task"
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -52,6 +57,7 @@ class TestSplit:
     image_size: int
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
+    decoding: Decoding = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -88,15 +94,14 @@ def prepare_test(
         raise InputError(f"max_test is {max_test}: expected null or a number of at least 1")
     source = open_task(row, data_root)
     split = source.split("test")
-    kept = np.arange(len(split.labels))
-    if max_test is not None:
-        kept = sample_test(split.labels, max_test, row.task)
+    kept = _kept_of_test(split, max_test, row.task)
     header = {
         **_header(source, "test", preprocess),
         "classnames": source.classnames,
         "templates": source.templates,
         "metric": row.metric,
         "multilabel": source.multilabel,
+        "decoding": source.decoding,
     }
     _write(Path(out), header, {"labels": split.labels[kept]}, split, kept, preprocess)
 
@@ -113,6 +118,8 @@ def prepare_sample(
     val_share: float,
     short_classes: str,
     views: int = 0,
+    orientation: str = "",
+    grey_bits: int | None = None,
     out: str | Path,
 ) -> None:
     """Draw a task's few-shot sample and decode its images, as `prepare_test` does the test split.
@@ -121,19 +128,9 @@ def prepare_sample(
     says where the images are. `views` augmented crops of each original training image follow the
     images; they depend on task, seed and image alone.
     """
-    source = open_source(task, kind, location, data_root)
+    source = open_source(task, kind, location, data_root, orientation, grey_bits)
     split = source.split("train")
-    drawn = sample_few_shot(
-        split.labels,
-        len(source.classnames),
-        shots,
-        val_share,
-        seed,
-        task=task,
-        classnames=source.classnames,
-        short_classes=short_classes,
-    )
-    kept = np.unique(np.r_[drawn.train, drawn.val])
+    drawn, kept = _drawn(source, split, shots, seed, val_share, short_classes)
     tensors = {
         "labels": split.labels[kept],
         "train": np.searchsorted(kept, drawn.train),
@@ -158,6 +155,39 @@ def prepare_sample(
     _write(Path(out), header, tensors, split, kept, preprocess, crops, more)
 
 
+def is_test_of(
+    path: str | Path, row: TaskRow, data_root: str | Path | None, max_test: int | None
+) -> bool:
+    """Whether a prepared test split is what would be prepared from a task's images now.
+
+    The images are decoded. Raises `InputError` for bad data; a prepared file that is not whole is of none.
+    """
+    source = open_task(row, data_root)
+    split = source.split("test")
+    return _is_of(Path(path), split, _kept_of_test(split, max_test, row.task))
+
+
+def is_sample_of(
+    path: str | Path,
+    row: TaskRow,
+    data_root: str | Path | None,
+    *,
+    val_share: float,
+    short_classes: str,
+) -> bool:
+    """Whether a prepared few-shot sample is what would be drawn from a task's images now; as `is_test_of`."""
+    try:
+        header, _ = read_tensors(path, KIND, ("shots", "seed"))
+    except InputError:
+        return False
+    source = open_source(
+        row.task, row.kind, row.location, data_root, row.orientation, row.grey_bits
+    )
+    split = source.split("train")
+    about = header["shots"], header["seed"], val_share, short_classes
+    return _is_of(Path(path), split, _drawn(source, split, *about)[1])
+
+
 def load_test(path: str | Path) -> TestSplit:
     """Read a test split; `InputError`, naming the file, if it is not one or not whole."""
     header, tensors, images = _read(Path(path), "test", _TEST_HEADER)
@@ -170,6 +200,7 @@ def load_test(path: str | Path) -> TestSplit:
         header["image_size"],
         images,
         tensors["labels"],
+        Decoding(*header.get("decoding", AS_IT_IS)),
     )
 
 
@@ -239,6 +270,43 @@ def image_transform(preprocess: Mapping[str, Any]) -> Callable[[Image.Image], ND
     return transform
 
 
+def _kept_of_test(split: Split, max_test: int | None, task: str) -> NDArray[np.integer]:
+    """The indices of the test images that are prepared, ascending."""
+    if max_test is None:
+        return np.arange(len(split.labels))
+    return sample_test(split.labels, max_test, task)
+
+
+def _drawn(
+    source: TaskSource, split: Split, shots: int, seed: int, val_share: float, short_classes: str
+) -> tuple[FewShot, NDArray[np.int64]]:
+    """A few-shot sample of the training split, and the indices of its images, ascending."""
+    drawn = sample_few_shot(
+        split.labels,
+        len(source.classnames),
+        shots,
+        val_share,
+        seed,
+        task=source.name,
+        classnames=source.classnames,
+        short_classes=short_classes,
+    )
+    return drawn, np.unique(np.r_[drawn.train, drawn.val])
+
+
+def _is_of(path: Path, split: Split, kept: NDArray[np.integer]) -> bool:
+    """Whether a prepared file's content is that of the images `kept`."""
+    try:
+        content = read_tensors(path, KIND, ("content",))[0]["content"]
+    except InputError:
+        return False
+    hashes = np.zeros((len(kept), HASH_BYTES), np.uint8)
+    place = {int(index): i for i, index in enumerate(kept)}
+    for index, image in split.images(list(place)):
+        hashes[place[index]] = hash_pixels(np.asarray(image))
+    return bool(content == content_digest(split.labels[kept], hashes))
+
+
 def _header(source: TaskSource, part: str, preprocess: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": source.name, "part": part, "image_size": int(preprocess["size"])}
 
@@ -271,7 +339,9 @@ def _write(
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         place = {int(index): i for i, index in enumerate(kept)}
         hashes = np.empty((len(kept), HASH_BYTES), np.uint8)
+        met: Counter[str] = Counter()
         for index, image in split.images(list(place)):
+            met.update(notes(image))
             i = place.pop(index)
             images[i] = transform(image)
             hashes[i] = hash_pixels(np.asarray(image))
@@ -279,6 +349,8 @@ def _write(
                 images[row] = crop
         if place:
             raise RuntimeError(f"a reader did not give the images {sorted(place)}")
+        for line in described(met, split.decoding):
+            _log.warning("task %s: %s", header["name"], line)
         images.flush()
         about = {"shape": shape, "digest": hashlib.sha256(images.data).hexdigest()}
         del images

@@ -1,4 +1,7 @@
-"""A memory of decoded images between checks: an SQLite file, whole after each portion of images."""
+"""A memory of decoded images between checks: an SQLite file, whole after each portion of images.
+
+An image is known by its file, that file's size and time of change, its name in it and how it is decoded.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.tasks.base import Place
+from mvlpt_core.tasks.base import Split
 
-TABLE = """create table if not exists image (
-    file text, member text, size integer, changed integer, hash blob, primary key (file, member)
+Hashes = NDArray[np.uint8]
+
+TABLE = """create table if not exists decoded (
+    file text, member text, decoding text, size integer, changed integer, hash blob, notes text,
+    primary key (file, member, decoding)
 ) without rowid"""
 
 
 class Seen:
-    """Hashes of images by file, its size and time of change (ns), and the name in it.
+    """Hashes and notes of images by file, its size and time of change (ns), and the name in it.
 
     Use it in a `with` block. Without a path nothing is remembered. Raises `InputError` for a file
     that is no such memory or cannot be written.
@@ -34,7 +40,7 @@ class Seen:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(path or ":memory:")
             self._base.execute(TABLE)
-            self._base.execute("select file, member, size, changed, hash from image limit 1")
+            self._base.execute("select decoding, size, changed, hash, notes from decoded limit 1")
         except (sqlite3.Error, OSError) as error:
             raise InputError(
                 f"cache {path} cannot be used ({error}): expected one of an earlier check, or a new file"
@@ -51,31 +57,43 @@ class Seen:
     ) -> None:
         self._base.close()
 
-    def recall(self, places: Sequence[Place], hashes: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Fill in the `hashes` [N, 16] that are known; the indices of all others, ascending."""
-        left: list[int] = []
+    def recall(self, split: Split, hashes: Hashes, notes: list[str]) -> NDArray[np.int64]:
+        """Fill in the `hashes` [N, 16] and `notes` (N) that are known; the indices of all others,
+        ascending."""
+        places, left = split.places, []
         for file, group in groupby(range(len(places)), lambda i: places[i].file):
             state = self._states[file] = _state(file)
-            query = "select member, hash from image where file = ? and size = ? and changed = ?"
-            known = dict(self._base.execute(query, (file, *state))) if state else {}
+            query = (
+                "select member, hash, notes from decoded "
+                "where file = ? and decoding = ? and size = ? and changed = ?"
+            )
+            found = self._base.execute(query, (file, str(split.decoding), *state)) if state else ()
+            known = {member: rest for member, *rest in found}
             for i in group:
                 if places[i].member in known:
-                    hashes[i] = np.frombuffer(known[places[i].member], np.uint8)
+                    data, notes[i] = known[places[i].member]
+                    hashes[i] = np.frombuffer(data, np.uint8)
                 else:
                     left.append(i)
         return np.array(left, np.int64)
 
-    def remember(self, places: Sequence[Place], hashes: NDArray[np.uint8]) -> None:
-        """Keep the hashes, of images that `recall` left, that are not zeros: of those that decoded."""
+    def remember(
+        self, split: Split, indices: NDArray[np.int64], hashes: Hashes, notes: Sequence[str]
+    ) -> None:
+        """Keep hashes and notes of the images at `indices`, which `recall` left, where the hash is not
+        zeros: of those that decoded."""
         if self._path is None:
             return
+        places = [split.places[i] for i in indices]
         rows = [
-            (*place, *state, value.tobytes())
-            for place, value in zip(places, hashes, strict=True)
+            (*place, str(split.decoding), *state, value.tobytes(), note)
+            for place, value, note in zip(places, hashes, notes, strict=True)
             if value.any() and (state := self._states[place.file])
         ]
         with self._base:
-            self._base.executemany("insert or replace into image values (?, ?, ?, ?, ?)", rows)
+            self._base.executemany(
+                "insert or replace into decoded values (?, ?, ?, ?, ?, ?, ?)", rows
+            )
 
 
 def _state(file: str) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ from mvlpt_core.tasks.base import (
     content_digest,
     hash_pixels,
 )
+from mvlpt_core.tasks.decode import AS_IT_IS, FLAT, Decoding, described, notes
+from mvlpt_core.tasks.decode import counted as _images
+from mvlpt_core.tasks.names import check_names
 from mvlpt_core.tasks.open import open_task
 from mvlpt_core.tasks.prepare import read_hashes
 from mvlpt_core.tasks.seen import Seen
@@ -73,6 +77,7 @@ class _Opened:
     found: Found
     split: Split
     hashes: NDArray[np.uint8]
+    notes: list[str]
     errors: list[str] = field(default_factory=list)
 
 
@@ -92,10 +97,12 @@ def check_data(
         def collect(done: Iterable[Future[_Hashed]]) -> None:
             for future in done:
                 opened, indices = waiting.pop(future)
-                hashes, errors = future.result()
+                hashes, notes, errors = future.result()
                 opened.hashes[indices] = hashes
                 opened.errors += errors
-                seen.remember([opened.split.places[i] for i in indices], hashes)
+                for i, note in zip(indices, notes, strict=True):
+                    opened.notes[i] = note
+                seen.remember(opened.split, indices, hashes, notes)
                 bar.update(len(indices))
 
         tasks = []
@@ -103,11 +110,12 @@ def check_data(
             found, names, splits = _open(row, data_root)
             tasks.append((row, found, names, splits))
             for opened in splits.values():
-                left = seen.recall(opened.split.places, opened.hashes)
+                left = seen.recall(opened.split, opened.hashes, opened.notes)
                 bar.total += len(left)
                 for indices in _portions(opened.split.places, left, workers):
                     places = [opened.split.places[i] for i in indices]
-                    waiting[pool.submit(hash_images, opened.split.read, places)] = opened, indices
+                    job = pool.submit(hash_images, opened.split.read, places, opened.split.decoding)
+                    waiting[job] = opened, indices
                 collect([future for future in waiting if future.done()])
         while waiting:
             collect(wait(waiting, return_when=FIRST_COMPLETED).done)
@@ -139,23 +147,25 @@ def check_prepared(found: Found, files: Iterable[Path]) -> None:
             )
 
 
-_Hashed = tuple[NDArray[np.uint8], list[str]]
+_Hashed = tuple[NDArray[np.uint8], list[str], list[str]]
 
 
-def hash_images(read: Read, places: Sequence[Place]) -> _Hashed:
-    """Hashes, uint8 [N, 16], of the images at `places`, and a sentence for each that does not decode,
-    whose hash is zeros."""
+def hash_images(read: Read, places: Sequence[Place], decoding: Decoding = AS_IT_IS) -> _Hashed:
+    """Hashes, uint8 [N, 16], of the images at `places`, what was met in each (`decode.notes`, words in a
+    text), and a sentence for each that does not decode, whose hash is zeros."""
     hashes = np.zeros((len(places), HASH_BYTES), np.uint8)
-    errors = []
+    met, errors = [""] * len(places), []
     try:
         for position, load in read(places):
             try:
-                hashes[position] = hash_pixels(np.asarray(load()))
+                image = load(decoding)
+                hashes[position] = hash_pixels(np.asarray(image))
+                met[position] = " ".join(notes(image))
             except InputError as error:
                 errors.append(str(error))
     except InputError as error:  # a whole file; those after it are not read
         errors.append(str(error))
-    return hashes, errors
+    return hashes, met, errors
 
 
 def _open(row: TaskRow, data_root: str | None) -> tuple[Found, tuple[str, ...], dict[str, _Opened]]:
@@ -175,7 +185,7 @@ def _open(row: TaskRow, data_root: str | None) -> tuple[Found, tuple[str, ...], 
             found.wrong.append(str(error))
             continue
         hashes = np.zeros((len(split.labels), HASH_BYTES), np.uint8)
-        opened[name] = _Opened(found, split, hashes)
+        opened[name] = _Opened(found, split, hashes, [""] * len(hashes))
     return found, source.classnames, opened
 
 
@@ -197,6 +207,10 @@ def _judge(row: TaskRow, found: Found, names: tuple[str, ...], splits: dict[str,
     """Complete what is told of a task whose images have all been decoded."""
     if row.note:
         found.notes.append(row.note)
+    try:
+        found.notes += check_names(names, "classes")
+    except InputError as error:
+        found.wrong.append(str(error))
     if row.classes not in (None, found.classes) and found.classes is not None:
         found.wrong.append(f"{found.classes} classes: expected {row.classes}")
     known: dict[str, dict[bytes, int]] = {}
@@ -215,6 +229,7 @@ def _judge(row: TaskRow, found: Found, names: tuple[str, ...], splits: dict[str,
             more = len(opened.errors) - LISTED
             found.wrong.append(f"{_images(more)} more of split {name} that do not decode")
         known[name] = _repeats(found, name, opened)
+        found.notes += _met(name, opened)
         found.hashes[name] = opened.hashes
     if len(splits) < len(SPLITS):
         return
@@ -252,8 +267,14 @@ def _repeats(found: Found, name: str, opened: _Opened) -> dict[bytes, int]:
     return first
 
 
-def _images(number: int) -> str:
-    return f"{number:,} image{'' if number == 1 else 's'}"
+def _met(name: str, opened: _Opened) -> list[str]:
+    """What was met in a split's images, a sentence each; that of flat ones, the last, names the first."""
+    words = [note.split() for note in opened.notes]
+    lines = described(Counter(word for note in words for word in note), opened.split.decoding)
+    first = next((i for i, note in enumerate(words) if FLAT in note), None)
+    if first is not None:
+        lines[-1] += f" ({_place(opened.split.places[first])})"
+    return [f"split {name}: {line}" for line in lines]
 
 
 def _place(place: Place) -> str:

@@ -35,9 +35,9 @@ from mvlpt_core.tasks.base import (
     check_classnames,
     check_directory,
     check_label,
-    decode_image,
     read_lines,
 )
+from mvlpt_core.tasks.decode import decode_image
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 METADATA = re.compile(r"__[^/]*__/")  # folders that WebDataset sets aside

@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mvlpt_core.backbone.tokens import tokenizer
 from mvlpt_core.contract import outcomes
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import write_atomic
 from mvlpt_core.contract.intervals import Interval, score_interval
 from mvlpt_core.contract.methods import METHODS, Method, VisualMethod
 from mvlpt_core.contract.tensors import START, read_tensors
-from mvlpt_core.features import encode_texts, tokenizer
-from mvlpt_core.prompts.file import KIND
+from mvlpt_core.features import encode_texts
+from mvlpt_core.prompts.file import KIND, check_finite
 from mvlpt_core.prompts.modules import Towers, Vectors, make_prompt
 from mvlpt_core.tasks.base import Place, read_files
+from mvlpt_core.tasks.decode import AS_IT_IS, Decoding
 from mvlpt_core.tasks.prepare import image_transform
 from mvlpt_core.tuning.classifier import Classifier, Pool
 from mvlpt_core.tuning.problem import Classes, make_classifier
@@ -58,6 +60,7 @@ class PromptModel:
     templates: tuple[str, ...]
     metric: str
     multilabel: bool
+    decoding: Decoding
     temperature: float
     classifier: Classifier
     vectors: Vectors
@@ -104,7 +107,9 @@ class PromptModel:
         Raises `InputError` for a file that is missing or does not decode.
         """
         places = [Place(str(file)) for file in files]
-        found = self.probabilities(self.logits_of(load() for _, load in read_files(places)))
+        found = self.probabilities(
+            self.logits_of(load(self.decoding) for _, load in read_files(places))
+        )
         best = np.argsort(-found, axis=1, kind="stable")[:, :top]
         return [
             {"file": place.file, "rank": rank, "class": self.classnames[c], "probability": row[c]}
@@ -116,7 +121,11 @@ class PromptModel:
         """The same prompt with the classes of another task, whose templates stand where its method reads
         them."""
         about = _About(
-            task.classnames, task.source.templates, task.row.metric, task.source.multilabel
+            task.classnames,
+            task.source.templates,
+            task.row.metric,
+            task.source.multilabel,
+            task.source.decoding,
         )
         return _with_classes(self, about)
 
@@ -165,6 +174,7 @@ class _About:
     templates: tuple[str, ...]
     metric: str
     multilabel: bool
+    decoding: Decoding
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -181,6 +191,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     header, tensors = read_tensors(path, KIND, _KEYS)
     if header["status"] != "ok":
         raise InputError(f"prompt file '{path}': its tuning diverged: expected one that finished")
+    check_finite(path, header, tensors)
     absent = [key for key in _USE if key not in header]
     if absent:
         raise InputError(
@@ -223,7 +234,11 @@ def load(
     prompt.requires_grad_(False)
     vectors = prompt()
     about = _About(
-        tuple(own["classnames"]), tuple(own["templates"]), own["metric"], own["multilabel"]
+        tuple(own["classnames"]),
+        tuple(own["templates"]),
+        own["metric"],
+        own["multilabel"],
+        Decoding(*own.get("decoding", AS_IT_IS)),
     )
     return PromptModel(
         path,
@@ -233,6 +248,7 @@ def load(
         about.templates,
         about.metric,
         about.multilabel,
+        about.decoding,
         header.get("calibration", {}).get("temperature", 1.0),
         _classifier(backbone, settings, header["suffix"], about),
         vectors,
@@ -255,6 +271,7 @@ def _with_classes(model: PromptModel, about: _About) -> PromptModel:
         templates=about.templates,
         metric=about.metric,
         multilabel=about.multilabel,
+        decoding=about.decoding,
         temperature=1.0,  # it was fitted to other classes
         classifier=_classifier(model.backbone, settings, model.header["suffix"], about),
     )
@@ -269,7 +286,7 @@ def _classifier(backbone: OpenBackbone, settings: Method, suffix: str, about: _A
         )
     else:
         fixed = torch.empty(0)  # the prompt makes the texts
-    tokenize = tokenizer()
+    tokenize = tokenizer(towers.text.clean)
     classes = Classes(
         tuple(tuple(tokenize(name)) for name in about.classnames),
         tuple(tokenize(suffix)),

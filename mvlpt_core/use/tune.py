@@ -23,6 +23,7 @@ from mvlpt_core.contract.tensors import START, read_tensors
 from mvlpt_core.features import encode_class_texts, encode_sample, encode_test
 from mvlpt_core.jobs import tune_pack
 from mvlpt_core.prompts.file import KIND, save_prompt
+from mvlpt_core.tasks.names import Room, check_names
 from mvlpt_core.tasks.prepare import load_sample, load_test, prepare_sample, prepare_test
 from mvlpt_core.tuning.problem import TaskFiles
 from mvlpt_core.use.backbone import OpenBackbone, backbone_of
@@ -206,6 +207,10 @@ def _prepared(task: OpenTask, backbone: OpenBackbone, how: Recipe, work: Path) -
     )
     row, about = task.row, backbone.about
     _log.info("task %s: reading its images", task.name)
+    tower, n_ctx = backbone.towers.text, how.settings.text_ctx
+    room = Room(tower.context_length, n_ctx, "number of context vectors", tower.clean)
+    for warning in check_names(task.classnames, f"task {task.name}", room):
+        _log.warning("%s", warning)
     prepare_test(row, task.root, backbone.preprocess, max_test=None, out=test)
     prepare_sample(
         row.task,

@@ -218,7 +218,9 @@ def test_mixed_rows_are_flagged(frames, view, tmp_path):
     assert "text: configuration aaa, code ccc" in same
     assert 'class="warning"' not in same
     mixed = page(transfer.assign(code_digest=["ccc", *["ddd"] * (len(transfer) - 1)]))
-    assert "text: rows of 2 states of the code (ccc, ddd) are mixed" in mixed
+    assert "text: rows of 2 states of the code (ddd, ccc) are mixed" in mixed
+    odd = transfer.iloc[0]
+    assert f"comparable: {odd['source']} to {odd['target']} are not of ddd" in mixed
     assert "configuration aaa, code ccc; configuration aaa, code ddd" in mixed
     assert "rows come from" not in page(frames["transfer"])
 

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,46 @@ def test_what_cannot_be_opened_is_told_of_each_task(tmp_path: Path, birds: Path)
     assert "has no images: expected files ending in" in second.wrong[0]
 
 
-def test_repeated_class_names_are_wrong(tmp_path: Path, birds: Path) -> None:
-    (birds / "classnames.txt").write_text("blue_bird\tbird\nred_bird\tbird\n")
-    assert "every class needs a name of its own" in check(tmp_path).wrong[0]
+def test_repeated_class_names_are_told(tmp_path: Path, birds: Path) -> None:
+    (birds / "classnames.txt").write_text("blue_bird\tBird\nred_bird\tbird\n")
+    found = check(tmp_path)
+    assert not found.wrong
+    assert found.notes == [
+        "classes: the text tower reads the same for classes 'Bird' (0) and 'bird' (1) (numbers from 0), "
+        "and can never tell them apart: the suite's column names gives them others"
+    ]
+    (birds / "classnames.txt").write_text("blue_bird\t&nbsp;\nred_bird\tbird\n")
+    assert (
+        "the name of class 0 (counted from 0), '&nbsp;', says nothing" in check(tmp_path).wrong[0]
+    )
+
+
+def turned_and_deep(folder: Path) -> None:
+    """An image whose EXIF tag says that it stands on its side, and grey of 12, 16 and few of 16 bits."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (6, 4), "red").save(folder / "0.png", exif=exif)
+    for number, values in enumerate(([0, 4095], [0, 60000], [30000, 33000]), 1):
+        Image.fromarray(np.array([values] * 2, np.uint16)).save(folder / f"{number}.png")
+
+
+def test_what_was_met_in_images_is_told_and_remembered(tmp_path: Path, birds: Path) -> None:
+    turned_and_deep(birds / "train/red_bird")
+    notes = [
+        "split train: 1 image with an EXIF orientation, left alone (orientation: exif turns them)",
+        "split train: grey images of 16 bits were scaled: 1 by 12 bits, 2 by 16 bits (the fewest that "
+        "hold their values; grey_bits in the suite scales all alike)",
+        "split train: 1 image of 16 bits or more within an eighth of the range from black to white (3.png)",
+    ]
+    assert check(tmp_path).notes == notes
+    cache = tmp_path / "seen"
+    assert check(tmp_path, cache=cache).notes == notes
+    assert check(tmp_path, cache=cache).notes == notes  # from the memory
+    other = replace(ROW, orientation="exif", grey_bits=16)
+    found = check(tmp_path, other, cache=cache)
+    assert found.notes[0].endswith("with an EXIF orientation, turned")
+    assert "2 by 16" not in found.notes[1]
+    assert found.digest not in (check(tmp_path, cache=cache).digest, "")
 
 
 def test_tar_files_in_parts_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,9 +199,9 @@ def test_what_was_decoded_is_remembered(
     decoded: list[int] = []
     real = verify.hash_images
 
-    def counted(read: Any, places: Any) -> Any:
+    def counted(read: Any, places: Any, decoding: Any) -> Any:
         decoded.append(len(places))
-        return real(read, places)
+        return real(read, places, decoding)
 
     monkeypatch.setattr(verify, "hash_images", counted)
     cache = tmp_path / "new" / "seen.cache"
@@ -187,16 +225,16 @@ def test_an_interrupted_check_goes_on(
     monkeypatch.setattr(verify, "PART", 2)
     real, calls = verify.hash_images, []
 
-    def interrupted(read: Any, places: Any) -> Any:
+    def interrupted(read: Any, places: Any, decoding: Any) -> Any:
         calls.append(len(places))
         if len(calls) == 6:
             raise KeyboardInterrupt
-        return real(read, places)
+        return real(read, places, decoding)
 
     monkeypatch.setattr(verify, "hash_images", interrupted)
     with pytest.raises(KeyboardInterrupt):
         check(tmp_path, cache=tmp_path / "seen")
-    remembered = sqlite3.connect(tmp_path / "seen").execute("select count(*) from image")
+    remembered = sqlite3.connect(tmp_path / "seen").execute("select count(*) from decoded")
     assert remembered.fetchone() == (8,)
     assert not check(tmp_path, cache=tmp_path / "seen").wrong
     assert sum(calls[6:]) == 6

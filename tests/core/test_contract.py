@@ -86,7 +86,7 @@ def test_a_tensor_file_proves_itself_whole(tmp_path: Path) -> None:
     for bad, words in (
         (b"", "not a task file"),
         (content[:-3], "not a task file"),
-        (bytes(flipped), "not those that were written"),
+        (bytes(flipped), "not what was written"),
     ):
         path.write_bytes(bad)
         with pytest.raises(InputError, match=rf"x\.safetensors: .*{words}"):
@@ -96,6 +96,15 @@ def test_a_tensor_file_proves_itself_whole(tmp_path: Path) -> None:
         read_tensors(path, "prompt")
     with pytest.raises(InputError, match="its header has no 'seed'"):
         read_tensors(path, "task", ("seed",))
+    # The header is proven too, and says which version of the format it is of.
+    for bad, words in (
+        (content.replace(b'"a\\"', b'"b\\"'), "not what was written"),
+        (content.replace(b'format\\": 2', b'format\\": 1'), "of format 1: expected 2"),
+    ):
+        assert bad != content
+        path.write_bytes(bad)
+        with pytest.raises(InputError, match=words):
+            read_tensors(path, "task")
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -133,3 +142,10 @@ def test_a_configuration_that_is_none_is_one_sentence(
         read_yaml(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_error_is_one_line_whatever_it_names() -> None:
+    assert (
+        str(InputError("key 'a\nb\t' of b\u00e4r: \x1b[1m"))
+        == "key 'a\\nb\\t' of b\u00e4r: \\x1b[1m"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -40,10 +39,8 @@ from mvlpt_core.tasks.prepare import (
 from mvlpt_core.testbed import TASKS
 from mvlpt_core.tuning.classifier import losses
 from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
-from support.engine_reference import random_clip
+from support.open_clip_folder import write_open_clip
 
-VISION = {"layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
-TEXT = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
 NAMES = tuple(TASKS)[:3]
 MATES = tuple(TASKS)[:2]  # of one family: they share their class names
 TUNING = {"steps": 4, "batch_size": 8, "optimizer": "adamw", "evaluations": 2, "curve_images": 10}
@@ -53,22 +50,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "unified": {"n_ctx_text": 2, "n_ctx_visual": 2, "width": 16, "lr": 0.01},
 }
 PROVENANCE = {"study": "tiny", "config_digest": "c0", "code_digest": "d0"}
-
-
-def write_open_clip(
-    folder: Path, *, weights: str = "open_clip_model.safetensors", quick_gelu: bool = False
-) -> str:
-    """A folder as open_clip's `local-dir:` takes it; returns its name."""
-    model_config = {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}
-    model_config |= {"quick_gelu": True} if quick_gelu else {}
-    folder.mkdir(parents=True, exist_ok=True)
-    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "resize_mode": "squash"}
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": model_config, "preprocess_cfg": preprocess})
-    )
-    model = random_clip(vision=VISION, text=TEXT, embed_dim=16)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / weights)
-    return f"local-dir:{folder}"
 
 
 @pytest.fixture(scope="module")
@@ -411,6 +392,7 @@ def test_a_diverged_run_is_an_outcome_and_its_neighbours_finish(
 ) -> None:
     header, tensors = read_tensors(own_prompt(study, "visual", NAMES[0]), "prompt")
     spoiled = study / "spoiled.safetensors"
+    header["status"] = "diverged"
     write_tensors(spoiled, "prompt", header, {"visual": tensors["visual"] * np.nan})
     out = pack(
         study,

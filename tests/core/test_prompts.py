@@ -158,7 +158,7 @@ def test_tensors_that_changed_since_they_were_written_are_refused(tmp_path: Path
     raw = path.read_bytes()
     path.write_bytes(raw[:-1] + b"\x01")
     assert load_file(path)["text"].flatten()[-1] != 0  # whole, but not what was written
-    with pytest.raises(InputError, match="its tensors are not those that were written"):
+    with pytest.raises(InputError, match="not what was written"):
         load_prompt(path, "text", {"n_ctx": 2}, "d")
     path.write_bytes(raw[:-1])
     with pytest.raises(InputError, match="not a prompt file"):
@@ -167,3 +167,12 @@ def test_tensors_that_changed_since_they_were_written_are_refused(tmp_path: Path
         save_file({"text": torch.zeros(2, 12)}, path, metadata=metadata)
         with pytest.raises(InputError, match="prompt"):
             load_prompt(path, "text", {"n_ctx": 2}, "d")
+
+
+def test_a_prompt_with_a_nan_is_refused_unless_it_is_said_to_have_diverged(tmp_path: Path) -> None:
+    path = tmp_path / "prompt.safetensors"
+    save_prompt(path, {"text": torch.full((2, 12), torch.nan)}, HEADER)
+    with pytest.raises(InputError, match="holds a NaN or an infinity"):
+        load_prompt(path, "text", {"n_ctx": 2}, "d")
+    save_prompt(path, {"text": torch.full((2, 12), torch.nan)}, {**HEADER, "status": "diverged"})
+    assert load_prompt(path, "text", {"n_ctx": 2}, "d")["text"].isnan().all()

@@ -48,6 +48,22 @@ def test_what_a_copy_should_be_is_no_factor(tmp_path: Path) -> None:
     assert second == TaskRow("b", "wds", "b", "accuracy", factors={"era": ""})
 
 
+def test_how_a_task_is_read(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\nsea lion\n")
+    (tmp_path / "coop.py").write_text("TEMPLATES = ['a {}.', 'the {}.']\n")
+    path = suite(
+        tmp_path,
+        HEADER[:-1] + "\ttemplates\tnames\torientation\tgrey_bits\n"
+        "a\twds\ta\taccuracy\tcoop.py\tnames.txt\texif\t12\n"
+        'b\twds\tb\taccuracy\t["a {}.", "the {class}."]\tcat|dog\t\t\n',
+    )
+    first, second = read_suite(path)
+    assert first.templates == second.templates == ("a {c}.", "the {c}.")
+    assert (first.names, second.names) == (("cat", "sea lion"), ("cat", "dog"))
+    assert (first.orientation, first.grey_bits) == ("exif", 12)
+    assert (second.orientation, second.grey_bits, second.factors) == ("", None, {})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -74,12 +90,24 @@ def test_what_a_copy_should_be_is_no_factor(tmp_path: Path) -> None:
         ),
         (
             HEADER[:-1] + "\ttemplates\nx\twds\tx\taccuracy\ta {c}|a photo\n",
-            r"line 2: template 'a photo' of task x has no \{c\}",
+            r"line 2: template 'a photo' of task x: expected text with \{c\}",
         ),
         (HEADER[:-1] + "\trepo\nx\twds\tx\taccuracy\twds_x\n", r"repo 'wds_x' of task x: expected"),
         (
             HEADER[:-1] + "\trevision\nx\twds\tx\taccuracy\tmain\n",
             r"line 2: revision 'main' of task x has no repo",
+        ),
+        (
+            HEADER[:-1] + "\torientation\nx\twds\tx\taccuracy\tleft\n",
+            r"line 2: orientation 'left' of task x is unknown: expected one of nothing, exif",
+        ),
+        (
+            HEADER[:-1] + "\tgrey_bits\nx\twds\tx\taccuracy\t17\n",
+            r"line 2: grey_bits 17 of task x: expected 1 to 16",
+        ),
+        (
+            HEADER[:-1] + "\tnames\nx\twds\tx\taccuracy\tnames.txt\n",
+            r"line 2: names 'names.txt': .*names.txt cannot be read",
         ),
         (HEADER[:-1] + "\ttest\nx\twds\tx\taccuracy\t1k\n", r"line 2: test '1k': expected"),
         (HEADER[:-1] + "\ttrain\nx\twds\tx\taccuracy\t0\n", r"line 2: train '0': expected"),

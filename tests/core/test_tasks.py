@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow, read_suite
-from mvlpt_core.tasks.base import decode_image, to_rgb
+from mvlpt_core.tasks.decode import Decoding, decode_image, notes, to_rgb
 from mvlpt_core.tasks.open import find_data_root, open_task
 from support.task_files import COLOURS, expect, picture
 
@@ -68,7 +69,6 @@ def test_folder_class_list(tmp_path: Path, folder: Path, text: str, names: tuple
         ("cat\ndog\nAnt\n", r"classnames\.txt, line 2: 'dog' is not a class folder"),
         ("cat\nAnt\ncat\n", r"classnames\.txt, line 3: class folder 'cat' occurs twice"),
         ("cat\nAnt\n", r"classnames\.txt has no line for class folder 'b_ird'"),
-        ("cat\tx\nAnt\tx\nb_ird\ty\n", r"classnames\.txt: class name 'x' is that of class 0"),
     ],
 )
 def test_bad_folder_class_list(tmp_path: Path, folder: Path, text: str, message: str) -> None:
@@ -93,10 +93,20 @@ def test_bad_folder(tmp_path: Path, folder: Path) -> None:
     expect(tmp_path, TaskRow("toy", "folder", "toy", "map_11point"), r"needs multi-label data")
 
 
-def test_folder_names_that_become_equal(tmp_path: Path, folder: Path) -> None:
-    for split in ("train", "test"):
-        (folder / split / "b ird").mkdir()
-    expect(tmp_path, FOLDER, r"class name 'b ird' is that of class 1 and of class 2")
+def test_names_of_the_suite_stand_for_the_datas(tmp_path: Path, folder: Path) -> None:
+    (folder / "classnames.txt").write_text("cat\t\u200b\nAnt\tx\nb_ird\tx\n")
+    expect(tmp_path, FOLDER, r"task toy: the name of class 0 \(counted from 0\), .*, says nothing")
+    row = replace(FOLDER, names=("cat", "ant", "bird"))
+    assert open_task(row, tmp_path).classnames == ("cat", "ant", "bird")
+    expect(
+        tmp_path, replace(FOLDER, names=("cat", "ant")), r"task toy has 2 names .* and 3 classes"
+    )
+
+
+@pytest.mark.parametrize("name", ["", " ", "\u200b", "\x07", "\u200d\ufeff", "\u00ad"])
+def test_names_that_cannot_be_seen(tmp_path: Path, folder: Path, name: str) -> None:
+    row = replace(FOLDER, names=("cat", name, "bird"))
+    expect(tmp_path, row, r"task toy: the name of class 1 .* says nothing to the text tower")
 
 
 def test_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +150,7 @@ def test_images_become_rgb() -> None:
     assert isinstance(half, tuple)
     assert half[0] == pytest.approx(127, abs=1)
     deep = Image.fromarray(np.full((1, 1), 257 * 9, np.uint16))
-    assert to_rgb(deep).getpixel((0, 0)) == (9, 9, 9)
+    assert to_rgb(deep, Decoding(grey_bits=16)).getpixel((0, 0)) == (9, 9, 9)
     palette = Image.new("P", (2, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.putpixel((1, 0), 1)
@@ -148,6 +158,79 @@ def test_images_become_rgb() -> None:
     palette.save(buffer, "png", transparency=0)
     image = decode_image(buffer.getvalue(), "x")
     assert [image.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (40, 50, 60)]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "ppm"])
+@pytest.mark.parametrize(
+    ("bits", "by"), [(16, 16), (13, 14), (12, 12), (10, 10), (9, 10), (8, 8), (3, 8)]
+)
+def test_deep_grey_is_scaled_by_the_bits_in_use(suffix: str, bits: int, by: int) -> None:
+    ramp = np.linspace(0, 2**bits - 1, 300).astype(np.uint16).reshape(15, 20)
+    buffer = io.BytesIO()
+    Image.fromarray(ramp).save(buffer, suffix)
+    image = decode_image(buffer.getvalue(), "x")
+    expected = np.round(255 * (ramp / (2**by - 1)))
+    np.testing.assert_array_equal(np.asarray(image)[..., 1], expected)
+    flat = bits == 3  # 7 of 255
+    assert notes(image) == (f"grey{by}", *["flat"] * flat)
+    dark = decode_image(buffer.getvalue(), "x", Decoding(grey_bits=16))
+    np.testing.assert_array_equal(np.asarray(dark)[..., 1], np.round(ramp / 257))
+    assert notes(dark)[1:] == (("flat",) if bits < 13 else ())
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.array([[-4, np.nan, 4]], np.float32), [0, 0, 255]),
+        (np.array([[0, 100_000, 200_000]], np.int32), [0, 128, 255]),
+        (np.array([[7, 7, 7]], np.float32), [0, 0, 0]),
+    ],
+)
+def test_grey_without_a_range_is_scaled_by_its_values(
+    values: np.ndarray, expected: list[int]
+) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "tiff")
+    image = decode_image(buffer.getvalue(), "x")
+    assert np.asarray(image)[0, :, 0].tolist() == expected
+    assert notes(image)[0] == "grey"
+
+
+def test_deep_grey_with_a_transparent_value_is_white_there() -> None:
+    deep = Image.fromarray(np.array([[0, 2000, 4095]], np.uint16))
+    deep.info["transparency"] = 2000
+    assert [to_rgb(deep).getpixel((x, 0)) for x in range(3)] == [(v, v, v) for v in (0, 255, 255)]
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "png", "webp"])
+def test_exif_orientation_is_an_option(suffix: str) -> None:
+    image, exif = Image.new("RGB", (16, 8), "black"), Image.Exif()
+    image.paste("white", (0, 0, 8, 8))
+    exif[0x0112] = 6  # to be turned clockwise
+    buffer = io.BytesIO()
+    image.save(buffer, suffix, exif=exif, quality=95)
+    left_alone = decode_image(buffer.getvalue(), "x")
+    turned = decode_image(buffer.getvalue(), "x", Decoding(turn=True))
+    assert (left_alone.size, turned.size) == ((16, 8), (8, 16))
+    white = np.asarray(turned)[..., 0] > 127
+    assert white[:8].all()
+    assert not white[8:].any()
+    assert notes(left_alone) == notes(turned) == ("exif",)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_damaged_exif_tag_is_none() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "jpeg", exif=b"Exif\0\0MM\0*garbage")
+    assert notes(decode_image(buffer.getvalue(), "x")) == ()
+
+
+def test_an_image_over_the_limit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    message = r"image big.png is too large to be decoded safely: expected at most 20 pixels"
+    with pytest.raises(InputError, match=message):
+        decode_image(picture((1, 2, 3)), "big.png")
 
 
 def test_formats_that_start_programs_are_refused() -> None:

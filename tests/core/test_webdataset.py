@@ -159,16 +159,15 @@ def test_bad_sample(tmp_path: Path, wds: Path, member: str, data: bytes, message
     ("file", "text", "message"),
     [
         ("classnames.txt", None, r"file .*toy/classnames\.txt is missing: expected one class"),
-        (
-            "classnames.txt",
-            "a\nb\na\n",
-            r"classnames\.txt: class name 'a' .* class 0 and of class 2",
-        ),
-        ("classnames.txt", "a\n\nb\n", r"classnames\.txt: the name of class 1 .* is empty"),
+        ("classnames.txt", "a\n\nb\n", r"task toy: the name of class 1 .* says nothing"),
         ("classnames.txt", "a\n", r"classnames\.txt has 1 class names: expected at least two"),
         ("classnames.txt", "a\nb\n", r"label 2 of s0002\.cls in .* is out of range"),
         ("classnames.txt", "a\nb\nc\nd\n", r"class 'd' of task toy has no images in split train"),
-        ("zeroshot_classification_templates.txt", "a photo\n", r"'a photo' of task toy has no \{c"),
+        (
+            "zeroshot_classification_templates.txt",
+            "a photo\n",
+            r"'a photo' of task toy: expected text",
+        ),
         ("dataset_type.txt", "retrieval", r"dataset_type\.txt says 'retrieval': expected"),
         ("train/nshards.txt", None, r"file .*train/nshards\.txt is missing"),
         ("train/nshards.txt", "two", r"nshards\.txt says 'two': expected a number"),
@@ -188,6 +187,14 @@ def test_bad_webdataset_folder(
 def test_webdataset_without_samples(tmp_path: Path, wds: Path) -> None:
     write_tar(wds / "test" / "0.tar", {"readme.txt": b"nothing"})
     expect(tmp_path, WDS, r"the tar files of .*test hold no samples", "test")
+
+
+def test_templates_in_a_published_form(tmp_path: Path, wds: Path) -> None:
+    file = wds / "zeroshot_classification_templates.txt"
+    file.write_text("lambda c: f'a bad photo of a {c}.',\nlambda c: f'a {c}.',\n")
+    assert open_task(WDS, tmp_path).templates == ("a bad photo of a {c}.", "a {c}.")
+    file.write_text('["a {class}", "the {class}"]')
+    assert open_task(WDS, tmp_path).templates == ("a {c}", "the {c}")
 
 
 def test_own_templates_win(tmp_path: Path, wds: Path) -> None:

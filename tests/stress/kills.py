@@ -159,7 +159,7 @@ def results(folder: Path) -> Iterator[Path]:
     """Tables, runs, prompts, features, images below a folder, by their place; figures show the same."""
     for path in sorted(folder.glob("results/*/**/*")):
         place = path.relative_to(folder)
-        if path.suffix in SUFFIXES and "figures" not in place.parts:
+        if path.suffix in SUFFIXES and not {"figures", "set_aside"} & set(place.parts):
             yield place
 
 

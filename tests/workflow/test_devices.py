@@ -161,8 +161,10 @@ def test_the_log_tells_the_device(tmp_path: Path) -> None:
 def test_a_script_sees_one_device_before_torch_is_there(tmp_path: Path, root: Path) -> None:
     program = (
         "import json, os, sys\n"
+        "from types import SimpleNamespace\n"
         "from adapter import logged\n"
-        "with logged(sys.argv[1], 'auto'):\n"
+        "job = SimpleNamespace(log=sys.argv[1:], input=[], output=[], rule='tune', config={}, params={})\n"
+        "with logged(job, 'auto'):\n"
         "    seen = [os.environ['CUDA_VISIBLE_DEVICES'], 'torch' in sys.modules]\n"
         "    print(json.dumps(seen))\n"
     )

@@ -21,6 +21,7 @@ from mvlpt_core.contract.rows import read_rows
 from mvlpt_core.contract.suite import read_choices, read_groups
 from mvlpt_core.contract.tensors import read_tensors
 from mvlpt_core.tasks.fewshot import sample_test
+from mvlpt_workflow.written import record
 from stress.kills import Study, differences, results
 from support.snake import command, job_counts, plan, run
 from support.task_files import write_birds
@@ -238,7 +239,8 @@ def test_a_failed_study_has_no_report_that_looks_valid(root: Path, tiny: Path) -
     path = tiny / RUN
     content = path.read_bytes()
     path.write_bytes(content[:100])
-    os.utime(path)
+    # As if the job had written it so: gather is the one to notice.
+    record(tiny / AT.root, [path])
     done = subprocess.run(
         command(tiny, *configured(root)), capture_output=True, text=True, check=False
     )

@@ -15,7 +15,7 @@ from mvlpt_core.backbone.named import check_named
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.suite import TaskRow
-from mvlpt_core.tasks.check import check_tasks, data_state
+from mvlpt_core.tasks.check import DataState, check_tasks, data_state
 from mvlpt_workflow.configuration import check_study, read_configuration
 from support.snake import command, plan
 
@@ -43,14 +43,19 @@ def test_tasks_are_looked_at_before_any_job(
 
 
 def test_exchanged_data_change_the_state_of_a_task(tmp_path: Path) -> None:
-    row = TaskRow("pets", "folder", "pets", "accuracy")
-    (tmp_path / "pets/train/cat").mkdir(parents=True)
-    (tmp_path / "pets/train/cat/1.jpg").write_bytes(b"12")
-    before = data_state(row, str(tmp_path))
-    assert data_state(row, str(tmp_path)) == before
-    (tmp_path / "pets/train/cat/1.jpg").write_bytes(b"123")
-    assert data_state(row, str(tmp_path)) != before
-    assert data_state(TaskRow("a", "testbed", "object_golden", "accuracy"), None) == ""
+    pets = ("pets", "folder", "pets", str(tmp_path))
+    image = tmp_path / "pets/train/cat/1.jpg"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"12")
+    before = data_state(*pets)
+    assert data_state(*pets) == before
+    image.write_bytes(b"34")
+    touched = data_state(*pets)
+    assert touched.held == before.held
+    assert touched.touched != before.touched
+    image.write_bytes(b"123")
+    assert data_state(*pets).held != before.held
+    assert data_state("a", "testbed", "object_golden", None) == DataState()
 
 
 def test_snakemake_shows_the_sentence_and_nothing_is_written(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@
 import os
 import sys
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -22,6 +23,7 @@ os.environ.setdefault("MALLOC_TOP_PAD_", str(1 << 26))
 from mvlpt_analysis import catalogue
 from mvlpt_core.backbone.named import located_backbone
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.layout import GATHERED, PROBE, RANDOM, ZERO_SHOT, Layout
 from mvlpt_core.contract.provenance import code_digest, config_digest
 from mvlpt_core.contract.registered import MACHINE
@@ -40,7 +42,12 @@ def checked():
     """The study, checked; a mistake ends the run with its one sentence."""
     name = ", ".join(map(os.path.relpath, workflow.configfiles)) or "configuration"
     try:
-        return check_study(config, where=name)
+        # What the main process has found good, its jobs need not open again.
+        if workflow.is_main_process:
+            for path in workflow.configfiles:
+                # Of a key that is given twice, Snakemake takes the last without a word.
+                read_yaml(path)
+        return check_study(config, name, open_tasks=workflow.is_main_process)
     except InputError as error:
         sys.exit(f"error: {error}")
 
@@ -121,6 +128,18 @@ def prompts_behind(pair):
     ]
 
 
+def group_text(group):
+    """What is written of a group: its members, a task a line."""
+    return "".join(f"{task}\n" for task in GROUPS[group])
+
+
+def mean_text(start, group):
+    """What is written of a start that is a mean: a source and its seeds a line."""
+    origin = PLANNED.origins[group, start]
+    seeds = ",".join(map(str, origin.seeds)) or "own"
+    return "".join(f"{source} {seeds}\n" for source in origin.groups)
+
+
 def mean_files(pairs):
     """What says of which prompts the starts of some runs are means."""
     return [AT.mean(start, group) for group, start in pairs if start in STUDY.means]
@@ -183,13 +202,20 @@ def data_notes():
     return {task: row.note for task, row in SUITE.items() if row.note}
 
 
+@cache
+def data_of(task):
+    """The state of a task's files; looked at once, however many jobs ask."""
+    row = SUITE[task]
+    return data_state(task, row.kind, row.location, STUDY.data_root)
+
+
 def task_row(task, images_alone=False):
     """A suite row as far as a prepared file depends on it, in types that Snakemake compares."""
     row = asdict(SUITE[task])
     for column in ("factors", *EXPECTED):  # no image depends on them
         del row[column]
     if images_alone:
-        del row["templates"], row["metric"]
+        del row["templates"], row["names"], row["metric"]
     return row
 
 
@@ -318,4 +344,6 @@ def listed(names):
 if workflow.is_main_process:
     jobs = sum(len(shots) for _, shots in PACKS.values())
     jobs *= len(METHODS) * len(STUDY.seeds)
+    for warning in CHECKED.warnings:
+        logger.warning(f"warning: {warning}")
     logger.info(f"{CHECKED.summary()}, in {counted(jobs, 'job')}")

@@ -52,11 +52,11 @@ rule group:
         mem_mb=grown(500),
         runtime=grown(10),
     params:
-        members=lambda wildcards: list(GROUPS[wildcards.group]),
+        text=lambda wildcards: group_text(wildcards.group),
     message:
         "Members of group {wildcards.group}"
     shell:
-        "printf '%s\\n' {params.members} > {output} 2> {log}"
+        "printf %s {params.text:q} > {output} 2> {log}"
 
 
 rule mean:
@@ -73,17 +73,11 @@ rule mean:
         mem_mb=grown(500),
         runtime=grown(10),
     params:
-        of=lambda wildcards: list(
-            PLANNED.origins[wildcards.group, wildcards.start].groups
-        ),
-        seeds=lambda wildcards: ",".join(
-            map(str, PLANNED.origins[wildcards.group, wildcards.start].seeds)
-        )
-        or "own",
+        text=lambda wildcards: mean_text(wildcards.start, wildcards.group),
     message:
         "What {wildcards.start} is the mean of for {wildcards.group}"
     shell:
-        "printf '%s {params.seeds}\\n' {params.of} > {output} 2> {log}"
+        "printf %s {params.text:q} > {output} 2> {log}"
 
 
 rule prepare_test:
@@ -103,7 +97,7 @@ rule prepare_test:
         runtime=grown(60),
     params:
         row=lambda wildcards: task_row(wildcards.task),
-        files=lambda wildcards: data_state(SUITE[wildcards.task], STUDY.data_root),
+        files=lambda wildcards: data_of(wildcards.task).held,
         max_test=STUDY.max_test,
         code=CODE["prepare"],
     message:
@@ -129,7 +123,7 @@ rule prepare_sample:
         runtime=grown(60),
     params:
         row=lambda wildcards: task_row(wildcards.task, images_alone=True),
-        files=lambda wildcards: data_state(SUITE[wildcards.task], STUDY.data_root),
+        files=lambda wildcards: data_of(wildcards.task).held,
         sample={
             "val_share": STUDY.val_share,
             "short_classes": STUDY.short_classes,

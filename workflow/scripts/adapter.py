@@ -1,4 +1,5 @@
-"""What the scripts share: the job's log, place and device, and how a user's mistake ends a job."""
+"""What the scripts share: the job's log, place and device, the files it reads and writes, and how a user's
+mistake ends it."""
 
 from __future__ import annotations
 
@@ -7,20 +8,28 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.provenance import config_digest
+from mvlpt_core.contract.registered import MACHINE
 from mvlpt_workflow import devices
 from mvlpt_workflow.running import DONE, FAILED, STOPPED, join, stopped, study_root
+from mvlpt_workflow.written import check_inputs, record
 
 
 @contextmanager
-def logged(log: str, device: str = "cpu") -> Iterator[None]:
-    """Send log records to the file `log`; an InputError ends the job with its sentence.
+def logged(snakemake: Any, device: str = "cpu") -> Iterator[dict[str, Any]]:
+    """Send log records to the job's log; an InputError ends the job with its sentence.
 
-    A job that computes says on which `device`, and has taken one of its own before torch is imported.
+    A job that computes says on which `device`, and has taken one of its own before torch is imported. What
+    the job reads is checked before, and what it wrote is recorded after it, with what the job puts into the
+    mapping that it is given.
     """
+    log = snakemake.log[0]
+    root = study_root(log)
     try:
-        join(study_root(log))
+        join(root)
     except InputError as error:  # of a run that is over: not even the log is its own any more
         sys.exit(f"error: {error}")
     logging.basicConfig(
@@ -30,9 +39,12 @@ def logged(log: str, device: str = "cpu") -> Iterator[None]:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stopped)
     end = FAILED
+    about: dict[str, Any] = {}
     try:
         devices.take(device)
-        yield
+        check_inputs(root, snakemake.input)
+        yield about
+        _record(root, snakemake, about)
     except InputError as error:
         logging.error("%s", error)
         sys.exit(f"error: {error}")
@@ -46,3 +58,17 @@ def logged(log: str, device: str = "cpu") -> Iterator[None]:
         end = DONE
     finally:
         logging.info(end)
+
+
+def _record(root: str, snakemake: Any, about: dict[str, Any]) -> None:
+    """Leave the records of what a job wrote."""
+    settings = {key: value for key, value in snakemake.config.items() if key not in MACHINE}
+    provenance = snakemake.params.get("provenance") or {}
+    record(
+        root,
+        snakemake.output,
+        rule=snakemake.rule,
+        configuration=config_digest(settings),
+        code=str(snakemake.params.get("code") or provenance.get("code_digest", "")),
+        **about,
+    )

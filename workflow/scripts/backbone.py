@@ -7,7 +7,7 @@ from adapter import logged
 
 snakemake: Any  # what Snakemake hands to the script
 
-with logged(snakemake.log[0]):
+with logged(snakemake):
     from mvlpt_core.backbone.convert import convert_backbone
     from mvlpt_core.backbone.named import located_backbone
 

@@ -6,7 +6,7 @@ from adapter import logged
 
 snakemake: Any  # what Snakemake hands to the script
 
-with logged(snakemake.log[0]):
+with logged(snakemake):
     from mvlpt_analysis.read.pairs import read_frame, write_frame
     from mvlpt_analysis.read.study import of_shots, read_tables
     from mvlpt_analysis.study import groups

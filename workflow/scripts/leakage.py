@@ -6,7 +6,7 @@ from adapter import logged
 
 snakemake: Any  # what Snakemake hands to the script
 
-with logged(snakemake.log[0]):
+with logged(snakemake):
     from mvlpt_analysis.read.leakage import shared_images
     from mvlpt_analysis.read.pairs import write_frame
 
