@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from mvlpt import evaluate, export, plan_options, predict, tune
 from mvlpt.numbers import whole, whole0
 from mvlpt_core import __version__
-from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.errors import InputError, lack_of_the_machine
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -68,6 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` for one, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (OSError, MemoryError, RuntimeError) as error:
+        lack = lack_of_the_machine(error)
+        if lack is None:
+            raise
+        print(f"error: {lack}", file=sys.stderr)
+        return 2
 
 
 def _one_of(names: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from mvlpt_core.prompts.modules import Prompt, State, Towers, describe, make_pro
 from mvlpt_core.prompts.starts import Start, mean, random, saved
 from mvlpt_core.tasks.prepare import load_test, read_preprocess
 from mvlpt_core.tuning.loop import Tuned, tune
+from mvlpt_core.tuning.memory import within_memory
 from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
 from mvlpt_core.tuning.progress import Progress
 from mvlpt_core.tuning.schedule import joint_order, schedule
@@ -70,6 +73,23 @@ def tune_pack(
         tuning = tuning.model_copy(update={"checkpoint": "last"})
     clip = cached_backbone(Path(backbone).parent, device, precision)
     provenance = {**provenance, "backbone": clip.name}
+
+    def tune_side_by_side(
+        problem: Problem, portion: Sequence[str]
+    ) -> tuple[Prompt, dict[str, State], Tuned]:
+        """The prompts, what those began as that are kept, and what became of them."""
+        prompt = make_prompt(settings, Towers.of(clip), len(portion))
+        for run, start in enumerate(portion):
+            paths = prompts.get((problem.group, start))
+            _start(clip, prompt.method, problem.group, start, seed, paths)(prompt, run)
+        begun = {
+            start: prompt.state_of(run)
+            for run, start in enumerate(portion)
+            if (problem.group, start) in kept
+        }
+        what = f"{prompt.method}, {problem.group} from {', '.join(portion)}"
+        return prompt, begun, _tune(problem, prompt, tuning, joint, seed, what)
+
     for group, tasks in groups.items():
         starts = [start for own, start in scores if own == group]
         problem = open_problem(
@@ -85,18 +105,10 @@ def tune_pack(
         use: dict[str, Any] = {}
         if any(own == group for own, _ in kept):
             use = _use(Path(backbone), tasks, files, settings, tuning, joint)
-        for portion in _portions(starts, problem.runs_at_once):
-            prompt = make_prompt(settings, Towers.of(clip), len(portion))
-            for run, start in enumerate(portion):
-                fill = _start(clip, prompt.method, group, start, seed, prompts.get((group, start)))
-                fill(prompt, run)
-            begun = {
-                start: prompt.state_of(run)
-                for run, start in enumerate(portion)
-                if (group, start) in kept
-            }
-            what = f"{prompt.method}, {group} from {', '.join(portion)}"
-            tuned = _tune(problem, prompt, tuning, joint, seed, what)
+        for portion, (prompt, begun, tuned) in chain.from_iterable(
+            within_memory(together, partial(tune_side_by_side, problem))
+            for together in _portions(starts, problem.runs_at_once)
+        ):
             for run, start in enumerate(portion):
                 if not tuned.alive[run]:
                     _log.warning(

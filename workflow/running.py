@@ -67,7 +67,28 @@ def hold(root: str) -> None:
         print(f"{root}: waiting for jobs of a run that was killed", file=sys.stderr, flush=True)
         _locked(jobs, fcntl.LOCK_EX)
     os.close(jobs)
+    _date_now(root)
     os.set_inheritable(owner, True)
+
+
+def _date_now(root: str) -> None:
+    """Date files of the future to now, in their order.
+
+    The clock was moved back since they were written, or another machine's is ahead; what is made from them
+    would be older than they are, which Snakemake refuses.
+    """
+    now = time.time_ns()
+    dates = {path: path.lstat().st_mtime_ns for path in Path(root).rglob("*")}
+    ahead = sorted((date, path) for path, date in dates.items() if date > now)
+    ranks = {
+        date: rank for rank, date in enumerate(sorted({date for date, _ in ahead}, reverse=True))
+    }
+    for date, path in ahead:
+        moment = now - ranks[date] * 1000  # what every file system tells apart
+        os.utime(path, ns=(moment, moment), follow_symlinks=False)
+    if ahead:
+        told = f"{root}: {len(ahead)} files were of the future: dated now, has the clock been moved back?"
+        print(told, file=sys.stderr, flush=True)
 
 
 def join(root: str) -> None:

@@ -31,6 +31,10 @@ def whole(path: str | Path) -> Iterator[Path]:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(part)):  # of a full disk: which file it was, to the user
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 

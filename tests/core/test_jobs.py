@@ -38,6 +38,7 @@ from mvlpt_core.tasks.prepare import (
 )
 from mvlpt_core.testbed import TASKS
 from mvlpt_core.tuning.classifier import losses
+from mvlpt_core.tuning.loop import Tuned, tune
 from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
 from support.open_clip_folder import write_open_clip
 
@@ -415,6 +416,38 @@ def test_a_diverged_run_is_an_outcome_and_its_neighbours_finish(
     assert {r["outcomes"] for r in bad} == {None}
     assert {r["status"] for r in fine} == {"ok"}
     assert sum(r["selected"] for r in fine) == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
+def test_where_memory_is_full_fewer_runs_are_tuned_side_by_side(
+    study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    """Room for one run: the rows are those of runs that were given a job each. Room for none: a sentence."""
+    room = 1
+
+    def tune_within(*given: Any, **options: Any) -> Tuned:
+        if given[1].runs > room:
+            raise error
+        return tune(*given, **options)
+
+    monkeypatch.setattr(jobs, "tune", tune_within)
+    target = {NAMES[1]: [NAMES[1]]}
+    out = pack(study, "text", target, list(NAMES), f"full {type(error).__name__}")
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said[0] == f"memory is full with {len(NAMES)} runs side by side: going on with 1"
+    for start in NAMES:
+        alone = pack(study, "text", target, [start], "alone")
+        found, expected = (f / NAMES[1] / f"{start}.parquet" for f in (out, alone))
+        assert rows(found) == rows(expected)
+    room = 0
+    with pytest.raises(InputError, match=r"memory is full with this one alone: .* memory_gb"):
+        pack(study, "text", target, list(NAMES), "full")
+    monkeypatch.setattr(jobs, "tune", lambda *given, **options: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size"):
+        pack(study, "text", target, list(NAMES), "wrong")
 
 
 def test_prompts_that_do_not_fit_are_one_sentence(study: Path, tmp_path: Path) -> None:

@@ -5,10 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +22,7 @@ from mvlpt_core.contract.suite import read_choices, read_groups
 from mvlpt_core.contract.tensors import read_tensors
 from mvlpt_core.tasks.fewshot import sample_test
 from mvlpt_workflow.written import record
+from stress.kills import Study, differences, results
 from support.snake import command, job_counts, plan, run
 from support.task_files import write_birds
 
@@ -37,53 +35,53 @@ def configured(root: Path, name: str = "tiny") -> list[str]:
     return ["--configfile", str(root / f"tests/workflow/config/{name}.yaml")]
 
 
-def started(study: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(study, cwd=folder, start_new_session=True, **quiet)
-
-
-def wait_for(process: subprocess.Popen[bytes], happened: Callable[[], bool]) -> None:
-    while process.poll() is None and not happened():
-        time.sleep(0.05)
-    assert process.poll() is None, "the study ended before it could be killed"
-
-
 @pytest.fixture(scope="module")
-def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny study that was killed twice, with all its jobs and alone, and continued by one command."""
-    folder = tmp_path_factory.mktemp("tiny")
-    config = str(root / "tests/workflow/config/tiny.yaml")
-    study = [sys.executable, "-m", "mvlpt", "study", config, "--cores", "2", "--", "--nocolor"]
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny study in odd surroundings that was killed four times, and continued by one command."""
+    folder = tmp_path_factory.mktemp("tiny") / "Käfig (1), a 'tiny' one"
+    folder.mkdir()
+    study = Study(folder, umask=0o077)
     runs = folder / "results/tiny/runs"
 
     def done() -> int:
         return len(list(runs.rglob("*.parquet")))
 
-    killed = started(study, folder)
-    wait_for(killed, (folder / AT.config).exists)
-    # While one works on it, a second is told so.
-    second = subprocess.run(study, cwd=folder, capture_output=True, text=True, check=False)
-    assert second.returncode == 2
-    assert re.search(r"results/tiny: process \d+ on \S+ works on this study", second.stderr)
-    wait_for(killed, lambda: done() > 0)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
-    before = done()
-    assert 0 < before < 80
-    orphaning = started(study, folder)
-    wait_for(orphaning, lambda: done() > before)
-    orphaning.kill()
-    orphaning.wait()
-    assert done() < 80
-    assert not (folder / AT.gathered("transfer")).exists()
-    # What a process that is killed while it writes leaves behind.
-    part = (folder / RUN).with_name(".1.part.seed1.parquet")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_bytes(b"PAR1")
-    last = subprocess.run(study, cwd=folder, capture_output=True, text=True, check=False)
-    said = last.stdout + last.stderr
-    assert last.returncode == 0, said
-    assert "80 of 80 runs done" in said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LC_ALL", "C")
+        study.start()
+        assert study.until((folder / AT.config).exists)
+        # While one works on it, a second is told so.
+        second = subprocess.run(
+            study.command, cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 2
+        assert re.search(r"results/tiny: process \d+ on \S+ works on this study", second.stderr)
+        assert study.until(lambda: done() > 0)
+        study.strike("tree", signal.SIGKILL)
+        before = done()
+        assert 0 < before < 80
+        study.start()
+        assert study.until(lambda: done() > before)
+        study.strike("parent", signal.SIGKILL)
+        # The clock is moved back by a day.
+        for path in (folder / "results").rglob("*"):
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 86400))
+        study.start()
+        assert study.until(lambda: " packs, " in study.output.read_text())
+        assert study.strike("parent", signal.SIGTERM).ending < 15
+        assert "files were of the future: dated now" in study.output.read_text()
+        study.start()
+        assert study.until(lambda: " packs, " in study.output.read_text() and bool(study.jobs()))
+        study.strike("worker", signal.SIGKILL)
+        assert "It ended without a word: killed, as systems do" in study.output.read_text()
+        assert done() < 88  # with the probes
+        assert not (folder / AT.gathered("transfer")).exists()
+        # What a process that is killed while it writes leaves behind.
+        part = (folder / RUN).with_name(".1.part.seed1.parquet")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"PAR1")
+        study.start()
+        assert "80 of 80 runs done" in study.finish()
     return folder
 
 
@@ -125,17 +123,9 @@ def test_a_killed_study_ends_with_every_declared_output(tiny: Path) -> None:
 def test_a_killed_study_ends_as_one_that_was_left_alone(
     root: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    run(command(tmp_path, *configured(root), "--", AT.table(4, "gains")))
-    runs = [path.relative_to(tmp_path) for path in tmp_path.glob("results/tiny/runs/**/*.parquet")]
-    assert len(runs) == 88
-    for name in runs:
-        assert read_rows([tiny / name]).equals(read_rows([tmp_path / name])), name
-    for name in (AT.gathered("transfer"), AT.gathered("outcomes"), AT.similarity(4)):
-        pd.testing.assert_frame_equal(
-            pd.read_parquet(tiny / name), pd.read_parquet(tmp_path / name)
-        )
-    gains = AT.table(4, "gains")
-    assert (tiny / gains).read_bytes() == (tmp_path / gains).read_bytes()
+    run(command(tmp_path, *configured(root), "--", *map(str, results(tiny))))
+    assert len(list(results(tmp_path))) > 160
+    assert differences(tiny, tmp_path) == []
 
 
 def test_a_runs_file_has_the_rows_of_the_contract(tiny: Path) -> None:

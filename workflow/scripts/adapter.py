@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.errors import InputError, lack_of_the_machine
 from mvlpt_core.contract.provenance import config_digest
 from mvlpt_core.contract.registered import MACHINE
 from mvlpt_workflow import devices
@@ -36,6 +36,9 @@ def logged(snakemake: Any, device: str = "cpu") -> Iterator[dict[str, Any]]:
         filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(message)s"
     )
     logging.captureWarnings(True)
+    logging.raiseExceptions = (
+        False  # on a full disk the log is full too, and a stack on the terminal says less
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stopped)
     end = FAILED
@@ -51,7 +54,11 @@ def logged(snakemake: Any, device: str = "cpu") -> Iterator[dict[str, Any]]:
     except SystemExit:
         end = STOPPED
         raise
-    except Exception:
+    except Exception as error:
+        lack = lack_of_the_machine(error)
+        if lack:
+            logging.error("%s", lack)
+            sys.exit(f"error: {lack}")
         logging.exception("the job failed")
         raise
     else:
