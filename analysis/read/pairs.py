@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line, whole
+from mvlpt_core.contract.files import first_line, held, whole
 
 READERS = {".csv": ",", ".tsv": "\t", ".parquet": ""}
 # Columns of names in tables of others: read letter by letter, so that a task may be called 007.
@@ -33,6 +33,9 @@ def read_frame(
     path = Path(path)
     if path.suffix not in READERS:
         raise InputError(f"{path}: not a table: expected a file ending in .csv, .tsv or .parquet")
+    found = "" if path.suffix == ".parquet" else held(path)
+    if found.startswith("a"):  # an archive, an image: no text at all
+        raise InputError(f"{path}: not a table (it holds {found}): expected text")
     try:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)

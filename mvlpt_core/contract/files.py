@@ -69,7 +69,7 @@ def first_line(error: BaseException) -> str:
 
 # How files begin that are given where another kind is expected.
 _BEGINNINGS = {
-    b"PK": "a zip archive, as .zip, .npz and PyTorch's .pt files are",
+    b"PK\3\4": "a zip archive, as .zip, .npz and PyTorch's .pt files are",
     b"\x93NUMPY": "a NumPy array (.npy)",
     b"\x1f\x8b": "a gzip file",
     b"\x80": "a pickle",

@@ -63,7 +63,11 @@ def test_bad_tables_are_named_in_one_sentence(tmp_path, text, words):
 
 def test_unreadable_files(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"no parquet")
-    for name, words in [("x.parquet", "cannot be read"), ("y.csv", "no such"), ("z.xls", "ending")]:
+    (tmp_path / "zip.csv").write_bytes(b"PK\3\4" + bytes(20))
+    for name, words in [
+        *(("x.parquet", "cannot be read"), ("y.csv", "no such"), ("z.xls", "ending")),
+        ("zip.csv", r"zip.csv: not a table \(it holds a zip archive"),
+    ]:
         with pytest.raises(InputError, match=words):
             reading.read_frame(tmp_path / name)
 

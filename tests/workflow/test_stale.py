@@ -96,6 +96,9 @@ SUITE_CHANGES: list[tuple[str, str, set[str]]] = [
     ("location", "frame_icy", SAMPLED | TESTED),
     ("metric", "mean_per_class", TESTED),
     ("templates", "a drawing of {c}", TESTED),
+    ("names", "a|b|c|d|e|f|g|h", TESTED),
+    ("orientation", "exif", SAMPLED | TESTED),
+    ("grey_bits", "12", SAMPLED | TESTED),
     ("family", "other", ANALYSIS),
     *((column, "me/1" if column == "repo" else "1", set()) for column in EXPECTED),
 ]
