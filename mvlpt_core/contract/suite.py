@@ -1,7 +1,8 @@
 """Suites and groups: the tables of tasks a study runs on, and of named sets of them (TSV).
 
 A suite has the columns `task`, `kind`, `location` and `metric`, optionally those that say how a task's
-texts and images are read (`READ`) and what its copy should be (`EXPECTED`); any further column is a
+texts and images are read (`READ`) and what its copy should be (`EXPECTED`; `val` in the column `test` says
+which part stands for the test); any further column is a
 *factor*: a grouping of the tasks that the analysis compares gains within and between. The order of its
 rows is the order of the tasks in every table and figure. A table of groups has the columns `group` and
 `task`, a row a member; one that a study's gains suggested says from which (`FOUND`).
@@ -20,12 +21,14 @@ from mvlpt_core.contract.files import first_line
 from mvlpt_core.contract.metrics import METRICS
 from mvlpt_core.contract.templates import read_template, read_templates
 
-KINDS = ("testbed", "wds", "folder", "coop", "hateful_memes")
+KINDS = ("testbed", "wds", "folder", "table", "parquet", "npz", "coop", "hateful_memes")
 REQUIRED = ("task", "kind", "location", "metric")
 # How a task is read, where its data alone would not do.
 TEXTS = ("templates", "names")
 READ = (*TEXTS, "orientation", "grey_bits")
 ORIENTATIONS = ("", "exif")
+# Instead of a number in the column `test`: the part of the data that stands for the test.
+TEST_SPLITS = ("", "val")
 # What a task's copy should be and where it comes from; no result depends on it.
 COUNTS = ("classes", "train", "test")
 EXPECTED = ("repo", "revision", *COUNTS, "note")
@@ -47,11 +50,12 @@ class TaskRow:
 
     `location` is a path below the data root (for `testbed` the name of the built-in task).
     `templates` and `names` are empty where the data's own templates and class names count.
-    `orientation` is `exif` where images are turned as their EXIF tag says, "" where they are left alone;
-    `grey_bits` is how many bits 16-bit grey images use, None where each says so by itself. `factors`
-    holds the values of the grouping columns, "" where the task has none. `repo` (owner/name on the hub),
-    pinned to `revision`, is where `location` can be fetched from; `classes`, `train` and `test` are the
-    numbers of the paper's split, and `note` says where the copy differs from it; "" and None where unknown.
+    `test_split` is `val` where that part of the data stands for the test, else "". `orientation` is `exif`
+    where images are turned as their EXIF tag says, "" where they are left alone; `grey_bits` is how many
+    bits 16-bit grey images use, None where each says so by itself. `factors` holds the values of the
+    grouping columns, "" where the task has none. `repo` (owner/name on the hub), pinned to `revision`, is
+    where `location` can be fetched from; `classes`, `train` and `test` are the numbers of the paper's split,
+    and `note` says where the copy differs from it; "" and None where unknown.
     Raises `InputError` for a bad value.
     """
 
@@ -63,6 +67,7 @@ class TaskRow:
     names: tuple[str, ...] = ()
     orientation: str = ""
     grey_bits: int | None = None
+    test_split: str = ""
     factors: dict[str, str] = field(default_factory=dict)
     repo: str = ""
     revision: str = ""
@@ -77,6 +82,7 @@ class TaskRow:
             (self.kind, KINDS, "kind"),
             (self.metric, METRICS, "metric"),
             (self.orientation, ORIENTATIONS, "orientation"),
+            (self.test_split, TEST_SPLITS, "test"),
         ):
             if value not in known:
                 raise InputError(
@@ -137,6 +143,8 @@ def read_suite(path: str | Path) -> list[TaskRow]:
     for number, values in _read_tsv(Path(path), "suite", REQUIRED, (*READ, *EXPECTED)):
         own: dict[str, Any] = {key: values.pop(key) for key in REQUIRED}
         own |= {key: values.pop(key, "") for key in (*READ, *EXPECTED)}
+        if own["test"] in TEST_SPLITS:
+            own["test_split"], own["test"] = own["test"], ""
         try:
             own |= {key: _count(own[key], key) for key in (*COUNTS, "grey_bits")}
             for key in TEXTS:

@@ -56,6 +56,6 @@ def _name_tokens(names: Sequence[str]) -> int:
 
 def _is_there(row: TaskRow, data_root: str | None) -> bool:
     try:
-        return (find_data_root(data_root, row.task) / row.location).is_dir()
+        return (find_data_root(data_root, row.task) / row.location).exists()
     except InputError:
         return False

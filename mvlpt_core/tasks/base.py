@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.tasks.decode import AS_IT_IS, Decoding, decode_image
+from mvlpt_core.tasks.files import told
 
 SPLITS = ("train", "test")
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
@@ -39,13 +41,16 @@ class Split:
     """One split: all labels, known without decoding an image, and images on demand.
 
     `labels` are int64 [N], or uint8 multi-hot [N, C]; `places` are where the N images are, and
-    `read`, which other processes can be given, reads any of them.
+    `read`, which other processes can be given, reads any of them. `passed` counts by reason the files that
+    were found and are not used, `said` are sentences about how the data were read.
     """
 
     labels: NDArray[np.integer]
     places: Sequence[Place]
     read: Read
     decoding: Decoding = AS_IT_IS
+    passed: Mapping[str, int] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
 
     def images(self, indices: Iterable[int]) -> Iterator[tuple[int, Image.Image]]:
         """(index, RGB image) for each of the distinct `indices`, in the order of `read`.
@@ -89,6 +94,16 @@ class TaskSource:
                 f"images in split {split}: expected at least one"
             )
         return replace(found, decoding=self.decoding)
+
+
+def remarks(splits: Iterable[Split]) -> list[str]:
+    """How the data of `splits` were read, a sentence each; the last counts by reason what was passed over."""
+    splits = list(splits)
+    passed: Counter[str] = Counter()
+    for split in splits:
+        passed.update(split.passed)
+    lines = dict.fromkeys(sentence for split in splits for sentence in split.said)
+    return [*lines, *filter(None, [told(passed)])]
 
 
 def read_lines(path: Path, what: str) -> list[str]:

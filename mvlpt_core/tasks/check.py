@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow
-from mvlpt_core.tasks.base import TaskSource
+from mvlpt_core.tasks.base import SPLITS, remarks
 from mvlpt_core.tasks.fewshot import check_counts
+from mvlpt_core.tasks.files import walk
 from mvlpt_core.tasks.names import UNKNOWN, Room, check_names
 from mvlpt_core.tasks.open import find_data_root, open_task
+from mvlpt_core.tasks.splits import split_file
 
 _LABELS_READ = (
     1 << 28
@@ -31,7 +32,9 @@ def check_tasks(
     room: Room = UNKNOWN,
 ) -> list[str]:
     """Open every task and read its labels, but no image, so that mistakes show before the first job;
-    warnings, a sentence each.
+    warnings, a sentence each: class names that are alike, how the data were read, files passed over.
+
+    Data without a test split are divided now (`splits.divided`), for which images are decoded, once.
 
     Labels in large tar files are left to the jobs that read them. Raises `InputError` for a data root or
     folder that is missing, for class names (see `names.check_names`, which knows the text tower's `room`),
@@ -43,7 +46,10 @@ def check_tasks(
     for row in rows:
         source = open_task(row, data_root)
         warnings += check_names(source.classnames, f"task {row.task}", room)
-        if row.kind != "testbed":
+        classes = len(source.classnames)
+        if row.kind == "testbed":
+            counts = np.full(classes, _drawn_images())
+        else:
             place = (find_data_root(data_root, row.task) / row.location).resolve()
             if (other := places.setdefault(place, row.task)) != row.task:
                 raise InputError(
@@ -52,20 +58,19 @@ def check_tasks(
                 )
             if sum(path.stat().st_size for path in place.glob("*/*.tar")) > _LABELS_READ:
                 continue
-        check_counts(_class_sizes(row, source), shots, row.task, source.classnames, short_classes)
+            splits = [source.split(name) for name in SPLITS]
+            warnings += (f"task {row.task}: {line}" for line in remarks(splits))
+            labels = splits[0].labels
+            counts = labels.sum(0) if source.multilabel else np.bincount(labels, minlength=classes)
+        check_counts(counts, shots, row.task, source.classnames, short_classes)
     return warnings
 
 
-def _class_sizes(row: TaskRow, source: TaskSource) -> NDArray[np.integer]:
-    """Training images of each class; `InputError` for a split that lacks one."""
-    classes = len(source.classnames)
-    if row.kind == "testbed":
-        from mvlpt_core.testbed import SPLIT_SIZES  # not at import time: other kinds do without it
+def _drawn_images() -> int:
+    """Training images of each class of a drawn task."""
+    from mvlpt_core.testbed import SPLIT_SIZES  # not at import time: other kinds do without it
 
-        return np.full(classes, SPLIT_SIZES["train"])
-    source.split("test")
-    labels = source.split("train").labels
-    return labels.sum(0) if source.multilabel else np.bincount(labels, minlength=classes)
+    return SPLIT_SIZES["train"]
 
 
 @dataclass(frozen=True)
@@ -82,24 +87,18 @@ class DataState:
 
 
 def data_state(task: str, kind: str, location: str, data_root: str | None) -> DataState:
-    """The state of a task's files; those whose names start with a dot hold no data."""
+    """The state of a task's files, and of the table that divides them where there is one (`splits`);
+    those whose names start with a dot hold no data."""
     if kind == "testbed":
         return DataState()
     held, touched = hashlib.sha256(), hashlib.sha256()
-    for name, status in _files(find_data_root(data_root, task) / location):
+    path = find_data_root(data_root, task) / location
+    division = split_file(path)
+    files = chain(walk(path), [division] if division.is_file() else ())
+    for file in files:
+        status = file.stat()
+        name = file.name if file in (path, division) else file.relative_to(path).as_posix()
         held.update(f"{name}\0{status.st_size}\n".encode())
         times = f"{status.st_mtime_ns}\0{status.st_ctime_ns}"
         touched.update(f"{name}\0{status.st_size}\0{times}\n".encode())
     return DataState(held.hexdigest()[:12], touched.hexdigest()[:12])
-
-
-def _files(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """(path below the folder, its state) of every file, in the order of the names."""
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
-            elif entry.is_file():
-                yield prefix + entry.name, entry.stat()

@@ -1,14 +1,19 @@
-"""Plain image folders: `train/<class>/*.jpg` and `test/<class>/*.jpg`.
+"""Folders of images, one a class: `train/<class>/*.jpg` and `test/<class>/*.jpg`, or just `<class>/*.jpg`.
 
-Images are the files of a class folder that end in .jpg, .jpeg, .png, .webp or .bmp; other files
-are not looked at. Classes are the folders in the order of their names, and a class's name is its
-folder's name with `_` read as a space. An optional `classnames.txt` gives another order or other
-names, one line a class: either `folder<TAB>class name`, or just a folder's name (`_` and space are
-the same). An optional `zeroshot_classification_templates.txt` gives templates, one a line.
+The folders of the splits are found by their names in any case (`files.SPLIT_NAMES`); without them the
+images are divided once, as `splits` says. Images in folders below a class's are of that class. Classes are
+the folders in the order of their names, and a class's name is its folder's name with `_` read as a space.
+An optional `classnames.txt` gives another order or other names, one line a class: either
+`folder<TAB>class name`, or just a folder's name (`_` and space are the same). An optional
+`zeroshot_classification_templates.txt` gives templates, one a line.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,46 +28,94 @@ from mvlpt_core.tasks.base import (
     read_files,
     read_lines,
 )
+from mvlpt_core.tasks.decode import counted
+from mvlpt_core.tasks.files import EXTENSIONS, folders_in, images_in, split_of
+from mvlpt_core.tasks.splits import WHOLE, chosen, roles
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 CLASSNAMES_FILE = "classnames.txt"
 TEMPLATES_FILE = "zeroshot_classification_templates.txt"
+TEXTS = (CLASSNAMES_FILE, TEMPLATES_FILE)
 
 
-def open_folder(task: str, path: Path) -> TaskSource:
+def open_folder(task: str, path: Path, home: Path, test_split: str = "") -> TaskSource:
     """The image folder at `path`; raises `InputError` unless both splits hold the same classes."""
     check_directory(path, f"folders train and test, the images of task {task}")
-    found = {split: _class_folders(path / split) for split in ("train", "test")}
-    for one, other in (("train", "test"), ("test", "train")):
-        for name in found[one]:
-            if name not in found[other]:
+    parts = split_folders(path)
+    if parts:
+        there = {part: f"{part} (folder {found.name})" for part, found in parts.items()}
+        train, test = roles(there, test_split, str(home))
+    else:
+        parts, train, test = {WHOLE: path}, WHOLE, ""
+    classes = {part: _class_folders(parts[part]) for part in (train, test) if part in parts}
+    for one, other in ((train, test), (test, train)) if test else ():
+        for name in classes[one]:
+            if name not in classes[other]:
                 raise InputError(
-                    f"class folder {path / one / name} has no counterpart in {path / other}: "
+                    f"class folder {parts[one] / name} has no counterpart in {parts[other]}: "
                     "expected the same classes in both splits"
                 )
     listing = path / CLASSNAMES_FILE
     if listing.exists():
-        folders, names = _listed_classes(listing, found["train"])
+        folders, names = listed_classes(listing, classes[train])
     else:
-        folders = found["train"]
+        folders = classes[train]
         names = [folder.replace("_", " ") for folder in folders]
-    templates = path / TEMPLATES_FILE
+
+    def read(part: str) -> Split:
+        found = _read_part(parts[part], folders if part in (train, test) else None)
+        if part != train:
+            return found
+        aside = _outside(path, list(parts.values()))
+        return replace(found, passed=aside + Counter(found.passed))
+
+    calls = {part: partial(read, part) for part in parts}
     return TaskSource(
         task,
-        check_classnames(names, listing if listing.exists() else path / "train"),
-        tuple(read_lines(templates, "prompt templates")) if templates.exists() else (),
+        check_classnames(names, listing if listing.exists() else parts[train]),
+        read_templates_of(path),
         False,
-        lambda split: _read_split(path / split, folders),
+        chosen(calls, train, test, path, home),
     )
 
 
-def _class_folders(path: Path) -> list[str]:
-    check_directory(path, "one folder of images a class")
-    return sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+def split_folders(path: Path) -> dict[str, Path]:
+    """The folder of each split in `path`; none where folders of such names are classes.
+
+    Raises `InputError` for two folders of one split, and one with images but no class folders beside
+    another that has them.
+    """
+    found: dict[str, Path] = {}
+    flat = []
+    for folder in folders_in(path):
+        part = split_of(folder.name)
+        if not part:
+            continue
+        if not folders_in(folder):
+            flat.append(folder)
+        elif part in found:
+            raise InputError(
+                f"folder {path} has {found[part].name} and {folder.name}: expected one folder of split {part}"
+            )
+        else:
+            found[part] = folder
+    named = len(flat) + len(found)
+    if flat and (found or named == len(folders_in(path))):
+        images = counted(len(images_in(flat[0])[0]))
+        raise InputError(
+            f"folder {flat[0]} has {images} and no class folders: expected one folder of images a class, or "
+            "a table of labels"
+        )
+    return found
 
 
-def _listed_classes(listing: Path, folders: list[str]) -> tuple[list[str], list[str]]:
-    """Folders and class names in the order of the file at `listing`."""
+def read_templates_of(path: Path) -> tuple[str, ...]:
+    """The templates in the file of a task's folder, if it is there."""
+    templates = path / TEMPLATES_FILE
+    return tuple(read_lines(templates, "prompt templates")) if templates.exists() else ()
+
+
+def listed_classes(listing: Path, folders: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Folders (or labels of a table) and class names in the order of the file at `listing`."""
     plain = {name.replace("_", " "): name for name in folders}
     order, names = [], []
     for number, line in enumerate(read_lines(listing, "one line a class"), 1):
@@ -71,8 +124,7 @@ def _listed_classes(listing: Path, folders: list[str]) -> tuple[list[str], list[
         folder = key if key in folders else plain.get(key.replace("_", " "), "")
         if not folder:
             raise InputError(
-                f"file {listing}, line {number}: {key!r} is not a class folder of "
-                f"{listing.parent / 'train'}"
+                f"file {listing}, line {number}: {key!r} is not a class folder of {listing.parent}"
             )
         if folder in order:
             raise InputError(
@@ -87,18 +139,59 @@ def _listed_classes(listing: Path, folders: list[str]) -> tuple[list[str], list[
     return order, names
 
 
-def _read_split(path: Path, folders: list[str]) -> Split:
+def _class_folders(path: Path) -> list[str]:
+    check_directory(path, "one folder of images a class")
+    folders = folders_in(path)
+    if not folders:
+        raise InputError(
+            f"folder {path} has {counted(len(images_in(path)[0]))} and no folders: expected one folder of "
+            "images a class, or a table of labels"
+        )
+    for folder in folders:
+        inner = [inside.name for inside in folders_in(folder)]
+        if any(map(split_of, inner)):
+            raise InputError(
+                f"class folder {folder} holds {', '.join(inner)}: expected the folders of the splits to hold "
+                "those of the classes"
+            )
+    return [folder.name for folder in folders]
+
+
+def _read_part(path: Path, folders: Sequence[str] | None) -> Split:
+    """The images of class folders, without `folders` those of all, as of one class: to be counted."""
     files: list[Path] = []
     labels: list[int] = []
-    for label, folder in enumerate(folders):
-        images = sorted(p for p in (path / folder).iterdir() if p.suffix.lower() in EXTENSIONS)
-        images = [p for p in images if p.is_file() and not p.name.startswith(".")]
-        if not images:
+    passed: Counter[str] = Counter()
+    nested = 0
+    for label, folder in enumerate(["."] if folders is None else folders):
+        images, others = images_in(path / folder)
+        passed += others
+        if not images and folders is not None:
             raise InputError(
                 f"class folder {path / folder} has no images: expected files ending in "
                 + ", ".join(EXTENSIONS)
             )
+        nested += sum(image.parent != path / folder for image in images)
         files += images
         labels += [label] * len(images)
+    said = f"{counted(nested)} in folders below a class's count as of the class ({path.name})"
+    return Split(
+        np.array(labels, np.int64),
+        [Place(str(path)) for path in files],
+        read_files,
+        passed=passed,
+        said=(said,) if nested and folders is not None else (),
+    )
 
-    return Split(np.array(labels, np.int64), [Place(str(path)) for path in files], read_files)
+
+def _outside(path: Path, splits: Sequence[Path]) -> Counter[str]:
+    """What is passed over outside the class folders, which are in those of the `splits`, or in `path`."""
+    classes = [folder for split in splits for folder in folders_in(split)]
+    images, passed = images_in(path, skip=classes)
+    for name in TEXTS:
+        passed[".txt"] -= (path / name).is_file()
+    for image in images:
+        top = image.relative_to(path).parts[0]
+        beside = path / top not in (image, *splits) and path not in splits
+        passed[f"in {top}, which is no split" if beside else "outside the class folders"] += 1
+    return +passed

@@ -13,13 +13,18 @@ from mvlpt_core.contract.templates import read_templates
 from mvlpt_core.tasks import coop, drawn, folder, memes, webdataset
 from mvlpt_core.tasks.base import DEFAULT_TEMPLATES, TaskSource
 from mvlpt_core.tasks.decode import Decoding
+from mvlpt_core.tasks.files import content_root
 from mvlpt_core.tasks.names import check_visible
 
+# With splits of their own.
 READERS = {
     "wds": webdataset.open_webdataset,
-    "folder": folder.open_folder,
     "coop": coop.open_coop,
     "hateful_memes": memes.open_memes,
+}
+# Of data in any parts; a reader is told where they come from and what is to be the test.
+PARTED = {
+    "folder": folder.open_folder,
 }
 DATA_ROOT_VARIABLE = "MVLPT_DATA_ROOT"
 
@@ -52,14 +57,25 @@ def open_source(
     data_root: str | Path | None = None,
     orientation: str = "",
     grey_bits: int | None = None,
+    test_split: str = "",
 ) -> TaskSource:
     """Open a task's data; no image is decoded, and no split read, before it is asked.
 
-    `orientation` and `grey_bits` are the suite's. Raises `InputError` for data that is absent or malformed.
+    `orientation`, `grey_bits` and `test_split` are the suite's. An archive is unpacked once, whatever the
+    kind of data in it. Raises `InputError` for data that is absent or malformed.
     """
     if kind == "testbed":
         return drawn.open_drawn(task, location)
-    source = READERS[kind](task, find_data_root(data_root, task) / location)
+    home = find_data_root(data_root, task) / location
+    path = content_root(home)
+    if kind in PARTED:
+        source = PARTED[kind](task, path, home, test_split)
+    elif test_split:
+        raise InputError(
+            f"test {test_split!r} of task {task}: kind {kind} has a test split of its own: expected nothing"
+        )
+    else:
+        source = READERS[kind](task, path)
     return replace(source, decoding=Decoding(orientation == "exif", grey_bits or 0))
 
 
@@ -71,7 +87,13 @@ def open_task(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:
     a class, and for a metric that does not fit the labels.
     """
     source = open_source(
-        row.task, row.kind, row.location, data_root, row.orientation, row.grey_bits
+        row.task,
+        row.kind,
+        row.location,
+        data_root,
+        row.orientation,
+        row.grey_bits,
+        row.test_split,
     )
     own = read_templates("\n".join(source.templates), f"task {row.task}")
     templates = row.templates or own or DEFAULT_TEMPLATES

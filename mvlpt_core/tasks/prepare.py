@@ -28,7 +28,14 @@ from mvlpt_core.contract.files import first_line, whole
 from mvlpt_core.contract.seeds import generator
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
-from mvlpt_core.tasks.base import HASH_BYTES, Split, TaskSource, content_digest, hash_pixels
+from mvlpt_core.tasks.base import (
+    HASH_BYTES,
+    Split,
+    TaskSource,
+    content_digest,
+    hash_pixels,
+    remarks,
+)
 from mvlpt_core.tasks.decode import AS_IT_IS, Decoding, described, notes
 from mvlpt_core.tasks.fewshot import FewShot, sample_few_shot, sample_test
 from mvlpt_core.tasks.open import open_source, open_task
@@ -120,6 +127,7 @@ def prepare_sample(
     views: int = 0,
     orientation: str = "",
     grey_bits: int | None = None,
+    test_split: str = "",
     out: str | Path,
 ) -> None:
     """Draw a task's few-shot sample and decode its images, as `prepare_test` does the test split.
@@ -128,7 +136,7 @@ def prepare_sample(
     says where the images are. `views` augmented crops of each original training image follow the
     images; they depend on task, seed and image alone.
     """
-    source = open_source(task, kind, location, data_root, orientation, grey_bits)
+    source = open_source(task, kind, location, data_root, orientation, grey_bits, test_split)
     split = source.split("train")
     drawn, kept = _drawn(source, split, shots, seed, val_share, short_classes)
     tensors = {
@@ -181,7 +189,13 @@ def is_sample_of(
     except InputError:
         return False
     source = open_source(
-        row.task, row.kind, row.location, data_root, row.orientation, row.grey_bits
+        row.task,
+        row.kind,
+        row.location,
+        data_root,
+        row.orientation,
+        row.grey_bits,
+        row.test_split,
     )
     split = source.split("train")
     about = header["shots"], header["seed"], val_share, short_classes
@@ -349,6 +363,8 @@ def _write(
                 images[row] = crop
         if place:
             raise RuntimeError(f"a reader did not give the images {sorted(place)}")
+        for line in remarks([split]):
+            _log.info("task %s: %s", header["name"], line)
         for line in described(met, split.decoding):
             _log.warning("task %s: %s", header["name"], line)
         images.flush()

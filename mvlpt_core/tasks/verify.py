@@ -34,6 +34,7 @@ from mvlpt_core.tasks.base import (
     Split,
     content_digest,
     hash_pixels,
+    remarks,
 )
 from mvlpt_core.tasks.decode import AS_IT_IS, FLAT, Decoding, described, notes
 from mvlpt_core.tasks.decode import counted as _images
@@ -213,6 +214,7 @@ def _judge(row: TaskRow, found: Found, names: tuple[str, ...], splits: dict[str,
         found.wrong.append(str(error))
     if row.classes not in (None, found.classes) and found.classes is not None:
         found.wrong.append(f"{found.classes} classes: expected {row.classes}")
+    found.notes += remarks(opened.split for opened in splits.values())
     known: dict[str, dict[bytes, int]] = {}
     found.repeated = 0 if splits else None
     for name, opened in splits.items():

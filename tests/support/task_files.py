@@ -13,6 +13,7 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow
+from mvlpt_core.tasks.base import Split
 from mvlpt_core.tasks.open import open_task
 
 COOP_NAMES = ["red_cat", "green dog", "blue cat"]
@@ -87,3 +88,21 @@ def expect(tmp_path: Path, row: TaskRow, message: str, split: str = "train") -> 
     with pytest.raises(InputError, match=message) as caught:
         read_all()
     assert "\n" not in str(caught.value)
+
+
+def write_images(folder: Path, names: list[str], first: int = 0) -> None:
+    """Image files, each of a colour of its own, numbered from `first`; by suffix, PNG where it tells none."""
+    for number, name in enumerate(names, first):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = {".jpg": "jpeg", ".jfif": "jpeg", ".tif": "tiff"}.get(path.suffix.lower())
+        kind = kind or (path.suffix.lower()[1:] if len(path.suffix) == 4 else "png")
+        path.write_bytes(picture((number % 256, number // 256, 99), kind))
+
+
+def numbers(split: Split) -> dict[int, Any]:
+    """Labels by the numbers that `write_images` gave the images; those of JPEG may be off by one or two."""
+    return {
+        image.getpixel((0, 0))[0] + 256 * image.getpixel((0, 0))[1]: split.labels[i].tolist()  # type: ignore[index]
+        for i, image in split.images(range(len(split.labels)))
+    }
