@@ -142,3 +142,14 @@ def test_results_that_may_not_be_written_are_one_sentence(
         "be written to\n"
     )
     assert isinstance(lack_of_the_machine(PermissionError(errno.EACCES, "no", "x")), InputError)
+
+
+def test_ctrl_c_is_no_stack(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mvlpt_core.contract.files.check_writable", interrupted)
+    assert main(["analyse", "x.csv"]) == 130
+    assert capsys.readouterr().err == "stopped\n"

@@ -22,7 +22,7 @@ from mvlpt_core.contract.suite import read_choices, read_groups
 from mvlpt_core.contract.tensors import read_tensors
 from mvlpt_core.tasks.fewshot import sample_test
 from mvlpt_workflow.written import record
-from stress.kills import Study, differences, results
+from stress.kills import TINY, Study, differences, results
 from support.snake import command, job_counts, plan, run
 from support.task_files import write_birds
 
@@ -40,7 +40,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny study in odd surroundings that was killed four times, and continued by one command."""
     folder = tmp_path_factory.mktemp("tiny") / "Käfig (1), a 'tiny' one"
     folder.mkdir()
-    study = Study(folder, umask=0o077)
+    study = Study(folder, TINY, "--set", "device=auto", umask=0o077)
     runs = folder / "results/tiny/runs"
 
     def done() -> int:
@@ -48,6 +48,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LC_ALL", "C")
+        # Two devices that are none: jobs take them, and compute on the processor.
+        patch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
+        patch.setenv("MVLPT_DEVICE_LOCKS", str(folder / "locks"))
         study.start()
         assert study.until((folder / AT.config).exists)
         # While one works on it, a second is told so.
@@ -72,6 +75,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert "files were of the future: dated now" in study.output.read_text()
         study.start()
         assert study.until(lambda: " packs, " in study.output.read_text() and bool(study.jobs()))
+        assert re.search(r" runs done.* \(1 on [ab]\)", study.output.read_text())
         study.strike("worker", signal.SIGKILL)
         assert "It ended without a word: killed, as systems do" in study.output.read_text()
         assert done() < 88  # with the probes
@@ -80,8 +84,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         part = (folder / RUN).with_name(".1.part.seed1.parquet")
         part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(b"PAR1")
-        study.start()
-        assert "80 of 80 runs done" in study.finish()
+        last = Study(folder, umask=0o077)
+        last.start()
+        assert "80 of 80 runs done" in last.finish()
     return folder
 
 
