@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvlpt_core.contract.errors import InputError
@@ -38,12 +38,16 @@ def open_task(
     *,
     metric: str | None = None,
     templates: Sequence[str] = (),
+    names: Sequence[str] = (),
+    orientation: str = "",
+    grey_bits: int | None = None,
 ) -> OpenTask:
     """Open the task in a folder, or a drawn one (`testbed:object_rosy`); no image is read yet.
 
     Its `name` seeds the few-shot sample and the order of batches: with the name that a study has for it,
-    tuning gives the study's numbers. `metric` and `templates` ("a photo of a {c}.") stand for what is
-    read off the folder. Raises `InputError` for a folder that is missing or holds no task.
+    tuning gives the study's numbers. `metric`, `templates` ("a photo of a {c}.") and class `names` stand for
+    what is read off the folder; `orientation` ("exif") and `grey_bits` say how images are read, as in a
+    suite. Raises `InputError` for a folder that is missing or holds no task.
     """
     if str(where).startswith(_DRAWN):
         location, root = str(where).removeprefix(_DRAWN), None
@@ -58,6 +62,7 @@ def open_task(
             metric or found.metric,
             tuple(templates),
         )
+    row = replace(row, names=tuple(names), orientation=orientation, grey_bits=grey_bits)
     return OpenTask(row, root, open_row(row, root))
 
 
