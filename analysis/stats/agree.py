@@ -6,8 +6,8 @@ work. The additive part (a mean, a source's and a target's effect, by least squa
 both) tells the two apart: what is left of each matrix has pairs alone. Intervals are for other tasks like
 these: they leave out one task at a time in both roles (jackknife), since cells that share a task are not
 independent. Where tasks have no effects they are too wide (they hold the truth in 99 % of simulated
-studies of 8 tasks). p-values ask whether these tasks' pairs agree: they permute tasks, rows and columns together
-(level 5 to 6 % at 5 % in the same studies). The diagonal is never looked at.
+studies of 8 tasks). p-values ask whether these tasks' pairs agree: they permute tasks, rows and columns
+together (level 5 to 6 % at 5 % in the same studies). The diagonal is never looked at.
 """
 
 from __future__ import annotations
