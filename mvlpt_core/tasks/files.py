@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -87,6 +88,12 @@ def split_of(name: str) -> str:
     """The split, `train`, `val` or `test`, that a folder's name or a table's word stands for; "" if none."""
     word = name.strip().lower()
     return next((split for split, names in SPLIT_NAMES.items() if word in names), "")
+
+
+def split_in(stem: str) -> str:
+    """The one split of which a file's name tells (`train-00000-of-00001`, `test_labels`); "" if none."""
+    found = {split for word in re.split(r"[^a-zA-Z]+", stem) if (split := split_of(word))}
+    return found.pop() if len(found) == 1 else ""
 
 
 def cache_folder(what: str) -> Path:
