@@ -46,13 +46,23 @@ def images_in(folder: Path, skip: Collection[Path] = ()) -> tuple[list[Path], Co
     found: list[Path] = []
     passed: Counter[str] = Counter()
     for path, reason in _walk(folder, (), frozenset(skip)):
-        if reason:
-            passed[reason] += 1
-        elif path.suffix.lower() in EXTENSIONS or _looks_like_image(path):
+        if not reason and _is_image(path):
             found.append(path)
         else:
-            passed[path.suffix.lower() or "without a suffix"] += 1
+            passed[reason or _kind(path)] += 1
     return found, passed
+
+
+def left_over(
+    folder: Path, used: Collection[Path], images: str, skip: Collection[Path] = ()
+) -> Counter[str]:
+    """How many files in a folder and below it, but for the folders to `skip`, are not among those `used`, by
+    reason; that of images is given."""
+    passed: Counter[str] = Counter()
+    for path, reason in _walk(folder, (), frozenset(skip)):
+        if path not in used:
+            passed[reason or (images if _is_image(path) else _kind(path))] += 1
+    return passed
 
 
 def walk(path: Path) -> Iterator[Path]:
@@ -151,7 +161,13 @@ def _walk(
             yield from _walk(path, (*above, real), skip, hidden or is_system(path.name))
 
 
-def _looks_like_image(path: Path) -> bool:
+def _kind(path: Path) -> str:
+    return path.suffix.lower() or "without a suffix"
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix.lower() in EXTENSIONS:
+        return True
     try:
         with Image.open(path, formats=FORMATS):
             return True

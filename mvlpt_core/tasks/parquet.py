@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from mvlpt_core.tasks.base import (
     read_files,
 )
 from mvlpt_core.tasks.decode import counted, decode_image
-from mvlpt_core.tasks.files import images_in, is_system, split_in, split_of
+from mvlpt_core.tasks.files import is_system, left_over, split_in, split_of
 from mvlpt_core.tasks.folder import TEXTS, read_templates_of
 from mvlpt_core.tasks.labels import classes_of, numbered, unnamed
 from mvlpt_core.tasks.splits import WHOLE, chosen, roles
@@ -72,11 +73,9 @@ def open_parquet(task: str, path: Path, home: Path, test_split: str = "") -> Tas
         split = Split(found, places[part], partial(_read, image))
         if part != train:
             return split
-        images, passed = images_in(folder) if path.is_dir() else ([], {})
-        passed = {**passed, "images outside the parquet files": len(images), SUFFIX: 0}
-        passed[".txt"] = passed.get(".txt", 0) - sum((folder / name).is_file() for name in TEXTS)
-        left = {reason: number for reason, number in passed.items() if number > 0}
-        return Split(split.labels, split.places, split.read, passed=left, said=tuple(said))
+        used = {*find_parquet(path), *(folder / name for name in TEXTS)}
+        passed = left_over(folder, used, "images beside the parquet files") if path.is_dir() else {}
+        return replace(split, passed=passed, said=tuple(said))
 
     return TaskSource(
         task,

@@ -12,9 +12,8 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line
 from mvlpt_core.tasks.base import Place, Split, TaskSource, is_below, read_files, read_lines
 from mvlpt_core.tasks.decode import counted
-from mvlpt_core.tasks.files import folders_in, images_in, split_in, split_of
+from mvlpt_core.tasks.files import folders_in, left_over, split_in, split_of
 from mvlpt_core.tasks.folder import TEXTS, read_templates_of
 from mvlpt_core.tasks.labels import classes_of, numbered, unnamed
 from mvlpt_core.tasks.splits import WHOLE, chosen, roles
@@ -86,11 +85,9 @@ def open_table(task: str, path: Path, home: Path, test_split: str = "") -> TaskS
         )
         if part != train:
             return split
-        return Split(
-            *(split.labels, split.places, read_files),
-            passed=_beside(folder, tables, images),
-            said=said,
-        )
+        used = {*images, *tables, *(folder / name for name in TEXTS)}
+        passed = left_over(folder, used, "images that the table does not name")
+        return replace(split, passed=passed, said=said)
 
     calls = {part: partial(read, part) for part in parts}
     return TaskSource(
@@ -273,13 +270,3 @@ def _said(held: _Held) -> list[str]:
     if held.unused:
         said.append(f"columns of the table that are not used: {', '.join(held.unused)}")
     return said
-
-
-def _beside(folder: Path, tables: Mapping[Path, str], images: Mapping[Path, Any]) -> Counter[str]:
-    """What is passed over: images that no table names, and other files but those that were read."""
-    found, passed = images_in(folder)
-    passed["images that the table does not name"] = sum(image not in images for image in found)
-    used = [*tables, *(folder / name for name in TEXTS if (folder / name).is_file())]
-    for file in used:
-        passed[file.suffix.lower()] -= 1
-    return +passed
