@@ -32,6 +32,10 @@ def add_options(tune: argparse.ArgumentParser) -> None:
     )
     tune.add_argument("--name", help="name of the task (new_<folder>); it seeds the sample")
     tune.add_argument("--metric", help="what is scored (as the folder suggests)")
+    tune.add_argument(
+        "--orientation", default="", help="exif: turn images as their EXIF tag says (left alone)"
+    )
+    tune.add_argument("--grey-bits", type=whole, help="bits of 16-bit grey in use (as each image)")
     tune.add_argument("--out", type=Path, help="the prompt file to write (.safetensors)")
     tune.add_argument("--device", default="auto", help="where to compute (auto)")
 
@@ -46,7 +50,13 @@ def run(given: argparse.Namespace) -> int:
     from mvlpt_core.use.task import open_task
     from mvlpt_core.use.tune import tune
 
-    task = open_task(given.task, given.name, metric=given.metric)
+    task = open_task(
+        given.task,
+        given.name,
+        metric=given.metric,
+        orientation=given.orientation,
+        grey_bits=given.grey_bits,
+    )
     known = given.like if given.start == "random" else Path(given.start)
     if known is None and given.backbone is None:
         raise InputError(

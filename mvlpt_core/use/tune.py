@@ -224,6 +224,8 @@ def _prepared(task: OpenTask, backbone: OpenBackbone, how: Recipe, work: Path) -
         short_classes="use_all",
         views=how.tuning.stored_views,
         test_split=row.test_split,
+        orientation=row.orientation,
+        grey_bits=row.grey_bits,
         out=sample,
     )
     drawn = load_sample(sample)

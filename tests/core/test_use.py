@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -213,12 +214,19 @@ def test_images_are_read_as_those_that_were_tuned_on(clip: OpenBackbone, tmp_pat
             exif[0x0112] = 6
             image.save(tmp_path / split / name / "0.png", exif=exif)
     names = ("up", "down")
-    task = mvlpt.open_task(tmp_path, orientation="exif", names=names)
+    task = mvlpt.open_task(tmp_path, "toy", orientation="exif", names=names)
+    options: dict[str, Any] = {"method": "text", "shots": 1, "tuning": TUNING}
     assert task.classnames == names
-    done = mvlpt.tune(
-        task, clip, out=tmp_path / "p.safetensors", method="text", shots=1, tuning=TUNING
-    )
+    done = mvlpt.tune(task, clip, out=tmp_path / "p.safetensors", **options)
     file = tmp_path / "test/left/0.png"
+    for path in tmp_path.glob("t*/*/0.png"):
+        copy = tmp_path / "upright" / path.relative_to(tmp_path)
+        copy.parent.mkdir(parents=True)
+        ImageOps.exif_transpose(Image.open(path)).save(copy)
+    upright = mvlpt.open_task(tmp_path / "upright", "toy", names=names)
+    same = mvlpt.tune(upright, clip, out=tmp_path / "q.safetensors", **options)
+    tensors = [read_tensors(one.path, "prompt")[1]["text"] for one in (done, same)]
+    np.testing.assert_array_equal(*tensors)  # the images tuned on were turned too
     turned = done.model.logits_of([ImageOps.exif_transpose(Image.open(file)).convert("RGB")])
     alone = done.model.logits_of([Image.open(file).convert("RGB")])
     assert not np.allclose(turned, alone, atol=1e-3)
