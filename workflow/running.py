@@ -125,27 +125,41 @@ def stop_with_jobs(start_no_more: Callable[[], None] | None) -> None:
             raise KeyboardInterrupt
         # In threads: what this one was doing may hold the locks that they need.
         for action in (start_no_more, _end_jobs):
-            threading.Thread(target=action, daemon=True).start()
+            threading.Thread(target=action).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
 
 
 def _end_jobs() -> None:
-    """Ask every process that this one started to stop, also those that it starts yet; then kill them."""
+    """Ask every process that this one started, and starts yet, to stop; kill those that do not.
+
+    Returns when none is left and the main thread has ended: before, this process does not end.
+    """
     import psutil  # of Snakemake's process alone
 
     asked: set[psutil.Process] = set()
     begun = time.monotonic()
     while True:
-        for child in psutil.Process().children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                if time.monotonic() - begun > _GRACE:
-                    child.kill()
-                elif child not in asked:
-                    asked.add(child)
+        # Scripts before the shells that started them: without their shell they are nobody's children.
+        for child in reversed(psutil.Process().children(recursive=True)):
+            if child not in asked:
+                asked.add(child)
+                with suppress(psutil.NoSuchProcess):
                     child.terminate()
-        time.sleep(0.2)
+        # Looked at and not waited for: how a shell ended, Snakemake is to be told.
+        left = []
+        for child in asked:
+            with suppress(psutil.NoSuchProcess):
+                if child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+                    left.append(child)
+        if time.monotonic() - begun > _GRACE:
+            for child in left:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+        if not left and not threading.main_thread().is_alive():
+            return
+        time.sleep(0.1)
 
 
 def stopped(number: int, frame: object) -> None:
