@@ -38,6 +38,11 @@ class Table:
 _ALL = (
     Table("gains", "gain of every pair with intervals, p and q", "gains.table:GAIN_COLUMNS"),
     Table(
+        "variance",
+        "how much of the variance of gains is the source's, target's, pair's and seed's",
+        "gains.shares:VARIANCE_COLUMNS",
+    ),
+    Table(
         "correlations",
         "correlation of gain with each similarity, tests by permutation of tasks",
         "association.tables:CORRELATION_COLUMNS",
@@ -124,7 +129,7 @@ TEXT = frozenset(
     (
         *("method", "source", "target", "task", "measure", "metric", "gain_kind", "scope"),
         *("statistic", "given", "term", "relation", "effect", "role", "ranker", "a", "b", "kind"),
-        *("description", "interval", "reason", *CAPTIONS),
+        *("component", "description", "interval", "reason", *CAPTIONS),
     )
 )
 FLAGS = frozenset(("diagonal", "excludes_zero", "significant", "symmetric"))

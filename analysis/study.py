@@ -16,7 +16,7 @@ from mvlpt_core.contract.errors import InputError
 
 from .catalogue import SCRATCH, STATISTICS
 from .choice.groups import Objective
-from .gains import controls, relations
+from .gains import controls, relations, shares
 from .gains.image_bootstrap import image_intervals
 from .gains.table import GAIN_KINDS, gain_table, seed_gains, single_seed_cells
 from .parallel import side_by_side
@@ -58,6 +58,7 @@ def statistics(
     calls = explanations(gains, similarity, GAIN_KINDS, **draws)
     calls += rankings(gains, similarity, bootstrap=bootstrap, seed=seed)
     calls += [
+        call("variance", shares.variance_table, transfer, tasks=tasks),
         call("asymmetry", controls.asymmetry_table, gains, permutations=permutations, seed=seed),
         call("diagonal", controls.diagonal_control, gains),
         call("task_effects", controls.task_effects, gains),

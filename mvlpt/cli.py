@@ -225,6 +225,21 @@ def _parser() -> tuple[_Parser, list[str]]:
     analyse.add_argument("--seed", type=whole0, default=0, help="seed of all draws")
     analyse.add_argument("--workers", type=whole, help="processes (all cores)")
 
+    compared = command(
+        "compare",
+        "how far studies, or tables by others, agree: seeds, backbones, a study's own methods",
+        "  mvlpt compare results/vit_b32 results/vit_b16\n"
+        "  mvlpt compare results/testbed              its methods with one another",
+        _compare,
+    )
+    compared.add_argument("sources", type=Path, nargs="+", help="folders of studies, or tables")
+    compared.add_argument(
+        "--out", type=Path, default=Path("compared"), help="folder to write (compared/)"
+    )
+    compared.add_argument("--shots", type=whole, help="of studies with several (their first)")
+    compared.add_argument("--permutations", type=whole, default=10_000, help="draws of each test")
+    compared.add_argument("--seed", type=whole0, default=0, help="seed of all draws")
+
     convert = command(
         "convert",
         "convert an open_clip model into the folder that studies read",
@@ -384,6 +399,13 @@ def _analyse(given: argparse.Namespace) -> int:
         [name.strip() for name in given.measures.split(",")] if given.measures else (),
     )
     print(*(f"note: {note}" for note in done.notes), f"report: {done.report}", sep="\n")
+    return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from mvlpt.compare import print_comparison
+
+    print_comparison(given.sources, given.out, given.permutations, given.seed, given.shots)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A suite and a configuration for folders of one's own."""
+"""A suite and a configuration for folders and files of one's own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from mvlpt.recommend import describe_folder
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import write_atomic
 from mvlpt_core.contract.settings import read_study
 from mvlpt_core.contract.suite import REQUIRED, TaskRow, check_name, read_suite
+from mvlpt_core.tasks.base import remarks
+from mvlpt_core.tasks.kind import describe
 from mvlpt_core.tasks.open import open_task
 
 
 def write_study(folders: Sequence[Path], out: Path) -> str:
-    """Write `out`.tsv and `out`.yaml for the tasks in `folders` and return what to do next.
+    """Write `out`.tsv and `out`.yaml for the tasks in `folders` (or files) and return what to do next.
 
     The configuration says what differs from the defaults: the name, the suite, where the data are, and
     `shots` where the smallest class has fewer images than the default. Raises `InputError` for a folder
@@ -31,15 +32,16 @@ def write_study(folders: Sequence[Path], out: Path) -> str:
             raise InputError(f"{path} is there already: expected another --out, or remove it")
     if len(folders) < 2:
         raise InputError(f"{folders[0]}: one task has no other to start from: expected two or more")
-    described = [describe_folder(folder) for folder in folders]
-    root = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
+    described = [describe(folder) for folder in folders]
+    root = Path(os.path.commonpath([above for _, above in described]))
     rows, smallest, said = [], [], []
-    for folder, row in zip(folders, described, strict=True):
+    for row, above in described:
         name = row.task.removeprefix("new_")
         check_name(name, "task")
-        row = replace(row, task=name, location=folder.resolve().relative_to(root).as_posix())
+        row = replace(row, task=name, location=(above / row.location).relative_to(root).as_posix())
         source = open_task(row, root)
-        images = source.split("train").labels
+        train = source.split("train")
+        images = train.labels
         counts = images.sum(0) if source.multilabel else np.bincount(images)
         rows.append(row)
         smallest.append(int(counts.min()))
@@ -47,6 +49,7 @@ def write_study(folders: Sequence[Path], out: Path) -> str:
             f"{name}: {len(counts)} classes, {len(images)} training images, {counts.min()} of the "
             "smallest class"
         )
+        said += (f"{name}: {line}" for line in remarks([train, source.split("test")]))
     values = {"study": out.name, "suite": str(suite), "data_root": str(root)}
     study = read_study(values, str(config))
     if min(smallest) < study.shots[0]:
@@ -65,7 +68,13 @@ def write_study(folders: Sequence[Path], out: Path) -> str:
 
 
 def _write_suite(path: Path, rows: Sequence[TaskRow]) -> None:
-    lines = ["\t".join(REQUIRED), *("\t".join(getattr(r, k) for k in REQUIRED) for r in rows)]
+    table = [REQUIRED, *(tuple(getattr(row, key) for key in REQUIRED) for row in rows)]
+    if any(row.test_split for row in rows):
+        table = [
+            (*cells, test)
+            for cells, test in zip(table, ["test", *(r.test_split for r in rows)], strict=True)
+        ]
+    lines = map("\t".join, table)
     try:
         write_atomic(path, "".join(f"{line}\n" for line in lines))
         read_suite(path)  # two folders of one name, two names for one folder

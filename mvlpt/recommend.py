@@ -19,7 +19,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import RANDOM, Layout
 from mvlpt_core.contract.settings import Study
 from mvlpt_core.contract.suite import TaskRow
-from mvlpt_core.use.task import describe_folder
+from mvlpt_core.tasks.kind import describe
 
 # Similarities that the printed table shows; the table written by --out gives all.
 _SHOWN = {"visual_cosine": "images", "label_cosine": "names"}
@@ -42,7 +42,7 @@ def recommend_folder(
     `InputError`, naming the file or folder, for a study that is not finished and a task that cannot be
     read.
     """
-    row = describe_folder(task)
+    row, root = describe(task)
     found = open_finished(folder, shots)
     at, study, shots = found.at, found.study, found.shots
     gains = read_tables({"gains": Path(at.table(shots, "gains"))})["gains"]
@@ -63,7 +63,7 @@ def recommend_folder(
     similarity = read_frame(at.similarity(shots))
     say(f"passing the images of {task} through the backbone")
     with tempfile.TemporaryDirectory() as scratch:
-        new = read_tasks(*_encoded(row, task, study, at, shots, Path(scratch), device))[0]
+        new = read_tasks(*_encoded(row, root, study, at, shots, Path(scratch), device))[0]
     say(f"comparing it with the {len(names)} tasks of the study")
     advice = recommend_start(new, tasks, gains, similarity, prompts, study.analysis.seed)
     if out is not None:
@@ -129,7 +129,7 @@ def _command(task: Path, start: str) -> str:
 
 
 def _encoded(
-    row: TaskRow, task: Path, study: Study, at: Layout, shots: int, scratch: Path, device: str
+    row: TaskRow, root: Path, study: Study, at: Layout, shots: int, scratch: Path, device: str
 ) -> tuple[list[Path], list[Path]]:
     """Feature files of the new task's test images and of a few-shot sample, made in `scratch`."""
     from mvlpt_core.features import encode_sample, encode_test  # torch: slow to import
@@ -137,17 +137,18 @@ def _encoded(
 
     preprocess = read_preprocess(at.backbone)
     test, sample = scratch / "test.safetensors", scratch / "sample.safetensors"
-    prepare_test(row, task, preprocess, max_test=study.max_test, out=test)
+    prepare_test(row, root, preprocess, max_test=study.max_test, out=test)
     prepare_sample(
         row.task,
         row.kind,
         row.location,
-        task,
+        root,
         preprocess,
         shots=shots,
         seed=study.seeds[0],
         val_share=study.val_share,
         short_classes="use_all",
+        test_split=row.test_split,
         out=sample,
     )
     outputs = scratch / "test_features.safetensors", scratch / "sample_features.safetensors"

@@ -15,7 +15,7 @@ import pandas as pd
 from mvlpt_analysis.gains import relations
 from mvlpt_analysis.gains.image_bootstrap import image_intervals
 from mvlpt_analysis.gains.table import gain_table
-from mvlpt_analysis.stats import correlation, mrqap, qap, resample
+from mvlpt_analysis.stats import correlation, mrqap, qap, resample, social
 from mvlpt_analysis.stats.multiplicity import ALPHA
 from mvlpt_core.contract.outcomes import encode_truth
 
@@ -132,6 +132,50 @@ def gain_figures(
     return pd.DataFrame(rows)
 
 
+def related_gains(
+    n_tasks: int,
+    n_seeds: int,
+    variances: Sequence[float],
+    rng: np.random.Generator,
+    reciprocity: float = 0.5,
+) -> np.ndarray:
+    """Gains [K, T, T] of the social relations model: `variances` of source, target and pair, and of
+    what each seed adds to the three; the two directions of a pair correlate by `reciprocity`."""
+
+    def layer(source: float, target: float, pair: float) -> np.ndarray:
+        mutual = np.triu(rng.normal(size=(n_tasks, n_tasks)), 1)
+        own = rng.normal(size=(n_tasks, n_tasks))
+        cell = np.sqrt(reciprocity) * (mutual + mutual.T) + np.sqrt(1 - reciprocity) * own
+        given = np.sqrt(source) * rng.normal(size=(n_tasks, 1))
+        return given + np.sqrt(target) * rng.normal(size=n_tasks) + np.sqrt(pair) * cell
+
+    source, target, pair, *of_seed = variances
+    stable = layer(source, target, pair)
+    return np.stack([stable + layer(*of_seed) for _ in range(n_seeds)])
+
+
+def share_coverage(
+    studies: int = 200,
+    n_tasks: int = TASKS,
+    n_seeds: int = 3,
+    seed: int = 0,
+    shares: Sequence[float] = (0.05, 0.10, 0.50, 0.05, 0.10, 0.20),
+) -> pd.DataFrame:
+    """Coverage of the 95 % intervals of the shares of variance: component, true share, mean estimate,
+    coverage."""
+    rng = np.random.default_rng(seed)
+    found = [
+        social.variance_split(related_gains(n_tasks, n_seeds, shares, rng)) for _ in range(studies)
+    ]
+    rows = []
+    names = (*social.SHARES, *social.SEED_SHARES)
+    for place, (name, share) in enumerate(zip(names, shares, strict=True)):
+        own = [study[place] for study in found]
+        held = np.mean([one.low <= share <= one.high for one in own])
+        rows.append((name, share, np.mean([one.value for one in own]), held))
+    return pd.DataFrame(rows, columns=["component", "share", "mean", "coverage"])
+
+
 def _linked_matrices(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A gain matrix and two correlated similarities [T, T], all with strong task effects.
 
@@ -230,6 +274,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     print("Gains: 95 % intervals, Benjamini-Hochberg at 5 %")
     print(gain_figures(given.studies, given.seed).round(4).to_string(index=False))
+    print("\nShares of variance: 95 % intervals, 20 tasks, 3 seeds")
+    print(share_coverage(4 * given.studies, seed=given.seed).round(3).to_string(index=False))
     print(f"\nFalse positives at the 5 % level on {given.shuffles} shuffled gain matrices")
     table = false_positives(given.shuffles, given.permutations, given.seed)
     print(table.round(4).to_string(index=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -168,17 +169,23 @@ def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) 
     if open_tasks:
         rows = [*suite.values(), *sources.values()]
         _check_shots(study, rows)
-        # Once converted, a backbone is not looked for again.
-        if not Path(Layout(f"results/{study.study}").backbone).exists():
-            name, pretrained = (
-                located_backbone(study.backbone.name),
-                study.backbone.pretrained or "",
-            )
-            warnings += check_named(name, pretrained)
+        if not _is_converted(study):  # else it is not looked for again
+            pretrained = study.backbone.pretrained or ""
+            warnings += check_named(located_backbone(study.backbone.name), pretrained)
         warnings += check_tasks(
             rows, study.data_root, max(study.shots), study.short_classes, _room(study)
         )
     return Checked(study, suite, sources, groups, runs, tuple(warnings))
+
+
+def _is_converted(study: Study) -> bool:
+    """Whether the study's folder holds this very backbone, converted."""
+    try:
+        about = json.loads(Path(Layout(f"results/{study.study}").backbone).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    said = {"name": study.backbone.name, "pretrained": study.backbone.pretrained or ""}
+    return isinstance(about, dict) and about.get("open_clip") == said
 
 
 def _room(study: Study) -> Room:

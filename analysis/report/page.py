@@ -26,10 +26,12 @@ from . import answers
 from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
 from .tasks import overview
+from .variance import where_variance_lies
 
 WIDE = 640  # pixels: a figure that is wider scrolls in its own box on a phone
 SHOWN = 140 / 72  # pixels of the page for a point of a figure, so that text has one size in all
 HEADINGS = (
+    ("Where does the variance lie?", where_variance_lies),
     ("Which tasks help which?", answers.which_help),
     ("How certain is that?", answers.how_certain),
     ("What explains it?", answers.what_explains),

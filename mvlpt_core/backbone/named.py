@@ -67,8 +67,12 @@ def check_named(name: str, pretrained: str) -> list[str]:
         return []
     shapes = open_clip_folder() / "model_configs" / f"{name}.json"
     if not shapes.is_file():
+        found = held(name)
+        given = f" ('{name}' holds {found})" if Path(name).is_file() and found else ""
+        if Path(name).is_dir():
+            given = f" (is the folder meant, 'local-dir:{name}'?)"
         raise InputError(
-            f"{label}: unknown model name; expected one of open_clip's names such as 'ViT-B-16', "
+            f"{label}: unknown model name{given}; expected one of open_clip's names such as 'ViT-B-16', "
             "or a name that starts with 'hf-hub:' or 'local-dir:'."
         )
     if not isinstance(json.loads(shapes.read_text(encoding="utf-8"))["vision_cfg"]["layers"], int):

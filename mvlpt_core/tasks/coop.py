@@ -16,6 +16,7 @@ of each few-shot sample. A `_` in a class name is read as a space, as CoOp does.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from mvlpt_core.tasks.base import (
     read_files,
     read_lines,
 )
+from mvlpt_core.tasks.files import left_over
 
 PATTERN = "split_zhou_*.json"
 VARIANTS = "variants.txt"
@@ -56,7 +58,7 @@ def open_coop(task: str, path: Path) -> TaskSource:
         check_classnames([name.replace("_", " ") for name in classes], source),
         (),
         False,
-        partial(_read_split, root, entries),
+        partial(_read_split, path, source, root, entries),
     )
 
 
@@ -69,9 +71,20 @@ def find_splits(path: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _read_split(root: Path, entries: Entries, split: str) -> Split:
+def _read_split(path: Path, source: Path, root: Path, entries: Entries, split: str) -> Split:
     labels = np.array([label for _, label, _ in entries[split]], np.int64)
-    return Split(labels, [Place(str(root / path)) for path, _, _ in entries[split]], read_files)
+    found = Split(labels, [Place(str(root / name)) for name, _, _ in entries[split]], read_files)
+    if split != "train":
+        return found
+    named = {root / name for part in entries.values() for name, _, _ in part}
+    passed = left_over(
+        path,
+        {source, *path.glob("images_variant_*.txt"), *named},
+        "images that the splits do not name",
+    )
+    if val := len(entries.get("val", ())):
+        passed["in val, which is not used"] = val
+    return replace(found, passed=passed)
 
 
 def _read_splits(file: Path) -> Entries:

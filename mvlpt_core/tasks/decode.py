@@ -2,7 +2,8 @@
 
 Grey of 16 bits is scaled by the bits that its values use: 8, 10, 12, 14 or 16, the fewest that hold the
 largest, unless the suite says how many (`grey_bits`). Instruments write 12 bits into files of 16: by the
-file's own range such an image is nearly black. Grey of other numbers (floating point, negative, above 16
+file's own range such an image is nearly black. Of colour of 16 bits, PIL reads the upper 8: one that uses
+few bits cannot be saved, and is noted as `flat`. Grey of other numbers (floating point, negative, above 16
 bits) has no range of its own and is scaled from its least to its largest value. EXIF orientation is left
 alone, as by open_clip's own preprocessing, unless the suite says `exif`.
 """
@@ -22,7 +23,7 @@ from mvlpt_core.contract.errors import InputError
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 GREY_BITS = (8, 10, 12, 14, 16)
 # Notes of an image, by what they are about.
-TURNED, GREY, FLAT = "exif", "grey", "flat"
+TURNED, DEEP, CUT, FLAT = "exif", "deep", "cut", "flat"
 _ORIENTATION = 0x0112  # of EXIF; 1 is upright
 _LITTLE = 32  # an eighth of 256 levels
 _NOTES = "mvlpt"  # where an image's notes stand in its `info`
@@ -63,14 +64,15 @@ def decode_image(data: bytes, where: str, decoding: Decoding = AS_IT_IS) -> Imag
 def to_rgb(image: Image.Image, decoding: Decoding = AS_IT_IS) -> Image.Image:
     """`image` of any mode as RGB, on white where it is transparent."""
     met = []
-    deep = image.mode[0] in "IF" or any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    grey = image.mode[0] in "IF"
+    deep = grey or any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if _is_turned(image):
         met.append(TURNED)
         if decoding.turn:
             image = ImageOps.exif_transpose(image)
-    if image.mode[0] in "IF":
-        image, bits = _scaled(image, decoding.grey_bits)
-        met.append(f"{GREY}{bits or ''}")
+    if grey:
+        image, bits, cut = _grey_scaled(image, decoding.grey_bits)
+        met += [f"{DEEP}{bits or ''}", *[CUT] * cut]
     elif "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -88,24 +90,29 @@ def _is_turned(image: Image.Image) -> bool:
         return False
 
 
-def _scaled(image: Image.Image, bits: int) -> tuple[Image.Image, int]:
-    """Grey of more than 8 bits as grey of 8; the bits that it was scaled by, 0 where its values tell none."""
+def _grey_scaled(image: Image.Image, bits: int) -> tuple[Image.Image, int, bool]:
+    """Grey of more than 8 bits as grey of 8; the bits that it was scaled by, 0 where its values tell none;
+    whether some values have more."""
     values = np.asarray(image, np.float64)
     finite = np.isfinite(values)
     low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
     if image.mode == "F" or low < 0 or high >= 1 << GREY_BITS[-1]:
-        bits = 0
+        bits, most = 0, high
     else:
-        bits = bits or next(bits for bits in GREY_BITS if high < 1 << bits)
-        low, high = 0.0, float((1 << bits) - 1)
-    levels = 255 * np.clip((np.where(finite, values, low) - low) / (high - low or 1), 0, 1)
+        bits = bits or _bits_in_use(high)
+        low, most = 0.0, float((1 << bits) - 1)
+    levels = 255 * np.clip((np.where(finite, values, low) - low) / (most - low or 1), 0, 1)
     levels[values == image.info.get("transparency")] = 255
-    return Image.fromarray(levels.round().astype(np.uint8)), bits
+    return Image.fromarray(levels.round().astype(np.uint8)), bits, bool(high > most)
+
+
+def _bits_in_use(high: float) -> int:
+    return next(bits for bits in GREY_BITS if high < 1 << bits)
 
 
 def notes(image: Image.Image) -> tuple[str, ...]:
-    """What was met in a decoded image: an EXIF orientation, grey scaled by so many bits (`grey12`), that one
-    of more than 8 bits uses less than an eighth of its range (`flat`)."""
+    """What was met in a decoded image: an EXIF orientation, grey scaled by so many bits (`deep12`), that some
+    values have more (`cut`), that one of more than 8 bits uses less than an eighth of its range (`flat`)."""
     return tuple(image.info.get(_NOTES, ()))
 
 
@@ -115,13 +122,17 @@ def described(met: Mapping[str, int], decoding: Decoding) -> list[str]:
     if number := met.get(TURNED):
         done = "turned" if decoding.turn else "left alone (orientation: exif turns them)"
         lines.append(f"{counted(number)} with an EXIF orientation, {done}")
-    by_bits = {bits: number for bits in GREY_BITS if (number := met.get(f"{GREY}{bits}"))}
+    by_bits = {bits: number for bits in range(1, 17) if (number := met.get(f"{DEEP}{bits}"))}
     if by_bits:
         how = "as the suite says" if decoding.grey_bits else "the fewest that hold their values"
         told = ", ".join(f"{number:,} by {bits} bits" for bits, number in by_bits.items())
         mixed = "; grey_bits in the suite scales all alike" if len(by_bits) > 1 else ""
         lines.append(f"grey images of 16 bits were scaled: {told} ({how}{mixed})")
-    if number := met.get(GREY):
+    if number := met.get(CUT):
+        lines.append(
+            f"{counted(number)} with values above {decoding.grey_bits} bits, which were cut"
+        )
+    if number := met.get(DEEP):
         lines.append(
             f"{counted(number)} of floating point, negative or above 16 bits: scaled from each one's "
             "least to its largest value"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -45,13 +46,23 @@ def images_in(folder: Path, skip: Collection[Path] = ()) -> tuple[list[Path], Co
     found: list[Path] = []
     passed: Counter[str] = Counter()
     for path, reason in _walk(folder, (), frozenset(skip)):
-        if reason:
-            passed[reason] += 1
-        elif path.suffix.lower() in EXTENSIONS or _looks_like_image(path):
+        if not reason and _is_image(path):
             found.append(path)
         else:
-            passed[path.suffix.lower() or "without a suffix"] += 1
+            passed[reason or _kind(path)] += 1
     return found, passed
+
+
+def left_over(
+    folder: Path, used: Collection[Path], images: str, skip: Collection[Path] = ()
+) -> Counter[str]:
+    """How many files in a folder and below it, but for the folders to `skip`, are not among those `used`, by
+    reason; that of images is given."""
+    passed: Counter[str] = Counter()
+    for path, reason in _walk(folder, (), frozenset(skip)):
+        if path not in used:
+            passed[reason or (images if _is_image(path) else _kind(path))] += 1
+    return passed
 
 
 def walk(path: Path) -> Iterator[Path]:
@@ -87,6 +98,12 @@ def split_of(name: str) -> str:
     """The split, `train`, `val` or `test`, that a folder's name or a table's word stands for; "" if none."""
     word = name.strip().lower()
     return next((split for split, names in SPLIT_NAMES.items() if word in names), "")
+
+
+def split_in(stem: str) -> str:
+    """The one split of which a file's name tells (`train-00000-of-00001`, `test_labels`); "" if none."""
+    found = {split for word in re.split(r"[^a-zA-Z]+", stem) if (split := split_of(word))}
+    return found.pop() if len(found) == 1 else ""
 
 
 def cache_folder(what: str) -> Path:
@@ -144,7 +161,13 @@ def _walk(
             yield from _walk(path, (*above, real), skip, hidden or is_system(path.name))
 
 
-def _looks_like_image(path: Path) -> bool:
+def _kind(path: Path) -> str:
+    return path.suffix.lower() or "without a suffix"
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix.lower() in EXTENSIONS:
+        return True
     try:
         with Image.open(path, formats=FORMATS):
             return True

@@ -10,6 +10,7 @@ the challenge's test images had no public labels then. The text of a meme is not
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from mvlpt_core.tasks.base import (
     read_files,
     read_lines,
 )
+from mvlpt_core.tasks.files import left_over
 
 FILES = {"train": "train.jsonl", "test": "dev_seen.jsonl"}
 CLASSNAMES = ("meme", "hatespeech meme")
@@ -41,6 +43,17 @@ def open_memes(task: str, path: Path) -> TaskSource:
 
 
 def _read_split(path: Path, split: str) -> Split:
+    found = _named(path, split)
+    if split != "train":
+        return found
+    images = {Path(place.file) for place in (*found.places, *_named(path, "test").places)}
+    used = {*images, *(path / name for name in FILES.values())}
+    passed = left_over(path, used, "images that neither split names")
+    return replace(found, passed=passed)
+
+
+def _named(path: Path, split: str) -> Split:
+    """The images that a split's file names."""
     places, labels = [], []
     file = path / FILES[split]
     for number, line in enumerate(read_lines(file, "an image a line"), 1):

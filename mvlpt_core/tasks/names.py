@@ -20,7 +20,7 @@ _INVISIBLE = ("C", "Z", "M")  # Unicode categories: controls and formats, separa
 class Room:
     """How many tokens a class name may have in a text tower of `length`, beside `n_ctx` context vectors
     (those of the method that `key` sets them for), start, end and full stop; and how the tower's texts are
-    cleaned. Length 0 is unknown."""
+    cleaned. Length 0 is unknown; without context vectors texts are cut, as open_clip does."""
 
     length: int = 0
     n_ctx: int = 0
@@ -29,7 +29,7 @@ class Room:
 
     @property
     def tokens(self) -> int | None:
-        return self.length - self.n_ctx - 3 if self.length else None
+        return self.length - self.n_ctx - 3 if self.length and self.n_ctx else None
 
 
 UNKNOWN = Room()

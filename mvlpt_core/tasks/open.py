@@ -10,7 +10,8 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.metrics import check_metric
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.templates import read_templates
-from mvlpt_core.tasks import coop, drawn, folder, memes, webdataset
+from mvlpt_core.tasks import coop, drawn, folder, memes, npz, parquet, table, webdataset
+from mvlpt_core.tasks.archive import is_archive, unpacked
 from mvlpt_core.tasks.base import DEFAULT_TEMPLATES, TaskSource
 from mvlpt_core.tasks.decode import Decoding
 from mvlpt_core.tasks.files import content_root
@@ -25,6 +26,9 @@ READERS = {
 # Of data in any parts; a reader is told where they come from and what is to be the test.
 PARTED = {
     "folder": folder.open_folder,
+    "table": table.open_table,
+    "parquet": parquet.open_parquet,
+    "npz": npz.open_npz,
 }
 DATA_ROOT_VARIABLE = "MVLPT_DATA_ROOT"
 
@@ -67,7 +71,7 @@ def open_source(
     if kind == "testbed":
         return drawn.open_drawn(task, location)
     home = find_data_root(data_root, task) / location
-    path = content_root(home)
+    path = content_root(unpacked(home) if is_archive(home) else home)
     if kind in PARTED:
         source = PARTED[kind](task, path, home, test_split)
     elif test_split:

@@ -35,6 +35,10 @@ SUFFIX = ".split.tsv"
 _HEADER = "file\tsplit"
 
 
+class NoTest(InputError):
+    """Data have train and val but no test, and nothing says that val stands for it."""
+
+
 def roles(parts: Mapping[str, str], test_split: str, where: str) -> tuple[str, str]:
     """The parts that are to train and to test, of those there are (each with a description); no part to
     test where one is to be divided.
@@ -51,8 +55,11 @@ def roles(parts: Mapping[str, str], test_split: str, where: str) -> tuple[str, s
     if "train" not in parts:
         raise InputError(f"{where} has {there} but no train: expected train and test")
     if test not in parts:
-        way = "test" if test_split else "test, or val in the suite's column test"
-        raise InputError(f"{where} has {there} but no {test}: expected {way}")
+        if "val" in parts and not test_split:
+            raise NoTest(
+                f"{where} has {there} but no test: expected test, or val in the suite's column test"
+            )
+        raise InputError(f"{where} has {there} but no {test}: expected both")
     return "train", test
 
 
@@ -84,7 +91,8 @@ def chosen(
             unused = parts[part]()
             number = len(unused.labels) + sum(unused.passed.values())
             passed[f"in {part}, which is not used"] = number
-        return replace(found, passed=passed)
+        said = ("val stands for the test split",) if test == "val" else ()
+        return replace(found, passed=passed, said=(*found.said, *said))
 
     return read
 

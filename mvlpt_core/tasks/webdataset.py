@@ -7,9 +7,11 @@
     {train,test}/0.tar, 1.tar, ...            samples: an image and its label, named alike
 
 Labels are `.cls` files (a class number as text), for multi-label data `.npy` files (a multi-hot
-vector). A split is streamed once for its labels and once more for the images that are asked for:
-memory grows with the labels alone, and nothing is written to disk. Only the extensions named here
-are ever read from an archive, and nothing is unpickled.
+vector). A sample's key ends at the first dot of its names, as WebDataset has it, or at the last where an
+image and a label agree up to there (`s4.v2.jpg`, `s4.v2.cls`). A split is streamed once for its labels
+and once more for the images that are asked for: memory grows with the labels alone, and nothing is
+written to disk. Only the extensions named here are ever read from an archive, nothing is unpickled, and
+members that are not read are counted.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ import io
 import re
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +41,10 @@ from mvlpt_core.tasks.base import (
     read_lines,
 )
 from mvlpt_core.tasks.decode import decode_image
+from mvlpt_core.tasks.files import EXTENSIONS, HIDDEN, is_system, left_over
 
-IMAGES = ("jpg", "jpeg", "png", "webp")
+IMAGES = tuple(suffix[1:] for suffix in EXTENSIONS)
+TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt")
 METADATA = re.compile(r"__[^/]*__/")  # folders that WebDataset sets aside
 BLOCK = 512  # bytes; a tar is a sequence of such blocks
 DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error)
@@ -79,8 +84,15 @@ def open_webdataset(task: str, path: Path) -> TaskSource:
 def _read_split(path: Path, n_classes: int, multilabel: bool) -> Split:
     samples: list[_Sample] = []
     labels: list[int | NDArray[np.uint8]] = []
-    for shard in _shards(path):
-        found = _samples(shard, "npy" if multilabel else "cls")
+    shards = _shards(path)
+    passed = left_over(path, {path / "nshards.txt", *shards}, "images beside tar files")
+    if path.name == "train":
+        skip = [path, path.with_name("test")]
+        texts = {path.parent / name for name in TEXTS}
+        passed += left_over(path.parent, texts, "images beside tar files", skip)
+    for shard in shards:
+        found, others = _samples(shard, "npy" if multilabel else "cls")
+        passed += others
         data = dict(_stream(shard, {sample.label for sample in found}))
         for sample in found:
             where, value = f"{sample.label} in {shard}", data[sample.label]
@@ -94,7 +106,8 @@ def _read_split(path: Path, n_classes: int, multilabel: bool) -> Split:
         raise InputError(f"the tar files of {path} hold no samples: expected images with labels")
 
     places = [Place(str(sample.shard), sample.image) for sample in samples]
-    return Split(np.array(labels, np.uint8 if multilabel else np.int64), places, _read)
+    kind = np.uint8 if multilabel else np.int64
+    return Split(np.array(labels, kind), places, _read, passed=passed)
 
 
 def _read(places: Sequence[Place]) -> Iterator[tuple[int, Load]]:
@@ -118,36 +131,69 @@ def _shards(path: Path) -> list[Path]:
     return shards
 
 
-def _samples(shard: Path, label_extension: str) -> list[_Sample]:
-    """The samples of a tar, from its headers alone, in the order of their first member.
+def _samples(shard: Path, label_extension: str) -> tuple[list[_Sample], Counter[str]]:
+    """The samples of a tar, from its headers alone, in the order of their first member; how many members
+    are of none, by reason.
 
     Walking the headers also shows damage that a stream would take for the end of the archive.
     """
-    from webdataset.tariterators import base_plus_ext
-
-    found: dict[str, dict[str, str]] = {}
+    names: list[str] = []
+    passed: Counter[str] = Counter()
     try:
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
-                key, extension = base_plus_ext(member.name)
-                extension = (extension or "").lower()
-                if not member.isreg() or extension not in (*IMAGES, label_extension):
+                if member.isdir():
                     continue
-                if METADATA.match(member.name):
-                    continue
-                part = "label" if extension == label_extension else "image"
-                if part in found.setdefault(key, {}):
-                    raise InputError(
-                        f"sample {key} in {shard} has both {found[key][part]} and {member.name}: "
-                        f"expected one {part} a sample"
-                    )
-                found[key][part] = member.name
+                extension = PurePosixPath(member.name).suffix.lower()
+                if METADATA.match(member.name) or is_system(PurePosixPath(member.name).name):
+                    passed[HIDDEN] += 1
+                elif not member.isreg():
+                    passed["links or devices in tar files"] += 1
+                elif extension[1:] in (*IMAGES, label_extension):
+                    names.append(member.name)
+                else:
+                    passed[f"{extension or 'without a suffix'} in tar files"] += 1
             assert tar.fileobj is not None
             tar.fileobj.seek(tar.offset)
             if tar.fileobj.read(BLOCK) != bytes(BLOCK):
                 raise tarfile.ReadError(f"no valid header and no end mark at byte {tar.offset}")
     except DAMAGE as error:
         raise _damaged(shard, error) from error
+    return _paired(names, shard, label_extension, passed), passed
+
+
+def _paired(
+    names: Sequence[str], shard: Path, label_extension: str, passed: Counter[str]
+) -> list[_Sample]:
+    """Images and labels that belong together; further images of a sample are `passed` over."""
+    from webdataset.tariterators import base_plus_ext
+
+    long = {name: name.rpartition(".")[0] for name in names}
+    labelled = {long[name] for name in names if _is_label(name, label_extension)}
+    pictured = {long[name] for name in names if not _is_label(name, label_extension)}
+    found: dict[str, dict[str, str]] = {}
+    aside: dict[str, list[str]] = {}  # images with a dot in the rest of their name, by key
+    for name in names:
+        key, extension = base_plus_ext(name)
+        if "." in (extension or ""):
+            if long[name] not in labelled & pictured:
+                aside.setdefault(key, []).append(name)
+                continue
+            key = long[name]
+        part = "label" if _is_label(name, label_extension) else "image"
+        if part in found.setdefault(key, {}):
+            raise InputError(
+                f"sample {key} in {shard} has both {found[key][part]} and {name}: "
+                f"expected one {part} a sample"
+            )
+        found[key][part] = name
+    for key, further in aside.items():
+        if len(found.get(key, {})) < 2:
+            raise InputError(
+                f"sample {key} in {shard} has {', '.join(further)} without its other half: expected an "
+                f"image and a .{label_extension} file of one name"
+            )
+        passed["in tar files, beside a sample's own image and label"] += len(further)
     for key, parts in found.items():
         if len(parts) < 2:
             missing = "image" if "label" in parts else "label"
@@ -156,6 +202,10 @@ def _samples(shard: Path, label_extension: str) -> list[_Sample]:
                 f"sample {key} in {shard} has no {missing}: expected a file ending in {expected}"
             )
     return [_Sample(shard, parts["image"], parts["label"]) for parts in found.values()]
+
+
+def _is_label(name: str, extension: str) -> bool:
+    return name.lower().endswith(f".{extension}")
 
 
 def _stream(shard: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:

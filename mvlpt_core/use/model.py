@@ -126,19 +126,20 @@ class PromptModel:
 
     def on(self, task: OpenTask) -> PromptModel:
         """The same prompt with the classes of another task, whose templates stand where its method reads
-        them."""
+        them; images are read as for the task where that says how, else as for the prompt."""
         about = _About(
             task.classnames,
             task.source.templates,
             task.row.metric,
             task.source.multilabel,
-            task.source.decoding,
+            task.source.decoding if task.source.decoding != AS_IT_IS else self.decoding,
         )
         return _with_classes(self, about)
 
     def evaluate(self, task: OpenTask) -> Score:
         """The score on a task's test images, with its classes in place of the prompt's own."""
-        model, split = self.on(task), task.source.split("test")
+        model = self.on(task)
+        split = replace(task.source.split("test"), decoding=model.decoding)
         logits = np.empty((len(split.labels), len(model.classnames)), np.float32)
         for some in _batches(split.images(range(len(split.labels)))):
             logits[[index for index, _ in some]] = model.logits_of(image for _, image in some)
@@ -280,7 +281,7 @@ def save(prompt: PromptModel, path: str | Path) -> Path:
 
 def _with_classes(model: PromptModel, about: _About) -> PromptModel:
     if (about.classnames, about.templates) == (model.classnames, model.templates):
-        return model
+        return replace(model, decoding=about.decoding)
     settings = METHODS[model.method](**model.header["tuned_with"]["method"])
     return replace(
         model,

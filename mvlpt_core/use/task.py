@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks.base import TaskSource
+from mvlpt_core.tasks.kind import describe
 from mvlpt_core.tasks.open import open_task as open_row
 
 _DRAWN = "testbed:"
@@ -38,41 +37,30 @@ def open_task(
     *,
     metric: str | None = None,
     templates: Sequence[str] = (),
+    names: Sequence[str] = (),
+    orientation: str = "",
+    grey_bits: int | None = None,
 ) -> OpenTask:
-    """Open the task in a folder, or a drawn one (`testbed:object_rosy`); no image is read yet.
+    """Open the task in a folder or file (`kind.describe` says which it can be), or a drawn one
+    (`testbed:object_rosy`); no image is read yet, but to divide data without a test split for the first time.
 
     Its `name` seeds the few-shot sample and the order of batches: with the name that a study has for it,
-    tuning gives the study's numbers. `metric` and `templates` ("a photo of a {c}.") stand for what is
-    read off the folder. Raises `InputError` for a folder that is missing or holds no task.
+    tuning gives the study's numbers. `metric`, `templates` ("a photo of a {c}.") and class `names` stand for
+    what is read off the data; `orientation` ("exif") and `grey_bits` say how images are read, as in a suite.
+    Raises `InputError` for data that are missing or are no task.
     """
     if str(where).startswith(_DRAWN):
         location, root = str(where).removeprefix(_DRAWN), None
         row = TaskRow(name or location, "testbed", location, metric or "accuracy", tuple(templates))
     else:
-        root = Path(where)
-        found = describe_folder(root)
+        found, root = describe(Path(where))
         row = TaskRow(
             name or found.task,
             found.kind,
             found.location,
             metric or found.metric,
             tuple(templates),
+            test_split=found.test_split,
         )
+    row = replace(row, names=tuple(names), orientation=orientation, grey_bits=grey_bits)
     return OpenTask(row, root, open_row(row, root))
-
-
-def describe_folder(folder: Path) -> TaskRow:
-    """A suite row for a folder, its kind and metric read off what is in it."""
-    if not folder.is_dir():
-        raise InputError(f"task folder '{folder}' is not there: expected a folder of images")
-    webdataset = (folder / "train" / "nshards.txt").exists()
-    kind = folder / "dataset_type.txt"
-    multilabel = kind.is_file() and "multilabel" in kind.read_text(encoding="utf-8").lower()
-    plain = unicodedata.normalize("NFKD", folder.resolve().name).encode("ascii", "ignore").decode()
-    name = "".join(c if c.isalnum() or c in "_-" else "_" for c in plain.lower()).lstrip("_-")
-    return TaskRow(
-        f"new_{name or 'task'}",
-        "wds" if webdataset else "folder",
-        ".",
-        "map_11point" if multilabel else "accuracy",
-    )

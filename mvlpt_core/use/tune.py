@@ -223,6 +223,7 @@ def _prepared(task: OpenTask, backbone: OpenBackbone, how: Recipe, work: Path) -
         val_share=how.val_share,
         short_classes="use_all",
         views=how.tuning.stored_views,
+        test_split=row.test_split,
         out=sample,
     )
     drawn = load_sample(sample)

@@ -13,6 +13,7 @@ from mvlpt_analysis.choice import groups, ranking
 from mvlpt_analysis.choice.recommend import recommend
 from mvlpt_analysis.foreign import AGREEMENT_COLUMNS, CLUSTER_COLUMNS, agreement, cluster_table
 from mvlpt_analysis.gains import controls, curves, image_bootstrap, relations
+from mvlpt_analysis.gains.shares import VARIANCE_COLUMNS, variance_table
 from mvlpt_analysis.gains.table import GAIN_COLUMNS, GAIN_KINDS, gain_table
 from mvlpt_analysis.read import pairs
 from mvlpt_analysis.read.study import factor_frame
@@ -47,6 +48,7 @@ study_of = cache(Study)
 Table = Callable[[Study], pd.DataFrame]
 TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "gains": (lambda s: s.gains, GAIN_COLUMNS),
+    "variance": (lambda s: variance_table(s.transfer), VARIANCE_COLUMNS),
     "correlations": (
         lambda s: association.correlation_table(s.data, **FEW),
         association.CORRELATION_COLUMNS,

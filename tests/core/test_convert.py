@@ -139,6 +139,7 @@ def test_files_of_another_kind_are_named_before_any_job(tmp_path: Path) -> None:
 
 
 def test_names_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(b"PK\3\4")
     for name, pretrained, message in (
         ("ViT-B-16", "weights/gone.safetensors", "there is no such file"),
         ("ViT-B-16", "gone.pt", "there is no such file"),
@@ -150,6 +151,8 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
             "no such tag or file; backbone.pretrained must be the path of weights",
         ),
         (write_open_clip(tmp_path / "clip"), "openai", "a 'local-dir:' model has its own weights"),
+        (str(tmp_path / "x.zip"), "", "unknown model name .*x.zip' holds a zip archive"),
+        (str(tmp_path / "clip"), "", r"unknown model name \(is the folder meant, 'local-dir:/"),
     ):
         with pytest.raises(InputError, match=message):
             check_named(name, pretrained)

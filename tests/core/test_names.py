@@ -70,6 +70,7 @@ def test_a_name_longer_than_the_text_tower() -> None:
         check_names(["dog", long], "task x", ROOM)
     assert check_names(["dog", " ".join(["word"] * 58)], "x", ROOM) == []
     assert check_names(["dog", long], "x", Room()) == []  # how long the tower is, is not known
+    assert check_names(["dog", long], "x", Room(77)) == []  # no context vectors: the text is cut
 
 
 def test_plain_names_need_no_tokenizer() -> None:

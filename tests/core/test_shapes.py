@@ -53,7 +53,8 @@ def test_val_stands_for_the_test_where_the_suite_says_so(tmp_path: Path, val: st
     assert numbers(open_task(ROW, tmp_path).split("test")) == {4: 0, 5: 1}
     assert numbers(open_task(row, tmp_path).split("test")) == {2: 0, 3: 1}
     assert remarks([open_task(row, tmp_path).split("train")]) == [
-        "2 files passed over: 2 in test, which is not used"
+        "val stands for the test split",
+        "2 files passed over: 2 in test, which is not used",
     ]
     suite.write_text("task\tkind\tlocation\tmetric\ttest\ntoy\tfolder\ttoy\taccuracy\tdev\n")
     with pytest.raises(InputError, match=r"line 2: test 'dev': expected a whole number"):
@@ -107,8 +108,8 @@ def test_every_file_is_used_or_counted(tmp_path: Path) -> None:
     assert found == {0, 1, 5}
     assert remarks([train, task.split("test")]) == [
         "1 image in folders below a class's count as of the class (train)",
-        "13 files passed over: 4 hidden or of the system, 2 outside the class folders, 2 in extra, which is "
-        "no split, 1 .txt, 1 .xml, 1 dangling links, 1 links back to a folder above, 1 without a suffix",
+        "13 files passed over: 4 hidden or of the system, 2 in extra, which is no split, 2 outside the class "
+        "folders, 1 .txt, 1 .xml, 1 dangling links, 1 links back to a folder above, 1 without a suffix",
     ]
     assert sum(p.is_file() or p.is_symlink() for p in toy.rglob("*")) == 13 + 9 + 2 + 1
     assert check_tasks([ROW], str(tmp_path))[-1].startswith("task toy: 13 files passed over: ")

@@ -2,11 +2,13 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow, read_suite
-from mvlpt_core.tasks.decode import Decoding, decode_image, notes, to_rgb
+from mvlpt_core.tasks.decode import Decoding, decode_image, described, notes, to_rgb
 from mvlpt_core.tasks.open import find_data_root, open_task
 from support.task_files import COLOURS, expect, picture
 
@@ -172,7 +174,7 @@ def test_deep_grey_is_scaled_by_the_bits_in_use(suffix: str, bits: int, by: int)
     expected = np.round(255 * (ramp / (2**by - 1)))
     np.testing.assert_array_equal(np.asarray(image)[..., 1], expected)
     flat = bits == 3  # 7 of 255
-    assert notes(image) == (f"grey{by}", *["flat"] * flat)
+    assert notes(image) == (f"deep{by}", *["flat"] * flat)
     dark = decode_image(buffer.getvalue(), "x", Decoding(grey_bits=16))
     np.testing.assert_array_equal(np.asarray(dark)[..., 1], np.round(ramp / 257))
     assert notes(dark)[1:] == (("flat",) if bits < 13 else ())
@@ -194,7 +196,39 @@ def test_grey_without_a_range_is_scaled_by_its_values(
     Image.fromarray(values).save(buffer, "tiff")
     image = decode_image(buffer.getvalue(), "x")
     assert np.asarray(image)[0, :, 0].tolist() == expected
-    assert notes(image)[0] == "grey"
+    assert notes(image)[0] == "deep"
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_deep_colour_of_few_bits_is_told(kind: int, channels: int) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (6, 5, channels)).astype(np.uint16)
+    if channels in (2, 4):
+        values[..., -1] = 65535  # nothing is transparent
+    assert notes(decode_image(deep_png(values, kind), "x")) == ("flat",)
+    assert notes(decode_image(deep_png(values * 16, kind), "x")) == ()
+
+
+def test_values_above_the_bits_that_the_suite_says_are_told() -> None:
+    image = Image.fromarray(np.array([[0, 4095]], np.uint16))
+    assert notes(to_rgb(image, Decoding(grey_bits=11))) == ("deep11", "cut")
+    told = described({"deep11": 3, "cut": 1}, Decoding(grey_bits=11))
+    assert told == [
+        "grey images of 16 bits were scaled: 3 by 11 bits (as the suite says)",
+        "1 image with values above 11 bits, which were cut",
+    ]
+
+
+def deep_png(values: np.ndarray, kind: int) -> bytes:
+    """A PNG of 16 bits, which PIL does not write in colour."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc32(name + data))
+
+    height, width = values.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def test_deep_grey_with_a_transparent_value_is_white_there() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageOps
 from safetensors.numpy import load, save
 
 import mvlpt_core as mvlpt
@@ -198,6 +199,37 @@ def test_mistakes_are_one_sentence(
         assert main(arguments) == 2, arguments
         (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
         assert message in line
+
+
+def test_images_are_read_as_those_that_were_tuned_on(clip: OpenBackbone, tmp_path: Path) -> None:
+    """Halves of colour that stand as an EXIF tag says: turned, they are another class."""
+    for split in ("train", "test"):
+        for number, (name, box) in enumerate(
+            (("left", (0, 0, 16, 32)), ("right", (16, 0, 32, 32)))
+        ):
+            (tmp_path / split / name).mkdir(parents=True)
+            image, exif = Image.new("RGB", (32, 32), (9 * number, 0, 0)), Image.Exif()
+            image.paste("white", box)
+            exif[0x0112] = 6
+            image.save(tmp_path / split / name / "0.png", exif=exif)
+    names = ("up", "down")
+    task = mvlpt.open_task(tmp_path, orientation="exif", names=names)
+    assert task.classnames == names
+    done = mvlpt.tune(
+        task, clip, out=tmp_path / "p.safetensors", method="text", shots=1, tuning=TUNING
+    )
+    file = tmp_path / "test/left/0.png"
+    turned = done.model.logits_of([ImageOps.exif_transpose(Image.open(file)).convert("RGB")])
+    alone = done.model.logits_of([Image.open(file).convert("RGB")])
+    assert not np.allclose(turned, alone, atol=1e-3)
+    for model in (done.model, mvlpt.load(done.path, clip)):
+        found = [row["probability"] for row in model.predict([file], top=2)]
+        expected = np.sort(model.probabilities(turned)[0])[::-1]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        # A folder does not say how its images are read: the prompt does.
+        assert (
+            model.evaluate(mvlpt.open_task(tmp_path, names=names)).interval == done.after.interval
+        )
 
 
 def test_a_header_that_no_version_writes(tuned: dict[str, TunedPrompt], tmp_path: Path) -> None:

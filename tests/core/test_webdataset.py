@@ -10,6 +10,7 @@ import pytest
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow
+from mvlpt_core.tasks.base import remarks
 from mvlpt_core.tasks.open import open_task
 from support.task_files import COLOURS, expect, npy, picture, samples, write_tar
 
@@ -202,3 +203,27 @@ def test_own_templates_win(tmp_path: Path, wds: Path) -> None:
     assert open_task(row, tmp_path).templates == ("my {c}",)
     (wds / "zeroshot_classification_templates.txt").unlink()
     assert open_task(WDS, tmp_path).templates == ("a photo of a {c}.",)
+
+
+def test_keys_with_a_dot_are_samples(tmp_path: Path, wds: Path) -> None:
+    plain = samples(range(4))
+    members = {name.replace("s0003", "s0003.v2"): data for name, data in plain.items()}
+    further = {"s0000.mask.png": b"", "s0001.json": b"{}", "__meta__/x": b"", "s0002.cls.bak": b""}
+    write_tar(wds / "train" / "0.tar", members | further)
+    (wds / "train" / "7.tar").write_bytes(b"")
+    (wds / "val").mkdir()
+    (wds / "val" / "0.tar").write_bytes(b"")
+    train = open_task(WDS, tmp_path).split("train")
+    assert train.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    decoded = dict(train.images([3]))
+    assert np.abs(np.asarray(decoded[3], int) - COLOURS[0]).max() < 12
+    assert remarks([train]) == [
+        "6 files passed over: 2 .tar, 1 .bak in tar files, 1 .json in tar files, 1 hidden or of the system, "
+        "1 in tar files, beside a sample's own image and label"
+    ]
+    write_tar(wds / "train" / "0.tar", plain | {"s9.v2.jpg": b""})
+    expect(
+        tmp_path, WDS, r"sample s9 in .*0\.tar has s9\.v2\.jpg without its other half: expected an"
+    )
+    write_tar(wds / "train" / "0.tar", plain | {"s9.v2.jpg": b"", "s9.cls": b"0"})
+    expect(tmp_path, WDS, r"sample s9 in .*0\.tar has s9\.v2\.jpg without its other half")

@@ -1,6 +1,8 @@
 """A mistake in a configuration or suite is one sentence, before any job."""
 
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -219,3 +221,61 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, content: bytes, message
     with pytest.raises(InputError, match=message) as error:
         read_yaml(tmp_path / "c.yaml")
     assert "\n" not in str(error.value)
+
+
+def test_a_key_given_twice_is_told_by_plain_snakemake_too(root: Path, tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text((root / "tests/workflow/config/tiny.yaml").read_text() + "shots: 7\n")
+    done = subprocess.run(
+        command(tmp_path, "--configfile", str(config)), capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "mine.yaml, line 16: key 'shots' is given twice: expected once" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_class_names_and_shots_are_held_against_the_data_before_any_job(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    rows = (root / "tests/workflow/config/tiny.tsv").read_text().splitlines()
+    suite = tmp_path / "suite.tsv"
+
+    def with_names(names: list[str]) -> str:
+        own = [f"{row}\t" for row in rows[1:]]
+        own[1] += "|".join(names)
+        suite.write_text("\n".join([f"{rows[0]}\tnames", *own]) + "\n")
+        return str(suite)
+
+    names = ["red", "Red", *"abcdef"]
+    checked = check_study(tiny(root, suite=with_names(names)), "tiny.yaml")
+    assert (
+        "task object_rosy: the text tower reads the same for classes 'red' (0)"
+        in checked.warnings[0]
+    )
+    names[1] = " ".join(["word"] * 76)
+    with pytest.raises(
+        InputError, match=r"task object_rosy: class name .* has 76 tokens, .* beside 2"
+    ):
+        check_study(tiny(root, suite=with_names(names)), "tiny.yaml")
+    only = {"methods": {"visual": {"n_ctx": 2}}}  # whose texts are cut, as open_clip does
+    assert not check_study(tiny(root, suite=with_names(names), **only), "tiny.yaml").warnings
+    with pytest.raises(InputError, match=r"of task object_golden has only 40 training images"):
+        check_study(tiny(root, shots=41), "tiny.yaml")
+
+
+def test_an_exchanged_backbone_is_looked_for_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(root / "tests/workflow/config", tmp_path / "tests/workflow/config")
+    monkeypatch.chdir(tmp_path)
+    about = tmp_path / "results/tiny/backbone/backbone.json"
+    about.parent.mkdir(parents=True)
+    about.write_text(json.dumps({"open_clip": {"name": "local-dir:gone", "pretrained": ""}}))
+    gone = {"name": "local-dir:gone"}
+    assert check_study(tiny(root, backbone=gone), "tiny.yaml")
+    with pytest.raises(InputError, match=r"unknown model name"):
+        check_study(tiny(root, backbone={"name": "ViT-B-17"}), "tiny.yaml")
+    about.write_text("[")
+    with pytest.raises(InputError, match=r"'gone/open_clip_config.json' is not there"):
+        check_study(tiny(root, backbone=gone), "tiny.yaml")

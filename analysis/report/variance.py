@@ -1,0 +1,67 @@
+"""Where the variance of gains lies, as sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..stats.social import SEED_SHARES, SHARES
+from ..view import View
+from ..vocabulary import signed
+from .answers import Frames, Row, interval, records
+
+_NAMES = {
+    "source": "the source",
+    "target": "the target",
+    "pair": "the pair",
+    "seed_source": "source by seed",
+    "seed_target": "target by seed (scratch and sample)",
+    "seed_pair": "pair by seed",
+}
+
+
+def where_variance_lies(view: View, tables: Frames) -> list[str]:
+    """One answer a method: shares of the variance of its gains, largest first."""
+    table = tables["variance"]
+    table = table[table["gain_kind"] == "gain"]
+    out = []
+    for method in view.methods:
+        rows = {str(row["component"]): row for row in records(table[table["method"] == method])}
+        if rows:
+            out.append(f"{method}: {_split(method, rows)}")
+    return out
+
+
+def _split(method: str, rows: dict[str, Row]) -> str:
+    if not np.isfinite(rows["pair"]["value"]):
+        return f"where the variance of gains lies cannot be told: {rows['pair']['reason']}."
+    shares = [rows[name] for name in (*SHARES, *SEED_SHARES) if name in rows]
+    shares.sort(key=lambda row: -row["value"])
+    first, *rest = shares
+    text = f"{_percent(first)} of the variance of {method} gains is {_NAMES[first['component']]}, "
+    text += ", ".join(f"{_percent(row)} {_NAMES[row['component']]}" for row in rest)
+    if "seed_pair" in rows:
+        text += f" (of one seed's gains, from {rows['pair']['n_seeds']:.0f} seeds)."
+    else:
+        text += (
+            ". With one seed the pair's share, and the target's, holds the noise of the seed, which "
+            "may be most of it and cannot be separated."
+        )
+    mutual = rows["reciprocity"]
+    if np.isfinite(mutual["value"]):
+        span = interval(mutual["low"], mutual["high"], 2)
+        text += " Reciprocity of pairs, without what source and target bring, is "
+        text += f"{signed(mutual['value'], 2)}{span}"
+        text += "." if mutual["low"] > 0 or mutual["high"] < 0 else ", not told from 0."
+    lost = rows["pair"]["n_missing"]
+    if lost:
+        text += f" Left out: {lost:.0f} run{'s' * (lost > 1)} without a gain."
+    return text
+
+
+def _percent(row: Row) -> str:
+    """A share with its interval, cut at 0 and 100; an interval that lies beyond them says so."""
+    value, low, high = (100 * min(max(row[name], 0.0), 1.0) for name in ("value", "low", "high"))
+    if row["low"] >= 1 or row["high"] <= 0:
+        return f"{value:.0f}% (its interval lies beyond)"
+    span = f" [{low:.0f}, {high:.0f}]" if np.isfinite(row["low"]) else ""
+    return f"{value:.0f}%{span}"

@@ -1,0 +1,143 @@
+"""How far two source x target matrices agree: cell by cell, beyond sources and targets, and in what they
+recommend.
+
+Two matrices may agree because the same tasks are good sources, or hard targets, or because the same *pairs*
+work. The additive part (a mean, a source's and a target's effect, by least squares over the cells known in
+both) tells the two apart: what is left of each matrix has pairs alone. Intervals are for other tasks like
+these: they leave out one task at a time in both roles (jackknife), since cells that share a task are not
+independent. Where tasks have no effects they are too wide (they hold the truth in 99 % of simulated
+studies of 8 tasks). p-values ask whether these tasks' pairs agree: they permute tasks, rows and columns
+together (level 5 to 6 % at 5 % in the same studies). The diagonal is never looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..read.pairs import off_diagonal
+from .correlation import coefficient, p_values
+from .social import jackknife
+
+MIN_TASKS = 4
+_BOUND = 1 - 1e-12  # of correlations, before their z
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One measure of agreement: its value with a 95 % interval, and p where it is tested; `n`: what it is
+    of (cells, targets or established pairs)."""
+
+    measure: str
+    value: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+def residuals(matrix: np.ndarray) -> np.ndarray:
+    """The matrix [T, T] less its mean and the effects of sources and targets; NaN where it is undefined
+    and on the diagonal."""
+    matrix = off_diagonal(matrix)
+    rows, columns = np.nonzero(np.isfinite(matrix))
+    tasks = len(matrix)
+    design = np.zeros((len(rows), 2 * tasks))
+    at = np.arange(len(rows))
+    design[at, rows] = design[at, tasks + columns] = 1
+    values = matrix[rows, columns]
+    effects = np.linalg.lstsq(design, values, rcond=None)[0]
+    left = np.full(matrix.shape, np.nan)
+    left[rows, columns] = values - design @ effects
+    return left
+
+
+def symmetric(x: np.ndarray, y: np.ndarray, permuted: np.ndarray) -> list[Agreement]:
+    """Correlations of x and y [T, T]: `raw` and `rank` (Pearson, Spearman) of all cells, `residual` (Pearson)
+    beyond sources and targets; `permuted` [P, T] are orders of the tasks for the tests."""
+    x, y = _common(x, y)
+    n = int(np.isfinite(x).sum())
+
+    def raw(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return x, y
+
+    def left(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return residuals(x), residuals(y)
+
+    found = []
+    for name, statistic, part in (
+        ("raw", "pearson", raw),
+        ("rank", "spearman", raw),
+        ("residual", "pearson", left),
+    ):
+        parts = [part(a, b) for a, b in _with_left_out(x, y)]
+        values = [coefficient(a.ravel(), b.ravel(), statistic) for a, b in parts]
+        one, other = parts[0]
+        p = float(p_values(one[None], other[None], permuted, "pooled", statistic)[0, 0])
+        z = np.arctanh(np.clip(np.array(values), -_BOUND, _BOUND))
+        low, high = np.tanh(jackknife(z))
+        found.append(Agreement(name, values[0], float(low), float(high), p, n))
+    return found
+
+
+def recommended(x: np.ndarray, y: np.ndarray) -> list[Agreement]:
+    """What x recommends, judged by y [T, T], means over targets: `best_kept`, the share whose best source in
+    x is the best in y, and `regret`, what the best in x falls short of the best in y, in units of y."""
+    x, y = _common(x, y)
+    found = []
+    for name, judged in (("best_kept", _kept), ("regret", _regret)):
+        values = np.array([judged(a, b) for a, b in _with_left_out(x, y)])
+        low, high = jackknife(values)
+        n = int(np.isfinite(x).any(axis=0).sum())
+        found.append(Agreement(name, float(values[0]), low, high, np.nan, n))
+    return found
+
+
+def replicated(x: np.ndarray, y: np.ndarray) -> list[Agreement]:
+    """Of the pairs that x establishes, the share that y establishes with the same sign (`replicated`) and
+    with the opposite one (`opposite`); x and y [T, T] are signs, 0 where nothing is established."""
+    x, y = _common(x, y)
+    found = []
+    for name, sign in (("replicated", 1.0), ("opposite", -1.0)):
+
+        def share(a: np.ndarray, b: np.ndarray, sign: float = sign) -> float:
+            said = np.isfinite(a) & (a != 0)
+            return float((b[said] == sign * a[said]).mean()) if said.any() else np.nan
+
+        values = np.array([share(a, b) for a, b in _with_left_out(x, y)])
+        low, high = jackknife(values)
+        n = int((np.nan_to_num(x) != 0).sum())
+        found.append(Agreement(name, float(values[0]), max(low, 0.0), min(high, 1.0), np.nan, n))
+    return found
+
+
+def _common(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both, undefined where either is and on the diagonal."""
+    x, y = off_diagonal(x), off_diagonal(y)
+    both = np.isfinite(x) & np.isfinite(y)
+    return np.where(both, x, np.nan), np.where(both, y, np.nan)
+
+
+def _with_left_out(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Both matrices, and both without each task."""
+    kept = [np.delete(np.arange(len(x)), task) for task in range(len(x))]
+    return [(x, y), *((x[np.ix_(k, k)], y[np.ix_(k, k)]) for k in kept)]
+
+
+def _kept(x: np.ndarray, y: np.ndarray) -> float:
+    return _over_targets(x, y, lambda a, b: float(b[a.argmax()] == b.max()))
+
+
+def _regret(x: np.ndarray, y: np.ndarray) -> float:
+    return _over_targets(x, y, lambda a, b: float(b.max() - b[a.argmax()]))
+
+
+def _over_targets(
+    x: np.ndarray, y: np.ndarray, judged: Callable[[np.ndarray, np.ndarray], float]
+) -> float:
+    """The mean of `judged` over targets with two sources or more."""
+    columns = [(a[np.isfinite(a)], b[np.isfinite(a)]) for a, b in zip(x.T, y.T, strict=True)]
+    values = [judged(a, b) for a, b in columns if len(a) > 1]
+    return float(np.mean(values)) if values else np.nan

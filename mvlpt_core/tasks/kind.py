@@ -1,0 +1,78 @@
+"""The kind of a task, its metric and its test split, read off its data."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.suite import TaskRow
+from mvlpt_core.tasks import archive, coop, memes, npz, parquet, table
+from mvlpt_core.tasks.files import content_root, folders_in
+from mvlpt_core.tasks.open import open_source
+from mvlpt_core.tasks.splits import NoTest
+
+_FILES = {
+    npz.SUFFIX: "npz",
+    parquet.SUFFIX: "parquet",
+    **dict.fromkeys(table.SUFFIXES, "table"),
+}
+
+
+def describe(path: Path) -> tuple[TaskRow, Path]:
+    """A suite row for the data at `path`, a folder or a file, and the folder that its location is below.
+
+    The task's name is made of the path's; its test is `val` where there is no other. Raises `InputError` for
+    a path that is not there, and for data that are no task.
+    """
+    given, path = path, path.expanduser().resolve()
+    if not path.exists():
+        raise InputError(f"task folder '{given}' is not there: expected a folder or file of images")
+    kind = kind_of(path)
+    name = _name(path)
+    test_split = ""
+    try:
+        source = open_source(name, kind, path.name, path.parent)
+    except NoTest:
+        test_split = "val"
+        source = open_source(name, kind, path.name, path.parent, test_split=test_split)
+    metric = "map_11point" if source.multilabel else "accuracy"
+    return TaskRow(f"new_{name}", kind, path.name, metric, test_split=test_split), path.parent
+
+
+def kind_of(path: Path) -> str:
+    """The kind of the data at `path`, or in it where it is an archive."""
+    path = content_root(archive.unpacked(path) if archive.is_archive(path) else path)
+    if path.is_file():
+        if path.suffix.lower() not in _FILES:
+            expected = ", ".join((*_FILES, *archive.SUFFIXES))
+            raise InputError(
+                f"task {path}: expected a folder, or a file ending in one of {expected}"
+            )
+        return _FILES[path.suffix.lower()]
+    if (path / "train" / "nshards.txt").exists():
+        return "wds"
+    if coop.find_splits(path):
+        return "coop"
+    if all((path / name).is_file() for name in memes.FILES.values()):
+        return "hateful_memes"
+    if parquet.find_parquet(path):
+        return "parquet"
+    if len(list(path.glob(f"*{npz.SUFFIX}"))) == 1:
+        return "npz"
+    return "table" if table.find_tables(path) or _has_other_table(path) else "folder"
+
+
+def _has_other_table(path: Path) -> bool:
+    """Whether a table without the columns of one is all that could tell labels: no folder can be a class."""
+    flat = not folders_in(path) or not any(map(folders_in, folders_in(path)))
+    return flat and len(folders_in(path)) < 2 and bool(table.tables_in(path))
+
+
+def _name(path: Path) -> str:
+    stem = path.name
+    for suffix in (*archive.SUFFIXES, *_FILES):
+        stem = stem.removesuffix(suffix)
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9_-]", "_", plain).lstrip("_-") or "task"
