@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -162,12 +163,25 @@ def _end_jobs() -> None:
         time.sleep(0.1)
 
 
+stopping = threading.Event()  # whether this job has been told to
+
+
 def stopped(number: int, frame: object) -> None:
     """A job that is told to stop leaves as on an error, so that nothing half-written stays."""
     # Once: Ctrl-C comes from the terminal and from Snakemake.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stopping.set()
+    # Libraries may swallow what is raised wherever they happen to be.
+    last = threading.Timer(_GRACE / 3, _leave, [128 + number])
+    last.daemon = True
+    last.start()
     raise SystemExit(128 + number)
+
+
+def _leave(code: int) -> None:
+    logging.info(STOPPED)
+    os._exit(code)
 
 
 def _holder(file: int) -> tuple[str, str]:
