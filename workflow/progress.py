@@ -13,6 +13,7 @@ from typing import Any
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from mvlpt_workflow.configuration import counted
 from mvlpt_workflow.devices import taken_by
 from mvlpt_workflow.running import ENDINGS, STOPPED
 
@@ -90,15 +91,16 @@ class Watch(logging.Handler):
         return f"{text} ({devices})" if devices else text
 
     def at_work(self) -> Iterator[str]:
-        """What jobs that run said last, and where they run."""
-        jobs = list(self.running.values())
-        for job in jobs[:_SHOWN]:
+        """What jobs that run said last, and where they run; of those that wait in a queue nothing."""
+        begun = [
+            job for job in list(self.running.values()) if _lines(log_of(job)) and not ending(job)
+        ]
+        for job in begun[:_SHOWN]:
             device = taken_by(log_of(job))
             place = f" on {device}" if device else ""
-            said = (_lines(log_of(job)) or [""])[-1][_STAMP:]
-            yield f"running: {job.rule.name}{place}" + (f": {said}" if said else "")
-        if len(jobs) > _SHOWN:
-            yield f"running: {len(jobs) - _SHOWN} more"
+            yield f"running: {job.rule.name}{place}: {_lines(log_of(job))[-1][_STAMP:]}"
+        if len(begun) > _SHOWN:
+            yield f"running: {len(begun) - _SHOWN} more"
 
     def _report(self) -> None:
         while True:
@@ -111,7 +113,10 @@ class Watch(logging.Handler):
         if not self.failed:
             return ""
         lost = sum(number in self.waiting for number in self.failed)
-        head = f"{len(self.failed)} failed jobs, {lost} of them packs: the same command tries again"
+        head = (
+            f"{counted(len(self.failed), 'job')} failed, {lost} of them packs: the same command tries "
+            "again"
+        )
         jobs = list(self.failed.values())[:_SHOWN]
         return "\n".join([head, *(line for job in jobs for line in last_words(job))])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -125,27 +126,44 @@ def stop_with_jobs(start_no_more: Callable[[], None] | None) -> None:
             raise KeyboardInterrupt
         # In threads: what this one was doing may hold the locks that they need.
         for action in (start_no_more, _end_jobs):
-            threading.Thread(target=action, daemon=True).start()
+            threading.Thread(target=action).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
 
 
 def _end_jobs() -> None:
-    """Ask every process that this one started to stop, also those that it starts yet; then kill them."""
+    """Ask every process that this one started, and starts yet, to stop; kill those that do not.
+
+    Returns when none is left and the main thread has ended: before, this process does not end.
+    """
     import psutil  # of Snakemake's process alone
 
     asked: set[psutil.Process] = set()
     begun = time.monotonic()
     while True:
-        for child in psutil.Process().children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                if time.monotonic() - begun > _GRACE:
-                    child.kill()
-                elif child not in asked:
-                    asked.add(child)
+        # Scripts before the shells that started them: without their shell they are nobody's children.
+        for child in reversed(psutil.Process().children(recursive=True)):
+            if child not in asked:
+                asked.add(child)
+                with suppress(psutil.NoSuchProcess):
                     child.terminate()
-        time.sleep(0.2)
+        # Looked at and not waited for: how a shell ended, Snakemake is to be told.
+        left = []
+        for child in asked:
+            with suppress(psutil.NoSuchProcess):
+                if child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+                    left.append(child)
+        if time.monotonic() - begun > _GRACE:
+            for child in left:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+        if not left and not threading.main_thread().is_alive():
+            return
+        time.sleep(0.1)
+
+
+stopping = threading.Event()  # whether this job has been told to
 
 
 def stopped(number: int, frame: object) -> None:
@@ -153,7 +171,17 @@ def stopped(number: int, frame: object) -> None:
     # Once: Ctrl-C comes from the terminal and from Snakemake.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stopping.set()
+    # Libraries may swallow what is raised wherever they happen to be.
+    last = threading.Timer(_GRACE / 3, _leave, [128 + number])
+    last.daemon = True
+    last.start()
     raise SystemExit(128 + number)
+
+
+def _leave(code: int) -> None:
+    logging.info(STOPPED)
+    os._exit(code)
 
 
 def _holder(file: int) -> tuple[str, str]:

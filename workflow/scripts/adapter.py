@@ -14,7 +14,7 @@ from mvlpt_core.contract.errors import InputError, lack_of_the_machine
 from mvlpt_core.contract.provenance import config_digest
 from mvlpt_core.contract.registered import MACHINE
 from mvlpt_workflow import devices
-from mvlpt_workflow.running import DONE, FAILED, STOPPED, join, stopped, study_root
+from mvlpt_workflow.running import DONE, FAILED, STOPPED, join, stopped, stopping, study_root
 from mvlpt_workflow.written import check_inputs, record
 
 
@@ -55,6 +55,9 @@ def logged(snakemake: Any, device: str = "cpu") -> Iterator[dict[str, Any]]:
         end = STOPPED
         raise
     except Exception as error:
+        if stopping.is_set():  # what the stop met on its way, such as an import that it broke off
+            end = STOPPED
+            raise SystemExit(1) from None
         lack = lack_of_the_machine(error)
         if lack:
             logging.error("%s", lack)
