@@ -129,7 +129,7 @@ TEXT = frozenset(
     (
         *("method", "source", "target", "task", "measure", "metric", "gain_kind", "scope"),
         *("statistic", "given", "term", "relation", "effect", "role", "ranker", "a", "b", "kind"),
-        *("component", "description", "interval", "reason", *CAPTIONS),
+        *("component", "unit", "rule", "description", "interval", "reason", *CAPTIONS),
     )
 )
 FLAGS = frozenset(("diagonal", "excludes_zero", "significant", "symmetric"))

@@ -201,7 +201,7 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
     calls = explanations(gains, alike, ("gain",), **draws)
-    calls += rankings(gains, alike, bootstrap=bootstrap, seed=seed)
+    calls += rankings(gains, alike)
     calls.append(call("clusters", cluster_table, gains))
     several = len(set(gains["method"])) > 1
     if several:

@@ -21,7 +21,7 @@ from .gains.image_bootstrap import image_intervals
 from .gains.table import GAIN_KINDS, gain_table, seed_gains, single_seed_cells
 from .parallel import side_by_side
 from .read import pairs
-from .read.study import Factors, factor_frame
+from .read.study import Factors, factor_frame, families
 from .tables import call, explanations, groupings, made, rankings
 
 
@@ -56,7 +56,7 @@ def statistics(
     gains = every[every["source"].isin(tasks)]
     draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
     calls = explanations(gains, similarity, GAIN_KINDS, **draws)
-    calls += rankings(gains, similarity, bootstrap=bootstrap, seed=seed)
+    calls += rankings(gains, similarity, families(tasks, factors))
     calls += [
         call("variance", shares.variance_table, transfer, tasks=tasks),
         call("asymmetry", controls.asymmetry_table, gains, permutations=permutations, seed=seed),

@@ -6,7 +6,7 @@ header that the catalogue knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -60,22 +60,25 @@ def explanations(
 
 
 def rankings(
-    gains: pd.DataFrame, similarity: pd.DataFrame, *, bootstrap: int, seed: int
+    gains: pd.DataFrame, similarity: pd.DataFrame, families: Mapping[str, str] | None = None
 ) -> list[Call]:
     """Calls, one a method, that tell how well sources can be chosen: ranking (summary),
-    ranking_by_target, and givers where pairs were tested."""
+    ranking_by_target, and givers where pairs were tested. `families`: task -> family, if any."""
     methods = gains.groupby("method", sort=False)
-    return [partial(_ranked, str(m), part, similarity, bootstrap, seed) for m, part in methods]
+    return [partial(_ranked, str(m), part, similarity, families) for m, part in methods]
 
 
 def _ranked(
-    method: str, gains: pd.DataFrame, similarity: pd.DataFrame, bootstrap: int, seed: int
+    method: str,
+    gains: pd.DataFrame,
+    similarity: pd.DataFrame,
+    families: Mapping[str, str] | None,
 ) -> Made:
     alike = of_method(similarity, method) if len(similarity) else None
     known = [] if alike is None else untrained(alike["measure"].unique())
-    by_target = rank_quality(gains, alike, model_measures=known)
+    by_target = rank_quality(gains, alike, model_measures=known, families=families)
     made = [
-        ("ranking", summarise_quality(by_target, bootstrap, seed)),
+        ("ranking", summarise_quality(by_target, families)),
         ("ranking_by_target", by_target),
     ]
     if "q" in gains:

@@ -15,6 +15,9 @@ MAIN_MEASURES = ("visual_cosine", "label_cosine")
 # Rules for choosing a source that are no similarity (`choice.ranking`).
 RANDOM, BEST_AVERAGE = "random source", "best average source"
 MODEL_TARGET, MODEL_TASK = "model, target left out", "model, task left out"
+CHOSEN = "rule chosen on others"  # the rule with the least regret on the other targets
+# The factor of a suite whose values are kinds of task. Tasks of one kind are no independent evidence.
+FAMILY = "family"
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,11 @@ MEASURES = {
         ),
     )
 }
+
+
+# Rankers that a new task does not have: chance, the model that knows the task as a source, and
+# measures that need the task's own prompt.
+CLOSED = {RANDOM, MODEL_TARGET, *(m for m in MEASURES if MEASURES[m].kind == "prompt")}
 
 
 def untrained(names: Iterable[str]) -> list[str]:

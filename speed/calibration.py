@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from mvlpt_analysis.choice import ranking
 from mvlpt_analysis.gains import relations
 from mvlpt_analysis.gains.image_bootstrap import image_intervals
 from mvlpt_analysis.gains.table import gain_table
 from mvlpt_analysis.stats import correlation, mrqap, qap, resample, social
-from mvlpt_analysis.stats.multiplicity import ALPHA
+from mvlpt_analysis.stats.multiplicity import ALPHA, significant
+from mvlpt_analysis.vocabulary import CHOSEN, RANDOM
 from mvlpt_core.contract.outcomes import encode_truth
 
 TASKS = 20
@@ -176,6 +178,44 @@ def share_coverage(
     return pd.DataFrame(rows, columns=["component", "share", "mean", "coverage"])
 
 
+def rule_figures(studies: int = 200, n_rules: int = 8, seed: int = 0) -> pd.DataFrame:
+    """What the choice of a rule for sources claims where no rule works: independent gains of standard
+    deviation 1 and `n_rules` independent similarities of 12 tasks.
+
+    Columns: rule; optimism: regret of a random source less the rule's, 0 for an honest rule; beats the
+    bar: share of studies in which its regret is significantly below the best average source's.
+    """
+    n_tasks, claims = (
+        12,
+        ("one measure", "chosen on other targets", "least regret on the same targets"),
+    )
+    found: dict[str, list[tuple[float, bool]]] = {claim: [] for claim in claims}
+    for study in range(studies):
+        rng = np.random.default_rng([seed, study])
+        gain, *alike = rng.normal(size=(1 + n_rules, n_tasks, n_tasks))
+        gains = _pair_frame(gain, "gain")
+        measures = [_pair_frame(x, "value").assign(measure=f"m{i}") for i, x in enumerate(alike)]
+        table = ranking.rank_quality(gains, pd.concat(measures), model_measures=())
+        table = ranking.summarise_quality(table).query("metric == 'regret1'").set_index("ranker")
+        own = [f"m{i}" for i in range(n_rules)]
+        mean, difference, p = (table[c].to_dict() for c in ("mean", "difference", "p"))
+        names = dict(zip(claims, ("m0", CHOSEN, min(own, key=mean.__getitem__)), strict=True))
+        for claim, name in names.items():
+            better = significant(p[name]) and difference[name] < 0
+            found[claim].append((mean[RANDOM] - mean[name], better))
+    rows = [(claim, *np.mean(values, axis=0)) for claim, values in found.items()]
+    return pd.DataFrame(rows, columns=["rule", "optimism", "beats the bar"])
+
+
+def _pair_frame(matrix: np.ndarray, value: str) -> pd.DataFrame:
+    """A matrix [T, T] as rows source, target, value."""
+    source, target = np.indices(matrix.shape)
+    names = np.array(tasks(len(matrix)))
+    return pd.DataFrame(
+        {"source": names[source.ravel()], "target": names[target.ravel()], value: matrix.ravel()}
+    )
+
+
 def _linked_matrices(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A gain matrix and two correlated similarities [T, T], all with strong task effects.
 
@@ -276,6 +316,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(gain_figures(given.studies, given.seed).round(4).to_string(index=False))
     print("\nShares of variance: 95 % intervals, 20 tasks, 3 seeds")
     print(share_coverage(4 * given.studies, seed=given.seed).round(3).to_string(index=False))
+    print("\nRules for a source where none works")
+    print(rule_figures(4 * given.studies, seed=given.seed).round(3).to_string(index=False))
     print(f"\nFalse positives at the 5 % level on {given.shuffles} shuffled gain matrices")
     table = false_positives(given.shuffles, given.permutations, given.seed)
     print(table.round(4).to_string(index=False))

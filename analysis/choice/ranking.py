@@ -2,15 +2,18 @@
 
 A ranker gives every candidate source of a target a number; its quality is read off the gains that
 were measured. Rankers: each similarity measure, a model fitted on the other targets
-(`choice.gain_model`), the source that is best on average over the other targets, and chance.
+(`choice.gain_model`), the source that is best on average over the other targets, and chance. The
+bar is the best average source, which takes no similarity: every ranker's difference from it is tested.
+The ranker with the least regret is named by what was chosen on other targets alone: the best of
+many on the same targets is flattered by the choice.
 Ties in a ranking are never broken at random: every quality is its expectation over the orders that
 the ties allow, so that a constant score *is* the random baseline, in closed form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
@@ -19,26 +22,39 @@ from scipy.stats import weightedtau
 
 from mvlpt_core.contract.errors import InputError
 
-from ..stats.resample import bootstrap_mean, unit_counts
-from ..vocabulary import BEST_AVERAGE, MODEL_TARGET, MODEL_TASK, RANDOM
+from ..stats.multiplicity import benjamini_hochberg
+from ..stats.resample import MIN_UNITS
+from ..stats.variance import mean_interval
+from ..vocabulary import BEST_AVERAGE, CHOSEN, CLOSED, MODEL_TARGET, MODEL_TASK, RANDOM
 from .gain_model import Grid, leave_one_out
 
-# metric -> (label, whether higher is better)
+
+@dataclass(frozen=True)
+class Quality:
+    """What a quality is called, whether higher is better, and the bounds of its values."""
+
+    label: str
+    higher: bool
+    low: float = -np.inf
+    high: float = np.inf
+
+
 QUALITY = {
-    "ndcg": ("NDCG", True),
-    "regret1": ("Regret@1", False),
-    "regret3": ("Regret@3", False),
-    "regret5": ("Regret@5", False),
-    "hit1": ("Hit rate@1", True),
-    "hit3": ("Hit rate@3", True),
-    "tau": ("Weighted Kendall tau", True),
-    "gain1": ("Gain of the first choice", True),
+    "ndcg": Quality("NDCG", True, 0, 1),
+    "ndcg_above_random": Quality("NDCG above random", True, high=1),
+    "regret1": Quality("Regret@1", False, 0),
+    "regret3": Quality("Regret@3", False, 0),
+    "regret5": Quality("Regret@5", False, 0),
+    "hit1": Quality("Hit rate@1", True, 0, 1),
+    "hit3": Quality("Hit rate@3", True, 0, 1),
+    "tau": Quality("Weighted Kendall tau", True, -1, 1),
+    "gain1": Quality("Gain of the first choice", True),
 }
 RANKING_COLUMNS = (
-    *("ranker", "metric", "mean", "low", "high", "n_targets"),
-    *("difference", "difference_low", "difference_high"),
+    *("ranker", "metric", "mean", "low", "high", "n_targets", "unit", "n_units"),
+    *("difference", "difference_low", "difference_high", "p", "q"),
 )
-RANKING_BY_TARGET_COLUMNS = ("ranker", "target", "n_sources", *QUALITY)
+RANKING_BY_TARGET_COLUMNS = ("ranker", "target", "rule", "n_sources", *QUALITY)
 
 
 def _tied_groups(predicted: np.ndarray) -> list[np.ndarray]:
@@ -59,6 +75,14 @@ def ndcg(gains: np.ndarray, predicted: np.ndarray) -> float:
     if not spread > 0:
         return float("nan")
     return float(ndcg_score([(gains - gains.min()) / spread], [predicted]))
+
+
+def _random_ndcg(gains: np.ndarray) -> float:
+    """`ndcg` of a constant ranking, in closed form: every place has the mean relevance."""
+    relevance = np.sort(gains - gains.min())[::-1]
+    discount = 1 / np.log2(np.arange(2, len(gains) + 2))
+    ideal = relevance @ discount
+    return float(relevance.mean() * discount.sum() / ideal) if ideal > 0 else float("nan")
 
 
 def _top(predicted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -111,8 +135,10 @@ def weighted_tau(gains: np.ndarray, predicted: np.ndarray) -> float:
 def quality(gains: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """All of `QUALITY` for one target: `gains` [n] and `predicted` [n] of its candidate sources."""
     lost = {k: regret(gains, predicted, k) for k in (1, 3, 5)}
+    found, chance = ndcg(gains, predicted), _random_ndcg(gains)
     return {
-        "ndcg": ndcg(gains, predicted),
+        "ndcg": found,
+        "ndcg_above_random": (found - chance) / (1 - chance),
         **{f"regret{k}": value for k, value in lost.items()},
         **{f"hit{k}": hit(gains, predicted, k) for k in (1, 3)},
         "tau": weighted_tau(gains, predicted),
@@ -135,6 +161,7 @@ def rank_quality(
     measures: Sequence[str] | None = None,
     value: str = "gain",
     model_measures: Sequence[str] | None = None,
+    families: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Quality of every ranker for every target of one method.
 
@@ -142,7 +169,9 @@ def rank_quality(
     higher = more alike, or None. The diagonal and cells without a gain (diverged) are no
     candidates. The models use `model_measures` (None: all). Returns `RANKING_BY_TARGET_COLUMNS`:
     one column for each of `QUALITY`, NaN where a target has fewer than two candidates or a ranker
-    gives no value for one of them.
+    gives no value for one of them. The ranker `CHOSEN` is for each target the `rule`, of those that a
+    new task has, with the least mean Regret@1 on the other half of the `families` (task -> family;
+    without: of the targets).
     """
     grid = Grid.from_frames(gains, similarity, measures, value)
     rankers: dict[str, np.ndarray] = {
@@ -171,35 +200,97 @@ def rank_quality(
                 if usable
                 else dict.fromkeys(QUALITY, np.nan)
             )
-            rows.append({"ranker": ranker, "target": target, "n_sources": known.sum(), **scores})
-    return pd.DataFrame(rows, columns=list(RANKING_BY_TARGET_COLUMNS))
+            names = {"ranker": ranker, "target": target, "rule": ""}
+            rows.append({**names, "n_sources": known.sum(), **scores})
+    table = pd.DataFrame(rows, columns=list(RANKING_BY_TARGET_COLUMNS))
+    return _with_chosen(table, families)
+
+
+def _units(targets: Sequence[str], families: Mapping[str, str] | None) -> np.ndarray:
+    """The number of each target's unit of evidence, its family or itself, in order of appearance."""
+    return pd.factorize(np.array([(families or {}).get(t, t) for t in targets], dtype=object))[0]
+
+
+def _by_ranker(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One quality as a table of targets (rows) and rankers."""
+    return table.pivot_table(index="target", columns="ranker", values=metric, dropna=False)
+
+
+def _with_chosen(table: pd.DataFrame, families: Mapping[str, str] | None) -> pd.DataFrame:
+    """The table with rows of the ranker `CHOSEN`, if there are rules to choose from and other targets."""
+    targets = list(table["target"].unique())
+    rules = [name for name in table["ranker"].unique() if name not in CLOSED]
+    lost = _by_ranker(table, "regret1").reindex(index=targets, columns=rules).to_numpy(float)
+    # Two halves: choices that leave out one target at a time are nearly one choice, made on all.
+    half = _units(targets, families) % 2
+    chosen: dict[str, str] = {}
+    for own in (0, 1):
+        others = lost[half != own]
+        counts = np.isfinite(others).sum(0)
+        means = np.where(counts > 0, np.nansum(others, 0) / np.maximum(counts, 1), np.inf)
+        if np.isfinite(means).sum() > 1:
+            mine = [target for target, number in zip(targets, half, strict=True) if number == own]
+            chosen |= dict.fromkeys(mine, rules[int(means.argmin())])
+    if not chosen:
+        return table
+    rows = table[table["ranker"] == table["target"].map(chosen)]
+    rows = rows.assign(rule=rows["ranker"], ranker=CHOSEN)
+    return pd.concat([table, rows], ignore_index=True)
 
 
 def summarise_quality(
-    per_target: pd.DataFrame, bootstrap: int = 2000, seed: int = 0, level: float = 0.95
+    per_target: pd.DataFrame, families: Mapping[str, str] | None = None, level: float = 0.95
 ) -> pd.DataFrame:
-    """Mean of each quality over targets, with a bootstrap interval that draws targets.
+    """Mean of each quality (`RANKING_COLUMNS`), and its difference from the best average source.
 
-    Returns `RANKING_COLUMNS`; difference is paired, to the random source (positive = better than
-    random for NDCG, hits and tau; negative = better for regret). Intervals are NaN below three
-    targets. Raises InputError for a table without the random ranker.
+    Units of evidence are `families` (task -> family), where given, else targets: means are over the
+    means of units, intervals and p are Student's t over units, NaN below `MIN_UNITS`. A difference is
+    paired by target; negative is better for regrets, positive for all else. With targets as units its
+    standard error is widened for what their training sets share (Nadeau and Bengio 2003, Machine
+    Learning 52), without which up to four times too many rules beat the bar (`speed.calibration`). q:
+    Benjamini-Hochberg over the rankers of a metric, chance left out. Raises InputError for a table
+    without the best average source.
     """
     if per_target.empty:
         return pd.DataFrame(columns=list(RANKING_COLUMNS))
-    if RANDOM not in set(per_target["ranker"]):
-        raise InputError(f"ranking: no rows of the ranker '{RANDOM}': expected it for comparison")
+    if BEST_AVERAGE not in set(per_target["ranker"]):
+        raise InputError(f"ranking: no rows of the ranker '{BEST_AVERAGE}': expected it as the bar")
     targets = list(per_target["target"].unique())
-    counts = unit_counts(len(targets), bootstrap, seed)
+    rankers = list(per_target["ranker"].unique())
+    units = _units(targets, families)
+    # The bar's picks for two targets were learnt on nearly the same targets, as in cross-validation.
+    widened = 1.0 if families else float(np.sqrt(1 + len(targets) / max(len(targets) - 1, 1)))
+    unit = "families" if families else "targets"
     rows = []
-    for metric in QUALITY:
-        wide = per_target.pivot_table(index="target", columns="ranker", values=metric, dropna=False)
-        wide = wide.reindex(targets)
-        chance = wide[RANDOM].to_numpy(float)
-        for ranker in per_target["ranker"].unique():
-            values = wide[ranker].to_numpy(float)
-            mean, low, high = bootstrap_mean(values, counts, level)
-            difference = bootstrap_mean(values - chance, counts, level)
-            rows.append(
-                (ranker, metric, mean, low, high, int(np.isfinite(values).sum()), *difference)
-            )
-    return pd.DataFrame(rows, columns=list(RANKING_COLUMNS))
+    for metric, known in QUALITY.items():
+        wide = (
+            _by_ranker(per_target, metric).reindex(index=targets, columns=rankers).to_numpy(float)
+        )
+        bar = wide[:, rankers.index(BEST_AVERAGE)]
+        for ranker, values in zip(rankers, wide.T, strict=True):
+            mean, low, high, _, n = _over_units(values, units, level)
+            low, high = max(low, known.low), min(high, known.high)
+            row = (ranker, metric, mean, low, high, int(np.isfinite(values).sum()), unit, n)
+            difference = np.array([np.nan] * 4)
+            if ranker != BEST_AVERAGE:
+                difference = np.array(_over_units(values - bar, units, level, widened)[:4])
+            rows.append((*row, *difference, np.nan))
+    table = pd.DataFrame(rows, columns=list(RANKING_COLUMNS))
+    tested = table["p"].where(table["ranker"] != RANDOM)
+    table["q"] = tested.groupby(table["metric"]).transform(benjamini_hochberg)
+    return table
+
+
+def _over_units(
+    values: np.ndarray, units: np.ndarray, level: float, widened: float = 1.0
+) -> tuple[float, float, float, float, int]:
+    """Mean, low, high, p (mean 0) and number of the means of defined values [T] by units 0, 1, ... [T];
+    the interval is `widened` about the mean."""
+    defined = np.isfinite(values)
+    counts = np.bincount(units[defined])
+    sums = np.bincount(units[defined], weights=values[defined])
+    means = sums[counts > 0] / counts[counts > 0]
+    mean, low, high, p = mean_interval(means, level, widened)
+    if len(means) < MIN_UNITS:
+        return mean, np.nan, np.nan, np.nan, len(means)
+    return mean, low, high, p, len(means)

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 
 from ..choice.ranking import QUALITY
 from ..view import View
-from ..vocabulary import BEST_AVERAGE, MINUS, MODEL_TARGET, MODEL_TASK, RANDOM
+from ..vocabulary import BEST_AVERAGE, CHOSEN, MINUS, MODEL_TARGET, MODEL_TASK, RANDOM
 from .style import TWO_COLUMNS, Plate, draw_dodged, legend_above, looks, new_figure, notice
 
 IN_POINTS = ("regret1", "regret3", "regret5", "gain1")  # qualities in the units of gains
-SHOWN = ("ndcg", "regret1", "regret3", "gain1")
+SHOWN = ("ndcg_above_random", "regret1", "regret3", "gain1")
 
 
 def quality_frame(summaries: pd.DataFrame, metric: str, scale: float = 100.0) -> pd.DataFrame:
@@ -37,16 +37,16 @@ def draw_quality(
     unit: str = "points",
 ) -> Axes:
     """Draw a `quality_frame`: rankers as rows, methods side by side; the title says which way is
-    better, dotted lines show each method's random source."""
-    label, higher = QUALITY[metric]
+    better, dotted lines show each method's best average source, the bar."""
+    quality = QUALITY[metric]
     draw_dodged(ax, frame.assign(row=frame["ranker"]), rankers, methods)
     for method, (colour, _) in looks(methods).items():
-        chance = frame.loc[(frame["method"] == method) & (frame["ranker"] == RANDOM)]
-        for value in chance["value"]:
+        bar = frame.loc[(frame["method"] == method) & (frame["ranker"] == BEST_AVERAGE)]
+        for value in bar["value"]:
             ax.axvline(value, color=colour, lw=0.8, ls=":", zorder=-1)
-    arrow = "right" if higher else "left"
+    arrow = "right" if quality.higher else "left"
     shown = f" ({unit})" if metric in IN_POINTS else ""
-    ax.set_xlabel(f"{label}{shown}\nbetter to the {arrow}")
+    ax.set_xlabel(f"{quality.label}{shown}\nbetter to the {arrow}")
     ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}".replace("-", MINUS))
     return ax
 
@@ -62,7 +62,7 @@ def plot_ranking(view: View, _: str, ranking: pd.DataFrame) -> Plate:
     if not metrics:
         return notice(title, "no target has two sources that differ")
     present = list(ranking["ranker"].unique())
-    last = [r for r in (MODEL_TARGET, MODEL_TASK, BEST_AVERAGE, RANDOM) if r in present]
+    last = [r for r in (MODEL_TARGET, MODEL_TASK, CHOSEN, BEST_AVERAGE, RANDOM) if r in present]
     rankers = [r for r in present if r not in last] + last
     height = 0.9 + len(rankers) * max(0.085 * len(view.methods), 0.16)
     figure, axes = new_figure(TWO_COLUMNS, height, 1, len(metrics), sharey=True)
@@ -70,9 +70,10 @@ def plot_ranking(view: View, _: str, ranking: pd.DataFrame) -> Plate:
         frame = quality_frame(ranking, metric, words.scale)
         draw_quality(ax, frame, metric, rankers, view.methods, words.unit)
     legend_above(figure)
+    unit = ranking["unit"].iloc[0]
     caption = (
-        "Quality of rankings of the sources, averaged over targets with 95% intervals; the models "
-        "never saw the target they rank for, and dotted lines are the expectation of a random "
-        "choice."
+        f"Quality of rankings of the sources, averaged with 95% intervals over {unit}; the models never "
+        "saw the target they rank for. Dotted lines are the bar, which takes no similarity: the source "
+        "that is best on average over the other targets."
     )
     return Plate(title, caption, figure)

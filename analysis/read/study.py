@@ -12,6 +12,7 @@ import pandas as pd
 from mvlpt_core.contract.errors import InputError
 
 from ..catalogue import FLAGS, TABLES, TEXT
+from ..vocabulary import FAMILY
 from . import pairs
 
 Factors = Mapping[str, Sequence[str]]  # grouping factor -> its value for each task, "" for none
@@ -73,6 +74,15 @@ def of_shots(frame: pd.DataFrame, shots: int) -> pd.DataFrame:
 def factor_frame(tasks: Sequence[str], factors: Factors) -> pd.DataFrame:
     """task and one column a factor."""
     return pd.DataFrame({"task": list(tasks), **{name: list(factors[name]) for name in factors}})
+
+
+def families(tasks: Sequence[str], factors: Factors) -> dict[str, str]:
+    """The family of each task where the suite names families, a task without one being its own; else
+    nothing."""
+    if FAMILY not in factors:
+        return {}
+    own = zip(tasks, factors[FAMILY], strict=True)
+    return {task: f"{FAMILY} {family}" if family else f"task {task}" for task, family in own}
 
 
 def error_matrix(gains: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:

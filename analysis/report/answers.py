@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,36 +12,12 @@ from ..gains.curves import curve_frame, nearest_sources, reached
 from ..read.study import few_tasks, seeds_known, transfers, why_no_gain
 from ..stats.multiplicity import ALPHA, significant
 from ..view import View
-from ..vocabulary import BEST_AVERAGE, MEASURES, MODEL_TARGET, MODEL_TASK, RANDOM, pretty, signed
-
-Frames = Mapping[str, pd.DataFrame]  # tables by name
-Row = Mapping[str, Any]
-# Rankers that a new task does not have: chance, the model that knows the task as a source, and
-# measures that need the task's own prompt.
-CLOSED = {RANDOM, MODEL_TARGET, *(m for m in MEASURES if MEASURES[m].kind == "prompt")}
-
+from ..vocabulary import pretty, signed
+from .rules import choice, first_choice
+from .words import Frames, Row, interval, p_value, records
 
 # What the target has without another task's prompt: columns of the transfer table.
 BASELINES = ("zero_shot", "linear_probe", "scratch")
-
-
-def p_value(p: float, name: str = "p") -> str:
-    """`p = 0.012`, or that there is no test."""
-    if not np.isfinite(p):
-        return "not tested"
-    return f"{name} < 0.001" if p < 0.001 else f"{name} = {p:.3f}"
-
-
-def records(frame: pd.DataFrame) -> list[Row]:
-    """The rows of a frame, as mappings."""
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
-def interval(low: float, high: float, digits: int = 1) -> str:
-    """` [low, high]`, or nothing where there is no interval."""
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return ""
-    return f" [{signed(low, digits)}, {signed(high, digits)}]"
 
 
 def which_help(view: View, tables: Frames) -> list[str]:
@@ -236,34 +211,13 @@ def _strongest(rows: pd.DataFrame, main: Sequence[str]) -> str:
 def what_to_do(view: View, tables: Frames) -> list[str]:
     """How to choose a source, what it brings, how much faster, and which tasks to group."""
     known = [m for m in view.methods if not why_no_gain(tables["gains"], m)]
-    out = [_choice(view, tables["ranking"], method) for method in known]
+    out = [choice(view, tables, method) for method in known]
     for method in known:
         out += _speed(view, tables, method)
     groups = tables["groups"]
     if len(groups):
         out += [_groups(view, groups[groups["method"] == m], m) for m in known]
     return out
-
-
-def best_rule(ranking: pd.DataFrame, method: str) -> tuple[str, dict[tuple[str, str], Row]] | None:
-    """The ranker with the lowest Regret@1 among those open to a new task (no prompt of its own),
-    and the method's qualities by (ranker, metric); None where there is nothing to rank."""
-    rows = records(ranking[ranking["method"] == method])
-    table = {(row["ranker"], row["metric"]): row for row in rows}
-    lost = {
-        ranker: row["mean"]
-        for (ranker, metric), row in table.items()
-        if metric == "regret1" and np.isfinite(row["mean"]) and ranker not in CLOSED
-    }
-    return (min(lost, key=lost.__getitem__), table) if lost else None
-
-
-def _rule_name(ranker: str) -> str:
-    names = {
-        MODEL_TASK: "the model of similarities and source effects",
-        BEST_AVERAGE: "the source that is best on average",
-    }
-    return names.get(ranker, f"the task nearest by {pretty(ranker)}")
 
 
 def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
@@ -279,8 +233,8 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
     measures = () if table.empty or few_tasks(table["n_tasks"].max()) else view.measures
     heads += [f"rho with {pretty(measure)}" for measure in measures]
     heads += [
-        "rule with the least regret on these data",
-        "its gain" if words.baseline else "its regret",
+        "rule chosen on other targets",
+        "its regret less that of the best average source",
     ]
     rows = []
     for method in view.methods:
@@ -290,7 +244,7 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
         row = [method, *(_baseline(transfer, method, name, words.scale) for name in bases)]
         row += [mean, " / ".join(map(str, counts)) if counts else "not tested"]
         row += [_rho(tables["correlations"], method, measure) for measure in measures]
-        rows.append(row + _first_choice(view, tables["ranking"], method))
+        rows.append(row + first_choice(view, tables, method))
     return heads, rows
 
 
@@ -298,17 +252,6 @@ def _baseline(transfer: pd.DataFrame, method: str, name: str, scale: float) -> s
     """Mean over targets of a baseline's score, for a table."""
     own = transfer[transfer["method"] == method].groupby("target")[name].mean()
     return signed(scale * own.mean()) if own.notna().any() else ""
-
-
-def _first_choice(view: View, ranking: pd.DataFrame, method: str) -> list[str]:
-    rule = best_rule(ranking, method)
-    if rule is None:
-        return ["none", ""]
-    scale, unit = view.wording.scale, view.wording.unit
-    choice, table = rule
-    value = table[choice, "gain1" if view.wording.baseline else "regret1"]
-    span = interval(scale * value["low"], scale * value["high"])
-    return [_rule_name(choice), f"{signed(scale * value['mean'])}{span} {unit}"]
 
 
 def _rho(table: pd.DataFrame, method: str, measure: str) -> str:
@@ -323,50 +266,6 @@ def _rho(table: pd.DataFrame, method: str, measure: str) -> str:
         return "undefined"
     row = chosen.iloc[0]
     return f"{signed(row['value'], 2)} ({p_value(row['p_permutation'])})"
-
-
-def _choice(view: View, ranking: pd.DataFrame, method: str) -> str:
-    rule = best_rule(ranking, method)
-    if rule is None:
-        return f"{method}: too few sources to judge how well they can be chosen."
-    scale, unit = view.wording.scale, view.wording.unit
-    choice, table = rule
-    row = table[choice, "regret1"]
-    chance = table[RANDOM, "regret1"]["mean"]
-    span = interval(scale * row["low"], scale * row["high"])
-    present = {ranker for ranker, _ in table}
-    rules = len(present - CLOSED)
-    text = f"{method}: {_rule_name(choice)} is "
-    if rules > 1:
-        text += f"the rule with the least regret of {rules}, picked on these same data, which flatters it"
-    else:
-        text += "the only rule for a first choice"
-    text += ": it misses the best source by "
-    text += f"{signed(scale * row['mean'])}{span} {unit} (a random "
-    text += f"choice by {signed(scale * chance)})"
-    if np.isfinite(row["difference_high"]) and not row["difference_high"] < 0:
-        text += ", which is no evidence that it beats chance"
-    elif rules > 1:
-        text += ", a difference that is not corrected for the picking"
-    if view.wording.baseline:
-        brings = table[choice, "gain1"]
-        span = interval(scale * brings["low"], scale * brings["high"])
-        text += f", and brings {signed(scale * brings['mean'])}{span} {unit} over "
-        text += view.wording.baseline
-        if not brings["mean"] > 0:
-            text += f": with no better rule, tune from {view.wording.baseline}"
-    return f"{text}.{_left_out(present)}"
-
-
-def _left_out(rankers: Collection[str]) -> str:
-    """Which rules are not open to a new task, and why."""
-    prompts = [pretty(name) for name in MEASURES if name in CLOSED & {*rankers}]
-    parts = []
-    if prompts:
-        parts.append(f"{', '.join(prompts)} (they need a prompt that was tuned on the task itself)")
-    if MODEL_TARGET in rankers:
-        parts.append(f"{MODEL_TARGET} (it knows the task as a source)")
-    return f" Left out, as not open to a new task: {'; '.join(parts)}." if parts else ""
 
 
 def _speed(view: View, tables: Frames, method: str) -> list[str]:

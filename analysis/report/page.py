@@ -25,8 +25,10 @@ from ..vocabulary import NOTHING
 from . import answers
 from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
+from .rules import against_bar
 from .tasks import overview
 from .variance import where_variance_lies
+from .words import records
 
 WIDE = 640  # pixels: a figure that is wider scrolls in its own box on a phone
 SHOWN = 140 / 72  # pixels of the page for a point of a figure, so that text has one size in all
@@ -106,7 +108,7 @@ def _template() -> jinja2.Template:
 
 def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dict[str, Any]:
     frames = _completed(part.frames, view)
-    shown = answers.records(part.captions)
+    shown = records(part.captions)
     drawn = [row for row in shown if not str(row["caption"]).startswith(NOTHING)]
     tasks = None
     if sizes is not None:
@@ -115,6 +117,7 @@ def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dic
         "shots": shots,
         "tasks": tasks,
         "glance": answers.glance(view, frames),
+        "rules": against_bar(view, frames),
         "answers": [
             (heading, [_by_method(sentence, view.methods) for sentence in made(view, frames)])
             for heading, made in HEADINGS

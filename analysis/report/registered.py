@@ -12,7 +12,7 @@ from mvlpt_core.contract.registered import GAINS, Registered
 
 from ..stats.multiplicity import ALPHA, significant
 from ..vocabulary import pretty, signed
-from .answers import interval, p_value, records
+from .words import interval, p_value, records
 
 NOT_REGISTERED = "No plan was registered before the first run: all of this is exploratory."
 

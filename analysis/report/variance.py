@@ -7,7 +7,7 @@ import numpy as np
 from ..stats.social import SEED_SHARES, SHARES
 from ..view import View
 from ..vocabulary import signed
-from .answers import Frames, Row, interval, records
+from .words import Frames, Row, interval, records
 
 _NAMES = {
     "source": "the source",

@@ -71,7 +71,7 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
         ranking.RANKING_BY_TARGET_COLUMNS,
     ),
     "ranking": (
-        lambda s: ranking.summarise_quality(ranking.rank_quality(s.gains, s.similarity), 9),
+        lambda s: ranking.summarise_quality(ranking.rank_quality(s.gains, s.similarity)),
         ranking.RANKING_COLUMNS,
     ),
     "groups": (lambda s: groups.group_table(s.tasks, s.matrix, draws=3), groups.GROUP_COLUMNS),

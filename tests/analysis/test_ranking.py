@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from mvlpt_analysis import vocabulary
 from mvlpt_analysis.choice import gain_model, ranking
 from mvlpt_analysis.choice.recommend import familiarity, recommend
 from mvlpt_core.contract.errors import InputError
+from speed import calibration
 from support import view_data as made
 
 GAINS = np.array([0.05, 0.01, -0.02, 0.03])
@@ -71,6 +73,7 @@ def test_rank_quality_prefers_the_measure_that_made_the_gains():
         vocabulary.MODEL_TARGET,
         vocabulary.MODEL_TASK,
         vocabulary.BEST_AVERAGE,
+        vocabulary.CHOSEN,
         vocabulary.RANDOM,
     }
     # One cell diverged: its source is no candidate.
@@ -78,12 +81,82 @@ def test_rank_quality_prefers_the_measure_that_made_the_gains():
     mean = table.groupby("ranker")["ndcg"].mean()
     assert mean["visual_cosine"] > mean["label_cosine"] + 0.05
     assert mean[vocabulary.MODEL_TASK] > mean[vocabulary.RANDOM] + 0.05
-    summary = ranking.summarise_quality(table, bootstrap=200)
-    row = summary.set_index(["ranker", "metric"]).loc[("visual_cosine", "regret1")]
+    summary = ranking.summarise_quality(table).set_index(["ranker", "metric"])
+    row = summary.loc[("visual_cosine", "regret1")]
     assert row["low"] <= row["mean"] <= row["high"]
-    assert row["difference_high"] < 0
-    again = ranking.summarise_quality(table, bootstrap=200)
-    pd.testing.assert_frame_equal(summary, again)
+    assert row["difference"] < 0
+    assert row["difference_low"] < row["difference"] < row["difference_high"]
+    assert (row["unit"], row["n_units"]) == ("targets", 12)
+    assert np.isnan(summary.loc[(vocabulary.BEST_AVERAGE, "regret1"), "difference"])
+
+
+def by_target(values, metric="regret1"):
+    """A table of one quality, `values` by ranker [targets]; the others are 0."""
+    rows = [
+        {"ranker": ranker, "target": f"t{i}", "rule": "", "n_sources": 3, metric: value}
+        for ranker, own in values.items()
+        for i, value in enumerate(own)
+    ]
+    return pd.DataFrame(rows).reindex(columns=list(ranking.RANKING_BY_TARGET_COLUMNS), fill_value=0)
+
+
+def test_families_are_the_units_of_the_difference_from_the_best_average_source():
+    """Two targets a family: the difference is t over the families' means -4, -2 and -3."""
+    own = {"m": [1, 1, 2, 2, 3, 3.0], vocabulary.BEST_AVERAGE: [4, 6, 3, 5, 5, 7.0]}
+    families = {f"t{i}": f"f{i // 2}" for i in range(6)}
+    table = ranking.summarise_quality(by_target(own), families)
+    row = table.set_index(["ranker", "metric"]).loc[("m", "regret1")]
+    expected = stats.ttest_1samp([-4, -2, -3], 0)
+    low, high = expected.confidence_interval()
+    assert row["difference"] == pytest.approx(-3)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high))
+    assert row["p"] == pytest.approx(expected.pvalue)
+    assert (row["unit"], row["n_units"], row["n_targets"]) == ("families", 3, 6)
+    assert row["low"] == 0  # a regret is never below 0
+    pair = ranking.summarise_quality(by_target(own), {f"t{i}": f"f{i // 3}" for i in range(6)})
+    assert pair[["low", "difference_low", "p", "q"]].isna().all(axis=None)  # two families
+
+
+def test_ndcg_above_random_is_0_for_chance_and_1_for_a_perfect_order():
+    found = ranking.quality(GAINS, np.zeros(4))
+    assert found["ndcg_above_random"] == pytest.approx(0)
+    assert ranking.quality(GAINS, GAINS)["ndcg_above_random"] == pytest.approx(1)
+    worst = ranking.quality(GAINS, -GAINS)
+    chance = ranking.ndcg(GAINS, np.zeros(4))
+    assert worst["ndcg_above_random"] == pytest.approx((worst["ndcg"] - chance) / (1 - chance))
+
+
+def test_a_rule_is_chosen_on_the_other_half_of_the_families():
+    """a is the best rule on all targets together, thanks to the families 1 and 3 alone."""
+    own = {
+        "a": [5, 5, 0, 0, 5, 5, 0, 0.0],
+        "b": [4, 4, 9, 9, 4, 4, 9, 9.0],
+        vocabulary.BEST_AVERAGE: [9] * 8,
+        vocabulary.RANDOM: [0] * 8,  # no rule
+    }
+    families = {f"t{i}": f"f{i // 2}" for i in range(8)}
+    table = ranking._with_chosen(by_target(own), families)
+    chosen = table[table["ranker"] == vocabulary.CHOSEN].set_index("target")
+    assert chosen.loc[["t0", "t1", "t4", "t5"], "rule"].tolist() == ["a"] * 4
+    assert chosen.loc[["t2", "t3", "t6", "t7"], "rule"].tolist() == ["b"] * 4
+    assert chosen.loc[["t0", "t2"], "regret1"].tolist() == [5, 9]
+
+
+def test_differences_over_targets_are_widened_for_shared_training():
+    own = {"m": [1, 2, 3, 4.0], vocabulary.BEST_AVERAGE: [3, 3, 5, 9.0]}
+    row = ranking.summarise_quality(by_target(own)).query("ranker == 'm' and metric == 'regret1'")
+    differences = np.array([-2, -1, -2, -5])
+    half = stats.t.ppf(0.975, 3) * differences.std(ddof=1) * np.sqrt(1 / 4 + 1 / 3)
+    assert row["difference_low"].item() == pytest.approx(differences.mean() - half)
+
+
+def test_a_chosen_rule_is_no_better_than_chance_where_no_rule_works():
+    """The least of eight rules on the same targets is flattered; the choice on others is not."""
+    table = calibration.rule_figures(studies=40, seed=0).set_index("rule")
+    assert table.loc["least regret on the same targets", "optimism"] > 0.2
+    assert abs(table.loc["chosen on other targets", "optimism"]) < 0.12
+    assert table.loc["chosen on other targets", "beats the bar"] <= 0.10
+    assert table.loc["one measure", "beats the bar"] <= 0.10
 
 
 def test_no_prediction_uses_the_target_it_is_for():
@@ -116,8 +189,8 @@ def test_the_model_finds_the_slope_and_ignores_a_constant_measure():
 def test_two_and_three_tasks(n):
     table = ranking.rank_quality(made.transfer(n, ("visual",)), made.similarity(n))
     assert table["ndcg"].isna().all() == (n == 2)
-    summary = ranking.summarise_quality(table, bootstrap=50)
-    assert len(summary) == 6 * len(ranking.QUALITY)
+    summary = ranking.summarise_quality(table)
+    assert len(summary) == table["ranker"].nunique() * len(ranking.QUALITY)
 
 
 def test_without_similarities_only_the_baselines_rank():

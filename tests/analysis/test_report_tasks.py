@@ -8,8 +8,10 @@ from mvlpt_analysis.read.study import few_tasks, seeds_known
 from mvlpt_analysis.read.tasks import chance_level, sample_sizes, task_sizes
 from mvlpt_analysis.report import answers
 from mvlpt_analysis.report.made import made_today
+from mvlpt_analysis.report.rules import against_bar
 from mvlpt_analysis.report.tasks import overview
 from mvlpt_analysis.view import View
+from mvlpt_analysis.vocabulary import CHOSEN
 from mvlpt_core import __version__
 from mvlpt_core.contract.tensors import write_tensors
 from support import view_data as made
@@ -123,12 +125,33 @@ def test_speed_is_told_between_evaluations():
     assert "after about" not in text
 
 
-def test_what_is_picked_on_the_same_data_says_so():
-    frames, view = made.tables(5, ("text",)), View(made.tasks(5), ("text",))
+def test_rules_are_compared_with_the_best_average_source_and_chosen_on_other_targets():
+    frames, view = made.tables(12, ("text",)), View(made.tasks(12), ("text",))
     text = " ".join(answers.what_to_do(view, frames))
     assert "the best of" not in text
-    assert "picked on these same data" in text
+    assert "of 4 rules, the one with the least regret on the other half of the families (" in text
+    assert "over 3 families" in text
+    ranked = frames["ranking"]
+    own = (ranked["ranker"] == CHOSEN) & (ranked["metric"] == "regret1")
+    for difference, p, said in (
+        (-0.1, 0.01, "the rule is better (\N{MINUS SIGN}10.0"),
+        (0.1, 0.01, "the rule is worse (10.0"),
+        (
+            -0.1,
+            0.2,
+            "no evidence that similarity beats the best average source (\N{MINUS SIGN}10.0",
+        ),
+    ):
+        sizes = {"difference": difference, "difference_low": -0.2, "difference_high": 0.2, "p": p}
+        changed = ranked.assign(**{k: ranked[k].where(~own, v) for k, v in sizes.items()})
+        assert said in " ".join(answers.what_to_do(view, {**frames, "ranking": changed}))
     assert "Left out, as not open to a new task: model, target left out" in text
+    table = against_bar(view, frames)
+    assert [row[1] for row in table["rows"]] == [
+        *("visual cosine", "label cosine", "model, target left out", "model, task left out"),
+        "rule chosen on others",
+    ]
+    assert "over families" in table["note"]
 
 
 def test_one_group_of_all_tasks_is_no_discovery():

@@ -84,7 +84,7 @@ def test_a_suite_without_factors_has_headers_of_relations():
         assert found[name].empty
         assert tuple(found[name].columns) == catalogue.TABLES[name].columns
     planted = made.tables(4, ("text",))
-    for name in ("gains", "correlations", "ranking"):
+    for name in ("gains", "variance", "task_effects"):
         pd.testing.assert_frame_equal(found[name], planted[name])
 
 
