@@ -71,8 +71,8 @@ def choice(view: View, tables: Frames, method: str) -> str:
         )
     count = len(present - CLOSED - {CHOSEN})
     text = f"{method}: of {count} rules, the one with the least regret on the other half of the "
-    text += f"{bar['unit']} ({named}) misses the best source by {_size(view, ours)}, {rule_name(BEST_AVERAGE)} "
-    text += f"over the other targets by {_size(view, bar)}: {_verdict(view, ours)}"
+    text += f"{bar['unit']} ({named}) misses the best source by {_size(view, ours)}, "
+    text += f"{rule_name(BEST_AVERAGE)} over the other targets by {_size(view, bar)}: {_verdict(view, ours)}"
     if view.wording.baseline:
         brings = rows[CHOSEN, "gain1"]
         text += f". It brings {_size(view, brings)} over {view.wording.baseline}"
@@ -86,7 +86,8 @@ def _verdict(view: View, row: Row) -> str:
     scale, unit = view.wording.scale, view.wording.unit
     span = interval(scale * row["difference_low"], scale * row["difference_high"])
     size = f"{signed(scale * row['difference'])}{span} {unit}" if span else "no interval"
-    about = f"{size}, {p_value(row['p'])}, over {row['n_units']:.0f} {row['unit']}"
+    count = f"{row['n_units']:.0f} " if np.isfinite(row["n_units"]) else ""
+    about = f"{size}, {p_value(row['p'])}, over {count}{row['unit']}"
     if not significant(row["p"]):
         return f"no evidence that similarity beats the best average source ({about})"
     return f"the rule is {'better' if row['difference'] < 0 else 'worse'} ({about})"
