@@ -54,19 +54,18 @@ def statistics(
     images = _image_intervals(transfer, outcomes, truth, bootstrap, seed, workers)
     every = gain_table(transfer, images)
     gains = every[every["source"].isin(tasks)]
-    draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
-    calls = explanations(gains, similarity, GAIN_KINDS, **draws)
+    tests = {"permutations": permutations, "seed": seed}
+    groups = factor_frame(tasks, factors) if factors else None
+    calls = explanations(gains, similarity, GAIN_KINDS, **tests, factors=groups)
     calls += rankings(gains, similarity, bootstrap=bootstrap, seed=seed)
     calls += [
-        call("asymmetry", controls.asymmetry_table, gains, permutations=permutations, seed=seed),
+        call("asymmetry", controls.asymmetry_table, gains, **tests),
         call("diagonal", controls.diagonal_control, gains),
         call("task_effects", controls.task_effects, gains),
     ]
-    if factors:
-        groups = factor_frame(tasks, factors)
-        resampled = {"bootstrap": bootstrap, "seed": seed}
-        calls.append(call("relations", relations.relation_table, gains, groups, **resampled))
-        calls.append(call("effects", relations.effect_table, gains, groups, **draws))
+    if groups is not None:
+        calls.append(call("relations", relations.relation_table, gains, groups))
+        calls.append(call("effects", relations.effect_table, gains, groups, **tests))
     return {**made(calls, STATISTICS, workers), "gains": every}
 
 

@@ -14,6 +14,7 @@ from ..read.study import few_tasks, seeds_known, transfers, why_no_gain
 from ..stats.multiplicity import ALPHA, significant
 from ..view import View
 from ..vocabulary import BEST_AVERAGE, MEASURES, MODEL_TARGET, MODEL_TASK, RANDOM, pretty, signed
+from . import apart
 
 Frames = Mapping[str, pd.DataFrame]  # tables by name
 Row = Mapping[str, Any]
@@ -166,12 +167,21 @@ def what_explains(view: View, tables: Frames) -> list[str]:
             "gain."
         )
     base = table[(table["statistic"] == "spearman") & (table["gain_kind"] == "gain")]
+    links = tables["links"]
     known = [m for m in view.methods if not why_no_gain(tables["gains"], m)]
     for method in known:
         rows = base[(base["method"] == method) & (base["scope"] == "pooled")]
-        shown = [_correlation(row) for row in records(rows) if row["measure"] in view.measures]
+        shown = [
+            _correlation(row, apart.in_kinds(links, method, row["measure"]))
+            for row in records(rows)
+            if row["measure"] in view.measures
+        ]
         if shown:
-            out.append(f"{method}: {'; '.join(shown)}.{_strongest(rows, view.measures)}")
+            out.append(f"{method}: {'; '.join(shown)}.{_strongest(rows, links, view.measures)}")
+    for method in known:
+        out += apart.apart(links, method, view.measures)
+    if len(base) and not view.factors:
+        out.append(apart.EXCHANGEABLE)
     effects = tables["effects"]
     effects = effects[(effects["gain_kind"] == "gain") & effects["value"].notna()]
     for method in known:
@@ -182,15 +192,21 @@ def what_explains(view: View, tables: Frames) -> list[str]:
 
 
 def _effect(view: View, row: Row) -> str:
-    scale, unit = view.wording.scale, view.wording.unit
+    scale, unit, factor = view.wording.scale, view.wording.unit, row["effect"]
     span = interval(scale * row["low"], scale * row["high"])
-    size = f"{signed(scale * row['value'])}{span} {unit}, {p_value(row['p_permutation'])}"
-    if not significant(row["p_permutation"]):
-        return f"no evidence of an effect of the same {row['effect']} ({size})"
-    if _holds_zero(row["low"], row["high"]):
-        return f"an effect of the same {row['effect']} is not established, for its interval holds 0 ({size})"
-    verb = "helps" if row["value"] > 0 else "hurts"
-    return f"the same {row['effect']} {verb} ({size})"
+    size = f"{signed(scale * row['value'])}{span} {unit}"
+    if not np.isfinite(row["p"]):
+        return f"the same {factor} goes with {size}, not tested for want of two with pairs"
+    size += f", {p_value(row['p'])} over {row['n_units']:.0f} values of {factor}"
+    tested = row["p"]
+    if np.isfinite(row["p_within"]):
+        size += (
+            f"; {p_value(row['p_within'])} with tasks that change places within the other factors"
+        )
+        tested = max(tested, row["p_within"])
+    if not significant(tested) or _holds_zero(row["low"], row["high"]):
+        return f"no evidence of an effect of the same {factor} ({size})"
+    return f"the same {factor} {'helps' if row['value'] > 0 else 'hurts'} ({size})"
 
 
 def _holds_zero(low: float, high: float) -> bool:
@@ -198,7 +214,8 @@ def _holds_zero(low: float, high: float) -> bool:
     return bool(low <= 0 <= high)
 
 
-def _correlation(row: Row) -> str:
+def _correlation(row: Row, in_kinds: str) -> str:
+    """The claim of a row of `correlations`; `in_kinds`: what of it is lost with whole families."""
     name = pretty(row["measure"])
     if not np.isfinite(row["value"]):
         reason = f" ({row['reason']})" if row["reason"] else ""
@@ -215,10 +232,10 @@ def _correlation(row: Row) -> str:
             f"gain {way} with {name} similarity, but not after correction for all tests "
             f"({size}, {p_value(row['q'], 'q')})"
         )
-    return f"gain {way} with {name} similarity ({size})"
+    return f"gain {way} with {name} similarity ({size}){in_kinds}"
 
 
-def _strongest(rows: pd.DataFrame, main: Sequence[str]) -> str:
+def _strongest(rows: pd.DataFrame, links: pd.DataFrame, main: Sequence[str]) -> str:
     """The strongest other measure that survives correction, if it beats the main ones."""
     rows = rows[np.isfinite(rows["value"]) & significant(rows["q"])]
     rows = rows[~((rows["low"] <= 0) & (rows["high"] >= 0))]
@@ -227,9 +244,10 @@ def _strongest(rows: pd.DataFrame, main: Sequence[str]) -> str:
     top = max(records(rows), key=lambda row: abs(row["value"]))
     if top["measure"] in main:
         return ""
+    lost = apart.in_kinds(links, top["method"], top["measure"])
     return (
         f" Of all {len(rows)} measures that do, {pretty(top['measure'])} has the largest correlation, "
-        f"picked on these data (rho = {signed(top['value'], 2)}, {p_value(top['q'], 'q')})."
+        f"picked on these data (rho = {signed(top['value'], 2)}, {p_value(top['q'], 'q')}){lost}."
     )
 
 
