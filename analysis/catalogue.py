@@ -128,20 +128,8 @@ CAPTIONS = ("name", "title", "caption")
 TEXT = frozenset(
     (
         *("method", "source", "target", "task", "measure", "metric", "gain_kind", "scope"),
-        *(
-            "statistic",
-            "given",
-            "term",
-            "relation",
-            "effect",
-            "role",
-            "ranker",
-            "link",
-            "factor",
-            "a",
-            "b",
-            "kind",
-        ),
+        *("statistic", "given", "term", "relation", "effect", "role", "ranker", "link", "factor"),
+        *("a", "b", "kind", "verdict"),
         *("description", "interval", "reason", *CAPTIONS),
     )
 )

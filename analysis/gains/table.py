@@ -18,6 +18,7 @@ from mvlpt_core.contract.errors import InputError
 from ..read.pairs import check_transfer, mask_diverged
 from ..stats.multiplicity import benjamini_hochberg, significant
 from ..stats.variance import moderated
+from .verdicts import MARGIN, verdicts
 
 GAIN_KINDS = ("gain", "relative_error_reduction", "ceiling_gain")
 PAIR = ["method", "source", "target"]
@@ -47,6 +48,8 @@ GAIN_COLUMNS = (
     "p",
     "q",
     "significant",
+    "verdict",
+    "margin",
     "reason",
 )
 
@@ -55,6 +58,7 @@ def gain_table(
     transfer: pd.DataFrame,
     images: pd.DataFrame | None = None,
     level: float = 0.95,
+    margin: float = MARGIN,
 ) -> pd.DataFrame:
     """One row a (method, source, target) with `GAIN_COLUMNS`, in the order of `transfer`.
 
@@ -62,7 +66,8 @@ def gain_table(
     variance is moderated by those of the method's other pairs (`stats.variance`). With one:
     interval and p of `images` (`image_bootstrap.image_intervals`), if given. `se` and `df` (t's
     degrees of freedom; NaN with `images`) belong to the gain. p tests gain 0; q is
-    Benjamini-Hochberg over the off-diagonal pairs of a method, `significant` by `stats.multiplicity`.
+    Benjamini-Hochberg over the off-diagonal pairs of a method, `significant` by `stats.multiplicity`,
+    `verdict` beside the `margin` (score units) by `verdicts.verdicts`.
     Intervals of the ceiling gain take the ceiling as known.
     Diverged cells count in `n_diverged` only. Raises InputError for an unusable transfer table.
     """
@@ -101,6 +106,7 @@ def gain_table(
     tested = table["p"].where(~table["diagonal"])
     table["q"] = tested.groupby(table["method"]).transform(benjamini_hochberg)
     table["significant"] = significant(table["q"])
+    table["verdict"], table["margin"] = verdicts(table, margin), margin
     table["reason"] = np.select(
         [table["n_seeds"] == 0, table["interval"] == "none"],
         ["diverged", "one seed and no stored outcomes: no interval"],

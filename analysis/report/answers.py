@@ -10,12 +10,14 @@ import pandas as pd
 
 from ..catalogue import SCRATCH
 from ..gains.curves import curve_frame, nearest_sources, reached
+from ..gains.verdicts import EQUAL, GAIN, LOSS, UNCLEAR, smallest_told
 from ..read.study import few_tasks, seeds_known, transfers, why_no_gain
 from ..stats.multiplicity import ALPHA, significant
 from ..view import View
 from ..vocabulary import BEST_AVERAGE, MEASURES, MODEL_TARGET, MODEL_TASK, RANDOM, pretty, signed
 from . import apart
 
+VERDICTS = (GAIN, LOSS, EQUAL, UNCLEAR)
 Frames = Mapping[str, pd.DataFrame]  # tables by name
 Row = Mapping[str, Any]
 # Rankers that a new task does not have: chance, the model that knows the task as a source, and
@@ -60,8 +62,10 @@ def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
     text = f"{method}: mean {words.score_name} over {len(off)} pairs of two tasks "
     text += f"{signed(scale * off['gain'].mean())} {unit}; "
     counts = _established(off)
-    if counts is not None and any(counts):
-        how = f"significantly (q \u2264 {ALPHA})"
+    if counts is not None and set(off.get("verdict", ())) & {*VERDICTS}:
+        text += _verdicts(view, off) + "; "
+    elif counts is not None and any(counts):
+        how = f"(q \u2264 {ALPHA})"
         if not seeds_known(gains):
             how = f"beyond test-image noise (q \u2264 {ALPHA}; seeds unknown)"
         text += f"{counts[0]} pairs gain and {counts[1]} lose {how}; "
@@ -79,8 +83,23 @@ def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
     return text
 
 
-def _established(off: pd.DataFrame) -> tuple[int, int] | None:
-    """How many pairs gain and how many lose significantly; None where pairs were not tested."""
+def _verdicts(view: View, off: pd.DataFrame) -> str:
+    """How many pairs have which verdict, and what the unclear ones could have told."""
+    scale, unit = view.wording.scale, view.wording.unit
+    count = {word: int((off["verdict"] == word).sum()) for word in VERDICTS}
+    margin = scale * off["margin"].iloc[0]
+    text = f"{count[GAIN]} pairs gain and {count[LOSS]} lose (q \u2264 {ALPHA}), {count[EQUAL]} are equal "
+    text += f"within a margin of {margin:g} {unit}, and {count[UNCLEAR]} are unclear"
+    told = scale * smallest_told(off[off["verdict"] == UNCLEAR])
+    if np.isfinite(told):
+        text += (
+            f" (half of these would have told {signed(told)} {unit} from 0 in four of five studies)"
+        )
+    return text
+
+
+def _established(off: pd.DataFrame) -> tuple[int, ...] | None:
+    """How many pairs gain and how many lose by q; None where pairs were not tested."""
     if "q" not in off or not off["q"].notna().any():
         return None
     found = off["significant"].astype(bool)
@@ -291,8 +310,16 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
     bases = [name for name in BASELINES if name in transfer]
     heads = [words.heads_name, *(f"{pretty(name)} score" for name in bases)]
     heads.append(f"mean {words.score_name}")
-    noise = "" if seeds_known(tables["gains"]) else " beyond test-image noise"
-    heads.append(f"pairs of two tasks that gain / lose{noise} (q \u2264 {ALPHA})")
+    known = set(tables["gains"].get("verdict", ())) & {*VERDICTS}
+    if known:
+        heads.append("pairs of two tasks that gain / lose / are equal / unclear")
+    elif seeds_known(tables["gains"]):
+        heads.append(f"pairs of two tasks that gain / lose (q \u2264 {ALPHA})")
+    else:
+        heads.append(
+            "pairs of two tasks that gain / lose beyond test-image noise "
+            f"(q \u2264 {ALPHA}; seeds unknown)"
+        )
     table = tables["correlations"]
     measures = () if table.empty or few_tasks(table["n_tasks"].max()) else view.measures
     heads += [f"rho with {pretty(measure)}" for measure in measures]
@@ -306,6 +333,8 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
         mean = f"{signed(words.scale * off['gain'].mean())} {words.unit}" if len(off) else ""
         counts = _established(off)
         row = [method, *(_baseline(transfer, method, name, words.scale) for name in bases)]
+        if known and counts:
+            counts = tuple(int((off["verdict"] == word).sum()) for word in VERDICTS)
         row += [mean, " / ".join(map(str, counts)) if counts else "not tested"]
         row += [_rho(tables["correlations"], method, measure) for measure in measures]
         rows.append(row + _first_choice(view, tables["ranking"], method))
