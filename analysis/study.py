@@ -46,8 +46,8 @@ def statistics(
     `tasks`, `methods`: their order in tables and figures; `factors`: grouping factor -> its value
     for each task. `margin`: points of gain that matter. `permutations` and `bootstrap` are draws a test
     and an interval, `workers` the processes used. Same inputs and `seed`, same tables. A source that is
-    a group of tasks has its gains, and no part in what is said of pairs of tasks. Raises InputError for an unusable
-    transfer table, or one with a target or a method that the study does not have.
+    a group of tasks has its gains, and no part in what is said of pairs of tasks. Raises InputError for an
+    unusable transfer table, or one with a target or a method that the study does not have.
     """
     transfer = _ordered(pairs.check_transfer(transfer), tasks, methods)
     if transfer.empty:

@@ -124,7 +124,8 @@ def _intervals(gains: pd.DataFrame) -> str:
     if "seeds" in kinds:
         return (
             f"Intervals are 95% over {int(gains['n_seeds'].max())} seeds, transfer and scratch "
-            "paired by seed, each pair's variance moderated by those of the method's other pairs."
+            "paired by seed, each pair's variance moderated by those of the target's and the "
+            "method's other pairs."
         )
     if "images" in kinds:
         return (
