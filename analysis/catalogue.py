@@ -48,6 +48,11 @@ _ALL = (
         "association.tables:CORRELATION_COLUMNS",
     ),
     Table(
+        "links",
+        "good sources, good pairs and what goes beyond a family, apart",
+        "association.links:LINK_COLUMNS",
+    ),
+    Table(
         "partial",
         "correlation with one similarity given the other",
         "association.tables:PARTIAL_COLUMNS",
@@ -129,7 +134,8 @@ TEXT = frozenset(
     (
         *("method", "source", "target", "task", "measure", "metric", "gain_kind", "scope"),
         *("statistic", "given", "term", "relation", "effect", "role", "ranker", "a", "b", "kind"),
-        *("component", "unit", "rule", "description", "interval", "reason", *CAPTIONS),
+        *("component", "unit", "rule", "link", "factor", "verdict"),
+        *("description", "interval", "reason", *CAPTIONS),
     )
 )
 FLAGS = frozenset(("diagonal", "excludes_zero", "significant", "symmetric"))
@@ -139,7 +145,14 @@ def foreign_tables(similarity: bool, several: bool) -> list[str]:
     """The tables of others' tables: with a `similarity` to explain gains, or `several` compared."""
     names = ["gains", "ranking", "ranking_by_target", "clusters"]
     if similarity:
-        names += ["correlations", "partial", "regression", "measures", "measure_correlations"]
+        names += [
+            "correlations",
+            "links",
+            "partial",
+            "regression",
+            "measures",
+            "measure_correlations",
+        ]
     return [name for name in TABLES if name in names or (several and name == "agreement")]
 
 

@@ -199,8 +199,7 @@ def _tables(
     seed: int,
     workers: int,
 ) -> dict[str, pd.DataFrame]:
-    draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
-    calls = explanations(gains, alike, ("gain",), **draws)
+    calls = explanations(gains, alike, ("gain",), permutations=permutations, seed=seed)
     calls += rankings(gains, alike)
     calls.append(call("clusters", cluster_table, gains))
     several = len(set(gains["method"])) > 1

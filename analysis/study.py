@@ -37,37 +37,37 @@ def statistics(
     permutations: int = 10_000,
     bootstrap: int = 2000,
     seed: int = 0,
+    margin: float = 1.0,
     workers: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """All tables of `catalogue.STATISTICS`; one without rows has its header.
 
     transfer, outcomes, truth: as `read.gather` makes them; similarity: `similarity.pairs`;
     `tasks`, `methods`: their order in tables and figures; `factors`: grouping factor -> its value
-    for each task. `permutations` and `bootstrap` are draws a test and an interval, `workers` the
-    processes used. Same inputs and `seed`, same tables. A source that is a group of tasks has its
-    gains, and no part in what is said of pairs of tasks. Raises InputError for an unusable
-    transfer table, or one with a target or a method that the study does not have.
+    for each task. `margin`: points of gain that matter. `permutations` and `bootstrap` are draws a test
+    and an interval, `workers` the processes used. Same inputs and `seed`, same tables. A source that is
+    a group of tasks has its gains, and no part in what is said of pairs of tasks. Raises InputError for an
+    unusable transfer table, or one with a target or a method that the study does not have.
     """
     transfer = _ordered(pairs.check_transfer(transfer), tasks, methods)
     if transfer.empty:
         return made([], STATISTICS, workers)
     images = _image_intervals(transfer, outcomes, truth, bootstrap, seed, workers)
-    every = gain_table(transfer, images)
+    every = gain_table(transfer, images, margin=margin / 100)
     gains = every[every["source"].isin(tasks)]
-    draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
-    calls = explanations(gains, similarity, GAIN_KINDS, **draws)
+    tests = {"permutations": permutations, "seed": seed}
+    groups = factor_frame(tasks, factors) if factors else None
+    calls = explanations(gains, similarity, GAIN_KINDS, **tests, factors=groups)
     calls += rankings(gains, similarity, families(tasks, factors))
     calls += [
         call("variance", shares.variance_table, transfer, tasks=tasks),
-        call("asymmetry", controls.asymmetry_table, gains, permutations=permutations, seed=seed),
+        call("asymmetry", controls.asymmetry_table, gains, **tests),
         call("diagonal", controls.diagonal_control, gains),
         call("task_effects", controls.task_effects, gains),
     ]
-    if factors:
-        groups = factor_frame(tasks, factors)
-        resampled = {"bootstrap": bootstrap, "seed": seed}
-        calls.append(call("relations", relations.relation_table, gains, groups, **resampled))
-        calls.append(call("effects", relations.effect_table, gains, groups, **draws))
+    if groups is not None:
+        calls.append(call("relations", relations.relation_table, gains, groups))
+        calls.append(call("effects", relations.effect_table, gains, groups, **tests))
     return {**made(calls, STATISTICS, workers), "gains": every}
 
 

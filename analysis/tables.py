@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .association import measures
+from .association import links, measures
 from .association import tables as association
 from .catalogue import TABLES
 from .choice.groups import Objective, givers, group_table
@@ -35,11 +35,11 @@ def explanations(
     gain_kinds: tuple[str, ...],
     *,
     permutations: int,
-    bootstrap: int,
     seed: int,
+    factors: pd.DataFrame | None = None,
 ) -> list[Call]:
-    """Calls that tell what goes with gain: measures, measure_correlations, correlations, partial,
-    regression. With too few tasks for a test, tables other than measures have no rows."""
+    """Calls that tell what goes with gain: measures, measure_correlations, correlations, links,
+    partial, regression. With too few tasks for a test, tables other than measures have no rows."""
     if similarity.empty:
         return []
     calls = [call("measures", measures.measure_overview, similarity)]
@@ -50,8 +50,9 @@ def explanations(
     kinds = bool(data.places.targets)
     for scope in SCOPES:
         for statistic in [s for s in STATISTICS if not (kinds and s == "kendall")]:
-            one = {"scopes": (scope,), "statistics": (statistic,), "bootstrap": bootstrap}
+            one = {"scopes": (scope,), "statistics": (statistic,)}
             calls.append(call("correlations", association.correlation_table, data, **one, **tests))
+    calls.append(call("links", links.link_table, data, factors, **tests))
     calls.append(call("measure_correlations", measures.measure_correlations, similarity))
     if not kinds and set(MAIN_MEASURES) <= set(similarity["measure"].unique()):
         calls.append(call("partial", association.partial_table, data, **tests))

@@ -98,13 +98,6 @@ class Places:
         stay = np.tile(np.arange(n, n + len(self.targets)), (count, 1))
         return np.hstack([moved, stay])
 
-    def counts(self, count: int, seed: int) -> np.ndarray:
-        """How often each task, and each target of another kind, is drawn, float [count, T]."""
-        drawn = resample.task_counts(len(self.tasks), count, seed)
-        if not self.targets:
-            return drawn
-        return np.hstack([drawn, resample.task_counts(len(self.targets), count, seed + 1)])
-
 
 def find_places(frame: pd.DataFrame) -> Places:
     """Tasks that are both a source and a target; where these are too few for a test, but sources are
@@ -189,15 +182,13 @@ def correlation_table(
     scopes: Sequence[str] = qap.SCOPES,
     statistics: Sequence[str] = correlation.STATISTICS,
     permutations: int = 10_000,
-    bootstrap: int = 2000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Correlation of every gain with every similarity (`CORRELATION_COLUMNS`).
 
     value: the coefficient, for `per_target` and `per_source` the mean over groups.
-    low, high: percentile interval over resampled tasks.
-    p_permutation: Mantel test, two-sided; p_naive: as if cells (or groups) were independent.
+    p_permutation: Mantel test, two-sided; low, high: the 95 % interval that agrees with it; p_naive: as
+    if cells (or groups) were independent.
     q: Benjamini-Hochberg over the methods and measures of one gain kind, scope
     and statistic. n: cells, n_groups: targets or sources with a defined coefficient.
     Where `value` is NaN `reason` says why.
@@ -205,14 +196,13 @@ def correlation_table(
     if not data.testable:
         return pd.DataFrame(columns=list(CORRELATION_COLUMNS))
     permuted = data.places.permutations(permutations, seed)
-    counts = data.places.counts(bootstrap, seed)
     rows = []
     for scope in scopes:
         for statistic in statistics:
-            for (method, kind), measure, p in _tested(data, scope, statistic, permuted):
+            for (method, kind), measure, p, reach in _tested(data, scope, statistic, permuted):
                 x = data.of(measure, method)
                 assert x is not None
-                row = _describe(x, data.gains[method, kind], scope, statistic, counts, level)
+                row = _describe(x, data.gains[method, kind], scope, statistic, reach)
                 row["p_permutation"] = p if row["reason"] == "" else np.nan
                 names = {"method": method, "gain_kind": kind, "measure": measure}
                 rows.append(names | {"scope": scope, "statistic": statistic} | row)
@@ -223,8 +213,8 @@ def correlation_table(
 
 def _tested(
     data: Matrices, scope: str, statistic: str, permuted: np.ndarray
-) -> Iterator[tuple[tuple[str, str], str, float]]:
-    """Permutation p-values of all (method, kind) and measures that belong together."""
+) -> Iterator[tuple[tuple[str, str], str, float, float]]:
+    """Permutation p-values and reach of all (method, kind) and measures that belong together."""
     gains = list(data.gains)
     keys = list(data.similarities)
     wanted = np.array(
@@ -234,16 +224,14 @@ def _tested(
         ]
     )
     x, y = np.stack(list(data.similarities.values())), np.stack(list(data.gains.values()))
-    p = correlation.p_values(x, y, permuted, scope, statistic, wanted)
+    p, reach = correlation.permutation_test(x, y, permuted, scope, statistic, wanted)
     for k, gain in enumerate(gains):
         for m, (measure, _) in enumerate(keys):
             if wanted[m, k]:
-                yield gain, measure, float(p[m, k])
+                yield gain, measure, float(p[m, k]), float(reach[m, k])
 
 
-def _describe(
-    x: np.ndarray, y: np.ndarray, scope: str, statistic: str, counts: np.ndarray, level: float
-) -> dict:
+def _describe(x: np.ndarray, y: np.ndarray, scope: str, statistic: str, reach: float) -> dict:
     """Value, interval, naive p, sizes and reason of one pair of matrices [T, T]."""
     groups = correlation.group_values(x, y, scope, statistic)
     defined = groups[~np.isnan(groups)]
@@ -259,9 +247,8 @@ def _describe(
     }
     if not len(defined):
         return row | {"reason": _why_undefined(x[both], y[both], scope)}
-    drawn = correlation.resampled(x, y, counts, scope, statistic)
-    row["value"] = float(defined.mean())
-    row["low"], row["high"] = resample.percentile_interval(drawn, level)
+    value = row["value"] = float(defined.mean())
+    row["low"], row["high"] = correlation.interval(value, reach)
     row["p_naive"] = correlation.naive_p(x[both], y[both], defined, scope, statistic)
     return row
 

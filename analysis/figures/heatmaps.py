@@ -14,6 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from mvlpt_core.contract.errors import InputError
 
+from ..gains.verdicts import EQUAL
 from ..read.pairs import pivot
 from ..read.study import seeds_known, why_no_gain
 from ..stats.multiplicity import ALPHA
@@ -33,6 +34,7 @@ from .style import (
     notice,
 )
 
+EQUAL_MARK = "s"
 WIDEST = 6  # tasks of a map that fits one column
 _BESIDE = 0.85  # inches right of a map: means and colour bar
 _EM, _DIGIT = 0.58, 0.64  # mean widths of a letter and of a digit of figures' font, of its size
@@ -45,12 +47,12 @@ def gain_frame(
     value: str = "gain",
     scale: float = 100.0,
 ) -> pd.DataFrame:
-    """Cells of one method's heatmap: source, target, points, established, suggested, diverged,
+    """Cells of one method's heatmap: source, target, points, established, suggested, equal, diverged,
     diagonal.
 
     points = `scale` x gain. `established`: `significant` in the gains table (false discovery rate
-    controlled); `suggested`: the cell's own interval excludes 0; `diverged`: measured but without
-    a gain.
+    controlled); `suggested`: the cell's own interval excludes 0; `equal`: its verdict; `diverged`:
+    measured but without a gain.
     Raises InputError for a method that the table does not have and for a task outside `order`.
     """
     frame = gains[gains["method"] == method]
@@ -69,6 +71,7 @@ def gain_frame(
             "points": scale * frame[value],
             "established": frame.get("significant", absent).astype(bool),
             "suggested": frame.get("excludes_zero", absent).astype(bool),
+            "equal": frame.get("verdict", absent) == EQUAL,
             "diverged": frame[value].isna() & (frame.get("n_diverged", absent) > 0),
             "diagonal": frame["source"] == frame["target"],
         }
@@ -184,6 +187,9 @@ def _marks(ax: Axes, frame: pd.DataFrame, wide: pd.DataFrame, compact: bool) -> 
         inside = dark if filled else "none"
         look: Any = {"ms": dot, "mec": dark, "mew": 0.4, "mfc": inside}
         ax.plot(some["x"] + 0.86, some["y"] + 0.14, "o", **look)
+    for dark, some in at[at["equal"] & ~at["diagonal"]].groupby("ink"):
+        look = {"ms": 2 * dot, "mew": 0.3, "color": str(dark)}
+        ax.plot(some["x"] + 0.14, some["y"] + 0.14, EQUAL_MARK, **look)
     if compact:
         limit = mesh.get_clim()[1]
         for dark, some in at[at["points"] < -0.2 * limit].groupby("ink"):
@@ -271,7 +277,7 @@ def legend_handles(
         handles.append(Patch(fill=False, ec="black", label=own))
     dot: Any = {"marker": "o", "ls": "", "ms": 3, "mec": "black"}
     shown = [(mostly_established(own), marks(own).dropna()) for own in frames]
-    beyond = "" if seeds_known else " beyond test-image noise"
+    beyond = "" if seeds_known else " beyond test-image noise, seeds unknown"
     if any((found == True).any() for _, found in shown):  # noqa: E712
         handles.append(Line2D([], [], mfc="black", label=f"q \u2264 {ALPHA}{beyond}", **dot))
     open_marks = [
@@ -283,6 +289,9 @@ def legend_handles(
         one = len(set(open_marks)) == 1
         label = open_marks[0] if one else f"q > {ALPHA}, marked where it is the rarer"
         handles.append(Line2D([], [], mfc="none", label=label, **dot))
+    if frame["equal"].any():
+        equal: Any = {"marker": EQUAL_MARK, "ls": "", "ms": 4, "mec": "black", "mfc": "black"}
+        handles.append(Line2D([], [], label="equal within the margin", **equal))
     if compact:
         minus: Any = {"marker": "_", "ls": "", "ms": 4, "mec": "black"}
         handles.append(Line2D([], [], label="clearly negative", **minus))

@@ -8,7 +8,7 @@ import pandas as pd
 from mvlpt_core.contract.errors import InputError
 
 from ..read.pairs import common_tasks, off_diagonal, square
-from ..stats import correlation, resample
+from ..stats import correlation, resample, structure
 from ..stats.variance import mean_interval
 
 ASYMMETRY_COLUMNS = (
@@ -99,26 +99,23 @@ def diagonal_control(
 ) -> pd.DataFrame:
     """Gain from a task's own prompt ("just trained longer") beside gain from others.
 
-    One row a method (`DIAGONAL_COLUMNS`). Means over targets with t intervals over targets; the
-    difference is transfer minus diagonal, paired by target, p tests that it is 0. Transfer that
-    gains no more than the diagonal shows no more than longer training.
+    One row a method (`DIAGONAL_COLUMNS`). Means over targets with t intervals, over tasks for the
+    diagonal and else from a jackknife over tasks in both their roles; the difference is transfer minus
+    diagonal, paired by target, p tests that it is 0. Transfer that gains no more than the diagonal
+    shows no more than longer training.
     """
     rows = []
     for method, names, matrix in by_method(gains, gain_kind, tasks):
         own = np.diag(matrix)
         other = off_diagonal(matrix)
-        count = (~np.isnan(other)).sum(0)
-        means = np.divide(
-            np.nansum(other, 0), count, out=np.full(len(names), np.nan), where=count > 0
-        )
+        mean, low, high, _ = mean_interval(own, level)
         row: dict = {"method": method, "gain_kind": gain_kind, "n_tasks": len(names)}
-        for name, values in (
-            ("diagonal_gain", own),
-            ("transfer_gain", means),
-            ("difference", means - own),
-        ):
-            mean, low, high, p = mean_interval(values, level)
-            row |= {name: mean, f"{name}_low": low, f"{name}_high": high, "p": p}
+        row |= {"diagonal_gain": mean, "diagonal_gain_low": low, "diagonal_gain_high": high}
+        for name, values in (("transfer_gain", other), ("difference", other - own)):
+            mean, without = structure.mean_without(values)
+            low, high = structure.jackknife(mean, without, level)
+            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+        row["p"] = structure.jackknife_p(row["difference"], without)
         row["share_improved_diagonal"] = _share_positive(own)
         row["share_improved_transfer"] = _share_positive(other)
         rows.append(row)

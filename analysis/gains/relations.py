@@ -12,7 +12,7 @@ import pandas as pd
 from mvlpt_core.contract.errors import InputError
 
 from ..read.pairs import off_diagonal
-from ..stats import qap, resample
+from ..stats import qap, resample, structure
 from ..stats.multiplicity import benjamini_hochberg
 from .controls import by_method
 
@@ -34,10 +34,13 @@ EFFECT_COLUMNS = (
     "value",
     "low",
     "high",
+    "p",
+    "p_within",
     "p_permutation",
     "p_above",
     "p_below",
     "q",
+    "n_units",
     "n_targets",
     "permutations",
     "reason",
@@ -75,26 +78,30 @@ def relation_table(
     gains: pd.DataFrame,
     factors: pd.DataFrame,
     gain_kind: str = "gain",
-    bootstrap: int = 2000,
     level: float = 0.95,
-    seed: int = 0,
     tasks: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Mean gain of each relation and method (`RELATION_COLUMNS`).
 
-    The mean over targets of each target's mean; percentile interval over resampled targets.
+    The mean over targets of each target's mean. Intervals are t intervals from a jackknife whose units
+    are independent: the values of the factor that is shared, tasks in both roles for `neither`, tasks
+    for `self`.
     """
     rows = []
     for method, names, matrix in by_method(gains, gain_kind, tasks):
         relation = relation_matrix(factors, names)
-        counts = resample.task_counts(len(names), bootstrap, seed)
+        units = _units(factors, names)
         for name in relation_names(factors):
             means, n = target_means(matrix, relation == name)
-            low, high = resample.percentile_interval(resample.resampled_mean(means, counts), level)
+            without = _mean_without(means, units.get(name, np.arange(len(names))))
+            if name == NEITHER:
+                without = structure.mean_without(matrix, relation == name)[1]
             defined = means[~np.isnan(means)]
+            gain = float(defined.mean()) if len(defined) else np.nan
+            low, high = structure.jackknife(gain, without, level)
             rows.append(
                 {"method": method, "gain_kind": gain_kind, "relation": name}
-                | {"gain": defined.mean() if len(defined) else np.nan, "low": low, "high": high}
+                | {"gain": gain, "low": low, "high": high}
                 | {"n_pairs": n, "n_targets": len(defined)}
             )
     return pd.DataFrame(rows, columns=list(RELATION_COLUMNS))
@@ -105,24 +112,26 @@ def effect_table(
     factors: pd.DataFrame,
     gain_kind: str = "gain",
     permutations: int = 10_000,
-    bootstrap: int = 2000,
     level: float = 0.95,
     seed: int = 0,
     tasks: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """What sharing a factor adds to gain, with a permutation of tasks.
+    """What sharing a factor adds to gain, tested with the factor's values as units.
 
     value: mean over targets of (mean gain from sources with the same value - mean gain from
-    `neither`), in score units; interval over resampled targets. p_permutation: two-sided share of
-    permutations of the tasks (rows and columns of the gains together, the factors stay) with a
-    value at least as large in size; p_above and p_below: one-sided, for a gain and for a loss.
-    q: Benjamini-Hochberg over methods and effects. O(P n); `EFFECT_COLUMNS`.
+    `neither`), in score units. low, high, p: Student's t over the factor's `n_units` values (families),
+    which are the independent units; the only test here of an effect that is 0 on average.
+    p_permutation: two-sided share of permutations of the tasks (rows and columns of the gains together,
+    the factors stay) with a value at least as large in size; p_above and p_below: one-sided, for a gain
+    and for a loss. They test that *no* factor matters. p_within: as p_permutation, with tasks that
+    change places within the groups of all other factors, so that these may matter; NaN without any.
+    q: Benjamini-Hochberg of p over methods and effects. O(P n); `EFFECT_COLUMNS`.
     """
     rows = []
     for method, names, matrix in by_method(gains, gain_kind, tasks):
         relation = relation_matrix(factors, names)
         n_tasks = len(names)
-        counts = resample.task_counts(n_tasks, bootstrap, seed)
+        units = _units(factors, names)
         permuted = resample.permutations(n_tasks, permutations, seed)
         for effect in relation_names(factors)[1:-1]:
             same, neither = relation == effect, relation == NEITHER
@@ -139,20 +148,52 @@ def effect_table(
                 continue
             value = float(defined.mean())
             drawn = permuted_effects(matrix, same, neither, permuted)
-            low, high = resample.percentile_interval(
-                resample.resampled_mean(differences, counts), level
-            )
+            without = _mean_without(differences, units[effect])
+            low, high = structure.jackknife(value, without, level)
+            within = _within(units, effect, permutations, seed)
+            p_within = np.nan
+            if within is not None:
+                moved = permuted_effects(matrix, same, neither, within)
+                p_within = float(qap.p_value(np.array(value), moved))
             tie = qap.TIE
             rows.append(
                 row
                 | {"value": value, "low": low, "high": high}
+                | {"p": structure.jackknife_p(value, without), "n_units": len(without)}
+                | {"p_within": p_within}
                 | {"p_permutation": float(qap.p_value(np.array(value), drawn))}
                 | {"p_above": (1 + int((drawn >= value - tie).sum())) / (permutations + 1)}
                 | {"p_below": (1 + int((drawn <= value + tie).sum())) / (permutations + 1)}
             )
     table = pd.DataFrame(rows, columns=list(EFFECT_COLUMNS))
-    table["q"] = benjamini_hochberg(table["p_permutation"].to_numpy(dtype=float))
+    table["q"] = benjamini_hochberg(table["p"].to_numpy(dtype=float))
     return table
+
+
+def _units(factors: pd.DataFrame, tasks: Sequence[str]) -> dict[str, np.ndarray]:
+    """The number of each task's value [T], factor by factor."""
+    table = factors.drop_duplicates("task").set_index("task").loc[list(tasks)].fillna("")
+    return {str(name): structure.blocks(table[name].tolist()) for name in table.columns}
+
+
+def _mean_without(values: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Mean of the defined values [T] without those of each unit, for the units that have some."""
+    some = ~np.isnan(values)
+    return resample.resampled_mean(values[some], structure.left_out(units[some]))
+
+
+def _within(
+    units: dict[str, np.ndarray], effect: str, permutations: int, seed: int
+) -> np.ndarray | None:
+    """Permutations [P, T] of tasks that share the values of all other factors; None where there is no
+    other factor, or no two such tasks."""
+    others = [number for name, number in units.items() if name != effect]
+    if not others:
+        return None
+    crossed = np.unique(np.array(others), axis=1, return_inverse=True)[1].ravel()
+    if len(np.unique(crossed)) == len(crossed):
+        return None
+    return structure.family_permutations(crossed, permutations, seed, whole=False)
 
 
 def target_means(matrix: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, int]:

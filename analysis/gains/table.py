@@ -17,7 +17,8 @@ from mvlpt_core.contract.errors import InputError
 
 from ..read.pairs import check_transfer, mask_diverged
 from ..stats.multiplicity import benjamini_hochberg, significant
-from ..stats.variance import moderated
+from ..stats.variance import moderated_by_group
+from .verdicts import MARGIN, verdicts
 
 GAIN_KINDS = ("gain", "relative_error_reduction", "ceiling_gain")
 PAIR = ["method", "source", "target"]
@@ -47,6 +48,8 @@ GAIN_COLUMNS = (
     "p",
     "q",
     "significant",
+    "verdict",
+    "margin",
     "reason",
 )
 
@@ -55,14 +58,16 @@ def gain_table(
     transfer: pd.DataFrame,
     images: pd.DataFrame | None = None,
     level: float = 0.95,
+    margin: float = MARGIN,
 ) -> pd.DataFrame:
     """One row a (method, source, target) with `GAIN_COLUMNS`, in the order of `transfer`.
 
     With two seeds or more: mean over seeds and t interval of the paired differences, whose
-    variance is moderated by those of the method's other pairs (`stats.variance`). With one:
-    interval and p of `images` (`image_bootstrap.image_intervals`), if given. `se` and `df` (t's
-    degrees of freedom; NaN with `images`) belong to the gain. p tests gain 0; q is
-    Benjamini-Hochberg over the off-diagonal pairs of a method, `significant` by `stats.multiplicity`.
+    variance is moderated by those of the method's other pairs, targets' levels first
+    (`stats.variance`). With one: interval and p of `images` (`image_bootstrap.image_intervals`), if
+    given. `se` and `df` (t's degrees of freedom; NaN with `images`) belong to the gain. p tests gain 0; q is
+    Benjamini-Hochberg over the off-diagonal pairs of a method, `significant` by `stats.multiplicity`,
+    `verdict` beside the `margin` (score units) by `verdicts.verdicts`.
     Intervals of the ceiling gain take the ceiling as known.
     Diverged cells count in `n_diverged` only. Raises InputError for an unusable transfer table.
     """
@@ -80,12 +85,12 @@ def gain_table(
     # a spread of 0. The floor is the standard deviation of rounding two scores to 1 / n.
     images_n = groups["n"].max() if "n" in seeds else pd.Series(np.nan, index=table.index)
     floor = (1 / (images_n * np.sqrt(6))).fillna(0.0)
-    methods = table.index.get_level_values("method").to_numpy()
+    methods, targets = (table.index.get_level_values(c).to_numpy() for c in ("method", "target"))
     for kind in GAIN_KINDS:
         low, high = _bound_names(kind)
         scale = (table[kind] / table["gain"].where(table["gain"] != 0)).abs().fillna(1.0)
         spread = np.maximum(groups[kind].std(ddof=1), floor * scale)
-        se, df = _standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods)
+        se, df = _standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods, targets)
         half, p = _t_interval(table[kind].to_numpy(dtype=float), se, df, level)
         table[low] = table[kind] - half
         table[high] = table[kind] + half
@@ -101,6 +106,7 @@ def gain_table(
     tested = table["p"].where(~table["diagonal"])
     table["q"] = tested.groupby(table["method"]).transform(benjamini_hochberg)
     table["significant"] = significant(table["q"])
+    table["verdict"], table["margin"] = verdicts(table, margin), margin
     table["reason"] = np.select(
         [table["n_seeds"] == 0, table["interval"] == "none"],
         ["diverged", "one seed and no stored outcomes: no interval"],
@@ -169,14 +175,16 @@ def _bound_names(kind: str) -> tuple[str, str]:
 
 
 def _standard_errors(
-    spread: np.ndarray, n: np.ndarray, methods: np.ndarray
+    spread: np.ndarray, n: np.ndarray, methods: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard errors and degrees of freedom of means of `n` seeds with standard deviation
-    `spread`, all [pairs], moderated within each method; NaN below 2 seeds."""
+    `spread`, all [pairs], moderated within each method, its targets' levels first; NaN below 2 seeds."""
     variance, df = np.full((2, len(spread)), np.nan)
     for method in np.unique(methods):
         mine = methods == method
-        variance[mine], df[mine] = moderated(spread[mine] ** 2, n[mine] - 1.0)
+        variance[mine], df[mine] = moderated_by_group(
+            spread[mine] ** 2, n[mine] - 1.0, targets[mine]
+        )
     return np.sqrt(variance / np.where(n > 0, n, np.nan)), df
 
 

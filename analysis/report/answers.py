@@ -9,12 +9,16 @@ import pandas as pd
 
 from ..catalogue import SCRATCH
 from ..gains.curves import curve_frame, nearest_sources, reached
+from ..gains.verdicts import EQUAL, GAIN, LOSS, UNCLEAR, smallest_told
 from ..read.study import few_tasks, seeds_known, transfers, why_no_gain
 from ..stats.multiplicity import ALPHA, significant
 from ..view import View
 from ..vocabulary import pretty, signed
+from . import apart
 from .rules import choice, first_choice
 from .words import Frames, Row, interval, p_value, records
+
+VERDICTS = (GAIN, LOSS, EQUAL, UNCLEAR)
 
 # What the target has without another task's prompt: columns of the transfer table.
 BASELINES = ("zero_shot", "linear_probe", "scratch")
@@ -34,8 +38,10 @@ def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
     text = f"{method}: mean {words.score_name} over {len(off)} pairs of two tasks "
     text += f"{signed(scale * off['gain'].mean())} {unit}; "
     counts = _established(off)
-    if counts is not None and any(counts):
-        how = f"significantly (q \u2264 {ALPHA})"
+    if counts is not None and set(off.get("verdict", ())) & {*VERDICTS}:
+        text += _verdicts(view, off) + "; "
+    elif counts is not None and any(counts):
+        how = f"(q \u2264 {ALPHA})"
         if not seeds_known(gains):
             how = f"beyond test-image noise (q \u2264 {ALPHA}; seeds unknown)"
         text += f"{counts[0]} pairs gain and {counts[1]} lose {how}; "
@@ -53,8 +59,23 @@ def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
     return text
 
 
-def _established(off: pd.DataFrame) -> tuple[int, int] | None:
-    """How many pairs gain and how many lose significantly; None where pairs were not tested."""
+def _verdicts(view: View, off: pd.DataFrame) -> str:
+    """How many pairs have which verdict, and what the unclear ones could have told."""
+    scale, unit = view.wording.scale, view.wording.unit
+    count = {word: int((off["verdict"] == word).sum()) for word in VERDICTS}
+    margin = scale * off["margin"].iloc[0]
+    text = f"{count[GAIN]} pairs gain and {count[LOSS]} lose (q \u2264 {ALPHA}), {count[EQUAL]} are equal "
+    text += f"within a margin of {margin:g} {unit}, and {count[UNCLEAR]} are unclear"
+    told = scale * smallest_told(off[off["verdict"] == UNCLEAR])
+    if np.isfinite(told):
+        text += (
+            f" (half of these would have told {signed(told)} {unit} from 0 in four of five studies)"
+        )
+    return text
+
+
+def _established(off: pd.DataFrame) -> tuple[int, ...] | None:
+    """How many pairs gain and how many lose by q; None where pairs were not tested."""
     if "q" not in off or not off["q"].notna().any():
         return None
     found = off["significant"].astype(bool)
@@ -79,7 +100,8 @@ def _intervals(gains: pd.DataFrame) -> str:
     if "seeds" in kinds:
         return (
             f"Intervals are 95% over {int(gains['n_seeds'].max())} seeds, transfer and scratch "
-            "paired by seed, each pair's variance moderated by those of the method's other pairs."
+            "paired by seed, each pair's variance moderated by those of the target's and the "
+            "method's other pairs."
         )
     if "images" in kinds:
         return (
@@ -141,12 +163,21 @@ def what_explains(view: View, tables: Frames) -> list[str]:
             "gain."
         )
     base = table[(table["statistic"] == "spearman") & (table["gain_kind"] == "gain")]
+    links = tables["links"]
     known = [m for m in view.methods if not why_no_gain(tables["gains"], m)]
     for method in known:
         rows = base[(base["method"] == method) & (base["scope"] == "pooled")]
-        shown = [_correlation(row) for row in records(rows) if row["measure"] in view.measures]
+        shown = [
+            _correlation(row, apart.in_kinds(links, method, row["measure"]))
+            for row in records(rows)
+            if row["measure"] in view.measures
+        ]
         if shown:
-            out.append(f"{method}: {'; '.join(shown)}.{_strongest(rows, view.measures)}")
+            out.append(f"{method}: {'; '.join(shown)}.{_strongest(rows, links, view.measures)}")
+    for method in known:
+        out += apart.apart(links, method, view.measures)
+    if len(base) and not view.factors:
+        out.append(apart.EXCHANGEABLE)
     effects = tables["effects"]
     effects = effects[(effects["gain_kind"] == "gain") & effects["value"].notna()]
     for method in known:
@@ -157,15 +188,21 @@ def what_explains(view: View, tables: Frames) -> list[str]:
 
 
 def _effect(view: View, row: Row) -> str:
-    scale, unit = view.wording.scale, view.wording.unit
+    scale, unit, factor = view.wording.scale, view.wording.unit, row["effect"]
     span = interval(scale * row["low"], scale * row["high"])
-    size = f"{signed(scale * row['value'])}{span} {unit}, {p_value(row['p_permutation'])}"
-    if not significant(row["p_permutation"]):
-        return f"no evidence of an effect of the same {row['effect']} ({size})"
-    if _holds_zero(row["low"], row["high"]):
-        return f"an effect of the same {row['effect']} is not established, for its interval holds 0 ({size})"
-    verb = "helps" if row["value"] > 0 else "hurts"
-    return f"the same {row['effect']} {verb} ({size})"
+    size = f"{signed(scale * row['value'])}{span} {unit}"
+    if not np.isfinite(row["p"]):
+        return f"the same {factor} goes with {size}, not tested for want of two with pairs"
+    size += f", {p_value(row['p'])} over {row['n_units']:.0f} values of {factor}"
+    tested = row["p"]
+    if np.isfinite(row["p_within"]):
+        size += (
+            f"; {p_value(row['p_within'])} with tasks that change places within the other factors"
+        )
+        tested = max(tested, row["p_within"])
+    if not significant(tested) or _holds_zero(row["low"], row["high"]):
+        return f"no evidence of an effect of the same {factor} ({size})"
+    return f"the same {factor} {'helps' if row['value'] > 0 else 'hurts'} ({size})"
 
 
 def _holds_zero(low: float, high: float) -> bool:
@@ -173,7 +210,8 @@ def _holds_zero(low: float, high: float) -> bool:
     return bool(low <= 0 <= high)
 
 
-def _correlation(row: Row) -> str:
+def _correlation(row: Row, in_kinds: str) -> str:
+    """The claim of a row of `correlations`; `in_kinds`: what of it is lost with whole families."""
     name = pretty(row["measure"])
     if not np.isfinite(row["value"]):
         reason = f" ({row['reason']})" if row["reason"] else ""
@@ -190,10 +228,10 @@ def _correlation(row: Row) -> str:
             f"gain {way} with {name} similarity, but not after correction for all tests "
             f"({size}, {p_value(row['q'], 'q')})"
         )
-    return f"gain {way} with {name} similarity ({size})"
+    return f"gain {way} with {name} similarity ({size}){in_kinds}"
 
 
-def _strongest(rows: pd.DataFrame, main: Sequence[str]) -> str:
+def _strongest(rows: pd.DataFrame, links: pd.DataFrame, main: Sequence[str]) -> str:
     """The strongest other measure that survives correction, if it beats the main ones."""
     rows = rows[np.isfinite(rows["value"]) & significant(rows["q"])]
     rows = rows[~((rows["low"] <= 0) & (rows["high"] >= 0))]
@@ -202,9 +240,10 @@ def _strongest(rows: pd.DataFrame, main: Sequence[str]) -> str:
     top = max(records(rows), key=lambda row: abs(row["value"]))
     if top["measure"] in main:
         return ""
+    lost = apart.in_kinds(links, top["method"], top["measure"])
     return (
         f" Of all {len(rows)} measures that do, {pretty(top['measure'])} has the largest correlation, "
-        f"picked on these data (rho = {signed(top['value'], 2)}, {p_value(top['q'], 'q')})."
+        f"picked on these data (rho = {signed(top['value'], 2)}, {p_value(top['q'], 'q')}){lost}."
     )
 
 
@@ -227,8 +266,16 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
     bases = [name for name in BASELINES if name in transfer]
     heads = [words.heads_name, *(f"{pretty(name)} score" for name in bases)]
     heads.append(f"mean {words.score_name}")
-    noise = "" if seeds_known(tables["gains"]) else " beyond test-image noise"
-    heads.append(f"pairs of two tasks that gain / lose{noise} (q \u2264 {ALPHA})")
+    known = set(tables["gains"].get("verdict", ())) & {*VERDICTS}
+    if known:
+        heads.append("pairs of two tasks that gain / lose / are equal / unclear")
+    elif seeds_known(tables["gains"]):
+        heads.append(f"pairs of two tasks that gain / lose (q \u2264 {ALPHA})")
+    else:
+        heads.append(
+            "pairs of two tasks that gain / lose beyond test-image noise "
+            f"(q \u2264 {ALPHA}; seeds unknown)"
+        )
     table = tables["correlations"]
     measures = () if table.empty or few_tasks(table["n_tasks"].max()) else view.measures
     heads += [f"rho with {pretty(measure)}" for measure in measures]
@@ -242,6 +289,8 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
         mean = f"{signed(words.scale * off['gain'].mean())} {words.unit}" if len(off) else ""
         counts = _established(off)
         row = [method, *(_baseline(transfer, method, name, words.scale) for name in bases)]
+        if known and counts:
+            counts = tuple(int((off["verdict"] == word).sum()) for word in VERDICTS)
         row += [mean, " / ".join(map(str, counts)) if counts else "not tested"]
         row += [_rho(tables["correlations"], method, measure) for measure in measures]
         rows.append(row + first_choice(view, tables, method))

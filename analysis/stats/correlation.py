@@ -1,7 +1,7 @@
 """The door to correlations of source x target matrices: Pearson, Spearman and Kendall (tau-b).
 
-Values, p-values under permutation of tasks and draws under resampling of tasks, whichever fast path lies
-behind. Shapes and scopes as in `qap`.
+Values, and p-values with their intervals under permutation of tasks, whichever fast path lies behind.
+Shapes and scopes as in `qap`.
 """
 
 from __future__ import annotations
@@ -25,24 +25,23 @@ class _Statistic:
     """What a statistic is made of; arguments as those of the functions below."""
 
     of_vectors: Callable[[np.ndarray, np.ndarray], float]
-    permuted: Callable[[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray], np.ndarray]
-    resampled: Callable[[np.ndarray, np.ndarray, np.ndarray, str], np.ndarray]
+    permuted: Callable[
+        [np.ndarray, np.ndarray, np.ndarray, str, np.ndarray], tuple[np.ndarray, np.ndarray]
+    ]
     naive: Callable[[np.ndarray, np.ndarray, float], float]
 
 
 def _moment(name: str, of_vectors: Callable[[np.ndarray, np.ndarray], float]) -> _Statistic:
     def permuted(
         x: np.ndarray, y: np.ndarray, draws: np.ndarray, scope: str, _: np.ndarray
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         if len(y) < len(x):
             # To permute one side is to permute the other the inverse way, and the fewer cost less.
-            return qap.moment_p(y, x, np.argsort(draws, axis=1), scope, name).T
-        return qap.moment_p(x, y, draws, scope, name)
+            p, far = qap.moment_test(y, x, np.argsort(draws, axis=1), scope, name)
+            return p.T, far.T
+        return qap.moment_test(x, y, draws, scope, name)
 
-    def resampled(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) -> np.ndarray:
-        return qap.moment_bootstrap(x, y, counts, scope, name)
-
-    return _Statistic(of_vectors, permuted, resampled, lambda x, y, r: correlation_p(r, len(x)))
+    return _Statistic(of_vectors, permuted, lambda x, y, r: correlation_p(r, len(x)))
 
 
 _STATISTICS = {
@@ -50,8 +49,7 @@ _STATISTICS = {
     "spearman": _moment("spearman", qap.spearman),
     "kendall": _Statistic(
         kendall.tau,
-        kendall.kendall_p,
-        kendall.bootstrap_tau,
+        kendall.kendall_test,
         lambda x, y, tau: float(stats.kendalltau(x, y).pvalue),
     ),
 }
@@ -91,29 +89,44 @@ def group_values(x: np.ndarray, y: np.ndarray, scope: str, statistic: str) -> np
     return np.array([coefficient(a, b, statistic) for a, b in zip(x.T, y.T, strict=True)])
 
 
-def p_values(
+def permutation_test(
     x: np.ndarray,
     y: np.ndarray,
     permuted: np.ndarray,
     scope: str,
     statistic: str,
     wanted: np.ndarray | None = None,
-) -> np.ndarray:
-    """Two-sided p [M, K] of x [M, T, T] with y [K, T, T] under `permuted` tasks [P, T].
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two-sided p and `qap.reach` [M, K] of x [M, T, T] with y [K, T, T] under `permuted` tasks [P, T].
 
     The Mantel (QAP) test: rows and columns of x are permuted together. NaN where either side is
     constant, and for pairs that are not `wanted` [M, K].
     """
     kind = _known(statistic)
     wanted = np.ones((len(x), len(y)), bool) if wanted is None else wanted
-    return np.where(wanted, kind.permuted(x, y, permuted, scope, wanted), np.nan)
+    p, far = kind.permuted(x, y, permuted, scope, wanted)
+    return np.where(wanted, p, np.nan), np.where(wanted, far, np.nan)
 
 
-def resampled(
-    x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str, statistic: str
+def p_values(
+    x: np.ndarray, y: np.ndarray, permuted: np.ndarray, scope: str, statistic: str
 ) -> np.ndarray:
-    """The coefficient [B] with tasks drawn `counts` [B, T] times (`resample.task_counts`)."""
-    return _known(statistic).resampled(x, y, counts, scope)
+    """The p of `permutation_test`."""
+    return permutation_test(x, y, permuted, scope, statistic)[0]
+
+
+def interval(r: float, reach: float) -> tuple[float, float]:
+    """The 95 % interval of a coefficient from the `reach` of its test.
+
+    It holds 0 if and only if p > 0.05: on Fisher's scale, which lets the spread of a correlation
+    depend little on its value, it is as wide as what the permutations leave to chance.
+    """
+    if np.isnan(r) or np.isnan(reach):
+        return np.nan, np.nan
+    end = 1 - 1e-12
+    z = np.arctanh(np.clip(r, -end, end))
+    half = np.arctanh(min(reach * abs(r), end)) if np.isfinite(reach) else np.inf
+    return float(np.tanh(z - half)), float(np.tanh(z + half))
 
 
 def naive_p(x: np.ndarray, y: np.ndarray, groups: np.ndarray, scope: str, statistic: str) -> float:

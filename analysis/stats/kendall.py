@@ -1,4 +1,4 @@
-"""Kendall's tau of two source x target matrices under permutation and resampling of tasks.
+"""Kendall's tau of two source x target matrices under permutation of tasks.
 
 Tau counts pairs of cells: n^2 / 2 for all n cells of a matrix, or 720 million for 10,000
 permutations of 20 tasks. `_permuted_scores` needs about a tenth of that. Shapes as in
@@ -11,13 +11,14 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from ..read.pairs import off_diagonal
-from .qap import cell_index, cells, is_constant, orient, p_value
+from .qap import cell_index, cells, is_constant, orient, p_value, reach
 
 # Permutations handled at once, fewer where their histograms would not fit; pairs of cells compared
 # at once: signs that int8 can add up.
 BLOCK = 1024
 HISTOGRAMS = 1 << 22
 CHUNK = 127
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -155,21 +156,21 @@ def _column_signs(matrix: np.ndarray, scope: str) -> np.ndarray:
     return (signs * scale).astype(np.float32)
 
 
-def kendall_p(
+def kendall_test(
     x: np.ndarray,
     y: np.ndarray,
     permuted: np.ndarray,
     scope: str,
     wanted: np.ndarray,
-) -> np.ndarray:
-    """Permutation p-values [M, K] of tau-b between x [M, T, T] and y [K, T, T]; NaN if constant.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Permutation p-values and `qap.reach` [M, K] of tau-b of x [M, T, T] with y [K, T, T]; NaN if constant.
 
     `permuted` [P, T] are permutations of the tasks; only the `wanted` pairs [M, K] are tested.
     For `pooled` the statistic is concordant minus discordant pairs, for the others the mean of
     tau-b by column with missing pairs at 0.
     """
     if scope == "pooled":
-        p = np.full(wanted.shape, np.nan)
+        p, far = np.full((2, *wanted.shape), np.nan)
         forward, backward = _both_ways(permuted)
         # The identity comes first: its score is the observed one.
         others = [None if _constant(matrix) else _prepare(matrix, backward) for matrix in y]
@@ -181,24 +182,24 @@ def kendall_p(
                 if other is not None and wanted[m, k]:
                     score = _permuted_scores(side, other)
                     p[m, k] = p_value(score[:1], score[1:, None])[0]
-        return p
+                    far[m, k] = reach(score[:1], score[1:, None])[0]
+        return p, far
     n_tasks = x.shape[1]
     first, second, column = _pairs_in_columns(n_tasks)
     signs = np.stack([_column_signs(matrix, scope) for matrix in x], -1)  # [T, T, T, M]
     flat = signs.reshape(-1, len(x))
     b = np.stack([_column_signs(matrix, scope)[first, second, column] for matrix in y])  # [K, Q]
     observed = b @ signs[first, second, column]  # [K, M]
-    extreme = np.zeros(observed.shape)
+    sums = np.empty((len(permuted), *observed.shape), np.float32)
     block = max(1, 4_000_000 // (len(first) * len(x)))
     for start in range(0, len(permuted), block):
         part = permuted[start : start + block]
         place = (part[:, first] * n_tasks + part[:, second]) * n_tasks + part[:, column]
-        sums = b @ flat[place]  # [b, K, M]
-        # float32 sums: rounding is larger than for the other statistics.
-        extreme += (np.abs(sums) >= np.abs(observed) - 1e-5).sum(0)
-    p = ((1 + extreme) / (len(permuted) + 1)).T
-    defined = np.any(flat, axis=0)[:, None] & np.any(b, axis=1)
-    return np.where(defined & wanted, p, np.nan)
+        sums[start : start + len(part)] = b @ flat[place]  # [b, K, M]
+    # float32 sums: rounding is larger than for the other statistics.
+    p = p_value(np.maximum(np.abs(observed) - ROUNDING, 0), sums).T
+    defined = (np.any(flat, axis=0)[:, None] & np.any(b, axis=1)) & wanted
+    return np.where(defined, p, np.nan), np.where(defined, reach(observed, sums).T, np.nan)
 
 
 def _pairs_in_columns(n_tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -208,49 +209,3 @@ def _pairs_in_columns(n_tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     first, second = np.tile(first, n_tasks), np.tile(second, n_tasks)
     keep = (first != column) & (second != column)
     return first[keep], second[keep], column[keep]
-
-
-def bootstrap_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str) -> np.ndarray:
-    """Tau-b [B] with tasks resampled `counts` [B, T] times, as `qap.moment_bootstrap`.
-
-    Pairs of cells weigh the product of their weights: quadratic forms, O(B n^2) for `pooled`,
-    O(B T^3) for the others.
-    """
-    x, y = orient(x, scope), orient(y, scope)
-    both = ~(np.isnan(x) | np.isnan(y))
-    if scope == "pooled":
-        rows, columns = np.nonzero(both)
-        drawn = counts.astype(np.float32)
-        return _weighted_tau(x[both], y[both], drawn[:, rows] * drawn[:, columns])
-    # [T, T, T]: column t, then the signs of its pairs of cells (i, j); 0 where one is undefined.
-    signs = [np.nan_to_num(np.sign(v[:, :, None] - v[:, None, :])) for v in (x.T, y.T)]
-    pairs = both.T[:, :, None] & both.T[:, None, :]
-    forms = np.stack([signs[0] * signs[1], np.abs(signs[0]) * pairs, np.abs(signs[1]) * pairs])
-    weight = counts.astype(np.float32)
-    score, *untied = np.einsum("ktbj,bj->kbt", weight @ forms.astype(np.float32), weight)  # [B, T]
-    scale = np.sqrt(untied[0].astype(float) * untied[1])
-    used = np.where(scale > 0, counts, 0.0)
-    total = (used * np.divide(score, scale, out=np.zeros(scale.shape), where=scale > 0)).sum(1)
-    drawn = used.sum(1)
-    return np.divide(total, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
-
-
-def _weighted_tau(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Tau-b [B] of vectors [n] under weights [B, n]; NaN where a side has no untied pair."""
-    signs = [np.sign(v[:, None] - v).astype(np.float32) for v in (x, y)]
-    score = np.einsum("bn,bn->b", weight @ (signs[0] * signs[1]), weight).astype(float)
-    scale = np.sqrt(_untied_weight(x, weight) * _untied_weight(y, weight))
-    return np.divide(score, scale, out=np.full(len(score), np.nan), where=scale > 0)
-
-
-def _untied_weight(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Weight [B] of the ordered pairs of cells with different values: all less the tied ones."""
-    total = weight.sum(1, dtype=float) ** 2
-    order = np.argsort(values, kind="stable")
-    first = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)
-    if len(first) == len(values):
-        tied = np.einsum("bn,bn->b", weight, weight).astype(float)
-    else:
-        groups = np.add.reduceat(weight[:, order], first, axis=1)
-        tied = np.einsum("bn,bn->b", groups, groups).astype(float)
-    return np.maximum(total - tied, 0)

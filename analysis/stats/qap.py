@@ -1,10 +1,11 @@
-"""Pearson and Spearman correlation of source x target matrices under permutation and resampling of tasks.
+"""Pearson and Spearman correlation of source x target matrices under permutation of tasks.
 
-Cells of a matrix share tasks, so they are not independent: intervals resample tasks and p-values
-permute tasks, rows and columns together. Everything is expressed in matrix products over all
-replicates at once. No function looks at the diagonal. `correlation` is the door to what is here.
+Cells of a matrix share tasks, so they are not independent: tests permute tasks, rows and columns
+together, and an interval holds what its test does not reject. Everything is expressed in matrix
+products over all permutations at once. No function looks at the diagonal. `correlation` is the door to
+what is here.
 
-Shapes: T tasks, P permutations, B bootstrap replicates, K matrices, n off-diagonal cells
+Shapes: T tasks, P permutations, K matrices, n off-diagonal cells
 T * (T - 1) in row order. NaN cells are undefined. Rows are sources, columns are targets.
 Scopes: `pooled` over all cells; `per_target` the mean over columns of the correlation within a
 column; `per_source` the same over rows.
@@ -16,6 +17,7 @@ from scipy import stats
 from mvlpt_core.contract.errors import InputError
 
 from ..read.pairs import off_diagonal
+from .multiplicity import ALPHA
 
 SCOPES = ("pooled", "per_target", "per_source")
 MIN_CELLS = 3
@@ -74,7 +76,7 @@ def is_constant(values: np.ndarray) -> bool:
     return len(values) == 0 or bool(np.ptp(values) <= 1e-12 * max(1.0, np.abs(values).max()))
 
 
-def _standardise(matrix: np.ndarray, scope: str, statistic: str) -> np.ndarray:
+def standardise(matrix: np.ndarray, scope: str, statistic: str) -> np.ndarray:
     """Values [T, T] whose sum of products over cells orders permutations as the coefficient does.
 
     Ranked for `spearman`; centred and scaled to norm 1, over all cells or in each column, then
@@ -118,70 +120,55 @@ def p_value(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     return (1 + extreme) / (len(permuted) + 1)
 
 
-def moment_p(
+def reach(observed: np.ndarray, permuted: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
+    """What |observed| [K] must exceed for p <= alpha, in units of itself: below 1 where it does.
+
+    The m-th largest |permuted| [P, K] with m = alpha (P + 1); infinite where so few permutations allow
+    no such p, and where `observed` is 0.
+    """
+    place = int(alpha * (len(permuted) + 1) + TIE)
+    if place < 1:
+        return np.full(observed.shape, np.inf)
+    critical = np.partition(np.abs(permuted), len(permuted) - place, axis=0)[-place]
+    size = np.abs(observed)
+    return np.divide(critical, size, out=np.full(size.shape, np.inf), where=size > 0)
+
+
+def moment_test(
     x: np.ndarray, y: np.ndarray, permuted: np.ndarray, scope: str, statistic: str
-) -> np.ndarray:
-    """Mantel (QAP) p-values [M, K] of x [M, T, T] with y [K, T, T], Pearson or Spearman.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mantel (QAP) p-values and `reach` [M, K] of x [M, T, T] with y [K, T, T], Pearson or Spearman.
 
     Rows and columns of x are `permuted` [P, T] together (Mantel 1967; Hubert 1987, Assignment Methods in
     Combinatorial Data Analysis). NaN where either side is constant.
     """
-    a = np.stack([_standardise(matrix, scope, statistic) for matrix in x])
-    b = np.stack([_standardise(matrix, scope, statistic) for matrix in y])
-    rows, columns = cells(x.shape[1])
-    used = np.ones(len(rows), bool)
+    a = np.stack([standardise(matrix, scope, statistic) for matrix in x])
+    b = np.stack([standardise(matrix, scope, statistic) for matrix in y])
     filled = ~np.isnan(y).all(axis=0)
+    return product_test(a, b, permuted, filled.T if scope == "per_source" else filled)
+
+
+def product_test(
+    a: np.ndarray, b: np.ndarray, permuted: np.ndarray, filled: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """p-values and `reach` [M, K] of the sum of products over cells of a [M, T, T], its tasks `permuted`
+    [P, T], with b [K, T, T]; both are 0 where undefined, and a matrix of nothing else has NaN.
+
+    filled [T, T]: where b may differ from 0.
+    """
+    rows, columns = cells(a.shape[1])
+    used = np.ones(len(rows), bool)
     # Sources and targets of different kinds fill one block of the matrix: the rest adds nothing.
-    if 2 * filled[rows, columns].sum() < len(rows):
-        filled = filled.T if scope == "per_source" else filled
+    if filled is not None and 2 * filled[rows, columns].sum() < len(rows):
         used = filled[rows, columns]
         rows, columns = rows[used], columns[used]
     index = cell_index(permuted, used)
-    p = np.full((len(x), len(y)), np.nan)
+    p, far = np.full((2, len(a), len(b)), np.nan)
+    weights = b[:, rows, columns]  # [K, n]
     for m, matrix in enumerate(a):
         if matrix.any():
-            weights = b[:, rows, columns]  # [K, n]
-            p[m] = p_value(
-                weights @ matrix[rows, columns], _permuted_sums(matrix, weights.T, index)
-            )
+            observed = weights @ matrix[rows, columns]
+            sums = _permuted_sums(matrix, weights.T, index)
+            p[m], far[m] = p_value(observed, sums), reach(observed, sums)
     p[:, ~b.any(axis=(1, 2))] = np.nan
-    return p
-
-
-def moment_bootstrap(
-    x: np.ndarray, y: np.ndarray, counts: np.ndarray, scope: str, statistic: str
-) -> np.ndarray:
-    """Pearson or Spearman [B] with tasks resampled: cell (s, t) weighs count[s] * count[t].
-
-    The vertex bootstrap of Snijders and Borgatti 1999, Connections 22, without the cells that
-    pair a task with its copy. Ranks are those of the data, not of each replicate. O(B n).
-    """
-    x, y = orient(x, scope), orient(y, scope)
-    both = ~(np.isnan(x) | np.isnan(y))
-    x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
-    pooled = scope == "pooled"
-    if statistic == "spearman":
-        x, y = ranks(x, pooled), ranks(y, pooled)
-    # Centring first keeps the differences of sums exact; it changes no coefficient.
-    x = np.where(both, x - np.nanmean(x), 0.0) if both.any() else np.zeros_like(x)
-    y = np.where(both, y - np.nanmean(y), 0.0) if both.any() else np.zeros_like(y)
-    moments = np.stack([both.astype(float), x, y, x * x, y * y, x * y])  # [6, T, T]
-    if pooled:
-        sums = np.einsum("bt,mbt->mb", counts, counts @ moments)  # [6, B]
-        return _weighted_r(sums)
-    by_column = _weighted_r(counts @ moments)  # [B, T]
-    weight = np.where(np.isnan(by_column), 0.0, counts)
-    total = weight.sum(1)
-    mean = (weight * np.nan_to_num(by_column)).sum(1)
-    return np.divide(mean, total, out=np.full(len(total), np.nan), where=total > 0)
-
-
-def _weighted_r(sums: np.ndarray) -> np.ndarray:
-    """Pearson from weighted sums [6, ...] of 1, x, y, xx, yy, xy; NaN where a side is constant."""
-    n, sx, sy, sxx, syy, sxy = sums
-    n = np.where(n > 0, n, np.nan)
-    vx, vy = sxx / n - (sx / n) ** 2, syy / n - (sy / n) ** 2
-    floor_x, floor_y = 1e-12 * np.nanmax(sxx / n, initial=0), 1e-12 * np.nanmax(syy / n, initial=0)
-    defined = (vx > floor_x) & (vy > floor_y)
-    scale = np.sqrt(np.where(defined, vx * vy, np.nan))
-    return np.clip((sxy / n - sx * sy / n**2) / scale, -1, 1)
+    return p, far

@@ -32,6 +32,31 @@ def moderated(variance: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndar
     return mixed, np.minimum(total + strength, np.nansum(total))
 
 
+def moderated_by_group(
+    variance: np.ndarray, df: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `moderated`, for variances [n] whose size depends on their `group` [n] (a pair's target).
+
+    A group's mean variance is moderated by those of the other groups, and each variance over that of
+    its group by the other ratios: a noisy target is not drawn to the quiet ones. No variance has more
+    degrees of freedom than its group. With fewer than `MIN_PAIRS` groups they are taken as one.
+    """
+    usable = np.isfinite(variance) & (df >= 1)
+    _, number = np.unique(group, return_inverse=True)
+    own = np.where(usable, df, 0.0)
+    total = np.bincount(number, own)
+    count = np.maximum(total, 1)
+    level = np.bincount(number, own * np.where(usable, variance, 0.0)) / count
+    if (total > 0).sum() < MIN_PAIRS or not np.median(level[total > 0]) > 0:
+        return moderated(variance, df)
+    level, strength = moderated(np.where(total > 0, level, np.nan), total)
+    size = level[number]
+    ratio, found = moderated(
+        np.divide(variance, size, out=np.full(len(size), np.nan), where=size > 0), df
+    )
+    return ratio * size, np.minimum(found, strength[number])
+
+
 def fit_prior(variance: np.ndarray, df: np.ndarray) -> tuple[float, float]:
     """Prior variance s0^2 and degrees of freedom d0 of sample variances [n] with `df` [n]."""
     logs = np.log(np.maximum(variance, 1e-5 * np.median(variance)))

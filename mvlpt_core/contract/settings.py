@@ -168,6 +168,14 @@ class Analysis(Settings):
     )
     bootstrap: int = whole("draws behind an interval", 2000)
     seed: int = key("seed of both", WHOLE0, 0, ge=0)
+    margin: float = key(
+        "points of gain that matter: a pair whose gain lies within them is equal",
+        "a number above 0 and at most 100",
+        1.0,
+        "before the first run, to what would change a choice",
+        gt=0,
+        le=100,
+    )
     group_limit: int = key(
         "most tasks of a group for joint tuning", "a whole number of at least 2", 5, ge=2
     )

@@ -111,49 +111,23 @@ def test_pooled_kendall_counts_pairs_of_cells(step_x, gaps):
     assert found[0, 0] == expected
 
 
-@pytest.mark.parametrize("statistic", correlation.STATISTICS)
 @pytest.mark.parametrize("scope", qap.SCOPES)
-def test_bootstrap_with_every_task_once_is_the_coefficient(statistic, scope):
-    x, y = matrix(6, gaps=((1, 2),)), matrix(7, step=0.5)
-    once = np.ones((1, 7))
-    found = correlation.resampled(x, y, once, scope, statistic)
-    expected = correlation.group_values(x, y, scope, statistic).mean()
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_bootstrap_weights_cells_by_how_often_both_tasks_are_drawn():
-    x, y = matrix(8, n=5), matrix(9, n=5)
-    counts = np.array([[2.0, 0, 1, 1, 1]])
-    cells = [(s, t) for s in range(5) for t in range(5) if s != t]
-    repeated = [c for c in cells for _ in range(int(counts[0, c[0]] * counts[0, c[1]]))]
-    expected = stats.pearsonr([x[c] for c in repeated], [y[c] for c in repeated]).statistic
-    found = correlation.resampled(x, y, counts, "pooled", "pearson")
-    assert found[0] == pytest.approx(expected)
-    expected = stats.kendalltau([x[c] for c in repeated], [y[c] for c in repeated]).statistic
-    assert correlation.resampled(x, y, counts, "pooled", "kendall")[0] == pytest.approx(
-        expected, abs=1e-6
-    )
-
-
-@pytest.mark.parametrize("scope", ["per_target", "per_source"])
-@pytest.mark.parametrize("statistic", ["pearson", "kendall"])
-def test_bootstrap_of_groups_weights_cells_and_groups(scope, statistic):
-    x, y = matrix(8, n=6), matrix(9, n=6, step=0.4, gaps=((0, 3),))
-    counts = np.array([[2, 0, 1, 1, 1, 1], [1, 3, 1, 0, 1, 0]])
-    axis = 1 if scope == "per_target" else 0
-    expected = []
-    for drawn in counts:
-        values, weights = [], []
-        for k in range(6):
-            group = [(s, t) for s in range(6) for t in range(6) if s != t and (s, t)[axis] == k]
-            cells = [c for c in group for _ in range(drawn[c[1 - axis]]) if not np.isnan(y[c])]
-            a, b = [x[c] for c in cells], [y[c] for c in cells]
-            if len(set(a)) > 1 and len(set(b)) > 1:
-                values.append(REFERENCE[statistic](a, b).statistic)
-                weights.append(drawn[k])
-        expected.append(np.average(values, weights=weights))
-    found = correlation.resampled(x, y, counts.astype(float), scope, statistic)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+@pytest.mark.parametrize("statistic", correlation.STATISTICS)
+def test_an_interval_holds_zero_where_its_test_does_not_reject(scope, statistic):
+    x = np.stack([matrix(i) for i in range(12)])
+    y = np.stack([matrix(20), matrix(21), matrix(3) + 2 * x[0], 3 * x[1] - matrix(7)])
+    permuted = resample.permutations(7, 199, 0)
+    p, far = correlation.permutation_test(x, y, permuted, scope, statistic)
+    found = 0
+    for m, k in np.ndindex(p.shape):
+        r = correlation.group_values(x[m], y[k], scope, statistic).mean()
+        low, high = correlation.interval(float(r), float(far[m, k]))
+        assert -1 <= low < r < high <= 1
+        assert (low <= 0 <= high) == (p[m, k] > 0.05)
+        found += p[m, k] <= 0.05
+    assert found >= 2
+    few = correlation.permutation_test(x[:1], y[2:3], permuted[:9], scope, statistic)[1]
+    assert correlation.interval(0.9, float(few[0, 0])) == (-1, 1)
 
 
 def test_only_wanted_pairs_are_tested():
@@ -162,7 +136,7 @@ def test_only_wanted_pairs_are_tested():
     wanted = np.array([[True, False], [True, True]])
     for statistic in correlation.STATISTICS:
         every = correlation.p_values(x, y, permuted, "pooled", statistic)
-        some = correlation.p_values(x, y, permuted, "pooled", statistic, wanted)
+        some = correlation.permutation_test(x, y, permuted, "pooled", statistic, wanted)[0]
         np.testing.assert_array_equal(some, np.where(wanted, every, np.nan))
 
 
@@ -221,7 +195,7 @@ def test_semipartial_p_equals_a_loop_over_regressions():
 def test_table_of_a_perfect_and_a_constant_similarity():
     y = matrix(16)
     gains, similarity = tables_of(y, same=2 * y + 1, constant=np.ones((7, 7)))
-    table = correlation_table(matrices(gains, similarity), permutations=199, bootstrap=50)
+    table = correlation_table(matrices(gains, similarity), permutations=199)
     assert tuple(table.columns) == CORRELATION_COLUMNS
     assert len(table) == 2 * 3 * 3
     same = table[table["measure"] == "same"]
@@ -241,7 +215,7 @@ def test_one_gain_matrix_that_is_constant_or_empty_gives_reasons():
         (np.full((5, 5), np.nan), "fewer than 3"),
     ]:
         gains, similarity = tables_of(y, some=x)
-        table = correlation_table(matrices(gains, similarity), permutations=19, bootstrap=19)
+        table = correlation_table(matrices(gains, similarity), permutations=19)
         assert table["value"].isna().all()
         assert table["reason"].str.contains(reason).all()
         partial = partial_table(matrices(gains, similarity), [("some", "some")], permutations=19)
@@ -262,7 +236,6 @@ def test_prompt_measures_belong_to_their_method():
         scopes=["pooled"],
         statistics=["pearson"],
         permutations=19,
-        bootstrap=9,
     )
     assert sorted(zip(table["method"], table["measure"], strict=True)) == [
         ("text", "prompt"),
@@ -290,7 +263,7 @@ def test_invariance_to_task_order_and_to_monotone_change():
 
 def test_corrections_run_over_methods_and_measures():
     gains, similarity = tables_of(matrix(22), a=matrix(23), b=matrix(24), c=matrix(25))
-    table = correlation_table(matrices(gains, similarity), permutations=99, bootstrap=9)
+    table = correlation_table(matrices(gains, similarity), permutations=99)
     for _, family in table.groupby(["scope", "statistic"]):
         expected = stats.false_discovery_control(family["p_permutation"])
         np.testing.assert_allclose(family["q"], expected)
@@ -346,7 +319,7 @@ def test_published_correlations_of_prompt_transferability():
         var_name="measure",
     )
     table = correlation_table(
-        matrices(frame, similarity), statistics=["spearman"], permutations=999, bootstrap=99
+        matrices(frame, similarity), statistics=["spearman"], permutations=999
     ).set_index(["scope", "measure"])
     assert set(table.loc["pooled", "n"]) == {182}
     for scope, measure, value in [

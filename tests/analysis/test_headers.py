@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mvlpt_analysis.association import measures
+from mvlpt_analysis.association import links, measures
 from mvlpt_analysis.association import tables as association
 from mvlpt_analysis.choice import groups, ranking
 from mvlpt_analysis.choice.recommend import recommend
@@ -18,8 +18,6 @@ from mvlpt_analysis.gains.table import GAIN_COLUMNS, GAIN_KINDS, gain_table
 from mvlpt_analysis.read import pairs
 from mvlpt_analysis.read.study import factor_frame
 from support import view_data as made
-
-FEW = {"permutations": 9, "bootstrap": 9}
 
 
 class Study:
@@ -50,8 +48,12 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "gains": (lambda s: s.gains, GAIN_COLUMNS),
     "variance": (lambda s: variance_table(s.transfer), VARIANCE_COLUMNS),
     "correlations": (
-        lambda s: association.correlation_table(s.data, **FEW),
+        lambda s: association.correlation_table(s.data, permutations=9),
         association.CORRELATION_COLUMNS,
+    ),
+    "links": (
+        lambda s: links.link_table(s.data, s.factors, permutations=9),
+        links.LINK_COLUMNS,
     ),
     "partial": (
         lambda s: association.partial_table(s.data, permutations=9),
@@ -78,11 +80,11 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "givers": (lambda s: groups.givers(s.gains), groups.GIVER_COLUMNS),
     "edges": (lambda s: groups.transfer_graph(s.gains), groups.EDGE_COLUMNS),
     "relations": (
-        lambda s: relations.relation_table(s.gains, s.factors, bootstrap=9),
+        lambda s: relations.relation_table(s.gains, s.factors),
         relations.RELATION_COLUMNS,
     ),
     "effects": (
-        lambda s: relations.effect_table(s.gains, s.factors, **FEW),
+        lambda s: relations.effect_table(s.gains, s.factors, permutations=9),
         relations.EFFECT_COLUMNS,
     ),
     "asymmetry": (
@@ -102,7 +104,7 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "clusters": (lambda s: cluster_table(s.gains), CLUSTER_COLUMNS),
     "agreement": (lambda s: agreement(s.gains, 9), AGREEMENT_COLUMNS),
 }
-TESTED = ("correlations", "partial", "regression", "measure_correlations")
+TESTED = ("correlations", "links", "partial", "regression", "measure_correlations")
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4])
@@ -120,7 +122,7 @@ def test_a_table_has_its_header(name: str, lost: bool, seeds: int, n: int) -> No
 def test_similarities_without_a_number_have_reasons() -> None:
     study = Study(5, False, 2)
     study.similarity = study.similarity.assign(value=np.nan)
-    table = association.correlation_table(study.data, **FEW)
+    table = association.correlation_table(study.data, permutations=9)
     assert table[["value", "p_permutation", "q"]].isna().all(axis=None)
     assert set(table["reason"]) == {"fewer than 3 defined pairs"}
     assert measures.measure_overview(study.similarity)["n_pairs"].tolist() == [0, 0]
@@ -131,7 +133,7 @@ def test_similarities_without_a_number_have_reasons() -> None:
 
 def test_a_method_without_gains_says_so() -> None:
     study = Study(5, True, 2)
-    effects = relations.effect_table(study.gains, study.factors, **FEW)
+    effects = relations.effect_table(study.gains, study.factors, permutations=9)
     assert set(effects["reason"]) == {"no pair has a gain"}
     assert groups.group_table(study.tasks, study.matrix).empty
 

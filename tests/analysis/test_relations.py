@@ -53,7 +53,7 @@ def test_relations_of_a_grid():
 
 
 def test_means_by_relation(planted):
-    table = relations.relation_table(gains_of(planted), GROUPS, bootstrap=50)
+    table = relations.relation_table(gains_of(planted), GROUPS)
     np.testing.assert_allclose(table["gain"], [0.5, 0.10, -0.02, 0.0], atol=1e-12)
     np.testing.assert_allclose(table["low"], table["gain"], atol=1e-12)
     assert table["n_pairs"].tolist() == [12, 36, 24, 72]
@@ -95,7 +95,7 @@ def test_permuted_effects_equal_a_loop(planted):
 
 def test_diverged_cells_are_left_out(planted):
     planted[1, 0] = np.nan
-    table = relations.relation_table(gains_of(planted), GROUPS, bootstrap=20)
+    table = relations.relation_table(gains_of(planted), GROUPS)
     assert table["n_pairs"].tolist() == [12, 35, 24, 72]
     assert table["gain"].iloc[1] == pytest.approx(0.10)
 

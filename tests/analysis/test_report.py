@@ -117,7 +117,7 @@ def test_protocol_and_answers_state_the_numbers(folder, frames, view):
 def test_no_evidence_is_said(frames, view):
     table = frames["correlations"].copy()
     table["p_permutation"], table["q"] = 0.4, 0.8
-    effects = frames["effects"].assign(p_permutation=0.5)
+    effects = frames["effects"].assign(p=0.5)
     quiet = {**frames, "correlations": table, "effects": effects}
     text = " ".join(answers.what_explains(view, quiet))
     assert "no evidence that gain goes with visual cosine similarity" in text

@@ -102,8 +102,9 @@ def test_no_claim_goes_beyond_its_interval(low, high, said):
     table = frames["correlations"].assign(
         value=0.13, low=low, high=high, p_permutation=0.01, q=0.02
     )
-    effects = frames["effects"].assign(value=0.1, low=low, high=high, p_permutation=0.01)
-    frames |= {"correlations": table, "effects": effects}
+    effects = frames["effects"].assign(value=0.1, low=low, high=high, p=0.01, p_within=0.01)
+    links = frames["links"].iloc[:0]
+    frames |= {"correlations": table, "effects": effects, "links": links}
     text = " ".join(answers.what_explains(view, frames))
     assert said in text
     assert ("grows" in text) == ("helps" in text) == (low > 0)

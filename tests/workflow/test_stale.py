@@ -88,6 +88,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("analysis.permutations", 30, ANALYSIS),
     ("analysis.bootstrap", 30, ANALYSIS),
     ("analysis.seed", 1, {"similarity", *ANALYSIS}),
+    ("analysis.margin", 2, ANALYSIS),
     ("analysis.group_limit", 2, {"groups", "figures", "report"}),
     ("analysis.group_objective", "mean", {"groups", "figures", "report"}),
 ]

@@ -75,7 +75,7 @@ rule statistics:
         # In one mapping: Snakemake compares values without their names.
         draws={
             key: config["analysis"][key]
-            for key in ("permutations", "bootstrap", "seed")
+            for key in ("permutations", "bootstrap", "seed", "margin")
         },
         code=CODE["statistics"],
     message:

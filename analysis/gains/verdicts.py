@@ -1,0 +1,48 @@
+"""What can be said of each pair beside a margin: a gain, a loss, equal, or nothing yet."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..stats.multiplicity import ALPHA
+from ..stats.power import smallest_effect
+
+MARGIN = 0.01  # score units: a point
+GAIN, LOSS, EQUAL, UNCLEAR = "gain", "loss", "equal", "unclear"
+SEEDS_UNKNOWN = "seeds unknown"
+
+
+def verdicts(gains: pd.DataFrame, margin: float) -> np.ndarray:
+    """A word for each row [n] of a gains table with gain, se, df, q and interval.
+
+    equal: the 90 % interval lies inside -margin..margin, which is two one-sided tests at 5 %
+    (Schuirmann 1987); else gain or loss where q is at most 5 %; else unclear, which is no evidence of
+    equality. A small gain that is certain is equal, for it does not matter. With one seed all that is
+    known is the noise of test images: "seeds unknown". "" without an interval.
+    """
+    half = stats.t.ppf(1 - ALPHA, gains["df"].to_numpy(float)) * gains["se"].to_numpy(float)
+    gain = gains["gain"].to_numpy(float)
+    inside = np.abs(gain) + half <= margin
+    found = gains["q"].to_numpy(float) <= ALPHA
+    over_seeds = gains["interval"].to_numpy() == "seeds"
+    conditions = [
+        np.isnan(gain) | (gains["interval"].to_numpy() == "none"),
+        ~over_seeds,
+        inside,
+        found & (gain > 0),
+        found & (gain < 0),
+    ]
+    return np.select(conditions, ["", SEEDS_UNKNOWN, EQUAL, GAIN, LOSS], default=UNCLEAR)
+
+
+def smallest_told(pairs: pd.DataFrame) -> float:
+    """The gain that half of these pairs would have told from 0, each by itself at 5 % with a power of
+    80 %, by their own `se` and `df`; NaN where there are none."""
+    known = pairs[["se", "df"]].dropna().to_numpy(float)
+    if not len(known):
+        return np.nan
+    # One solution for each number of degrees of freedom: they scale with the standard error.
+    sizes = {df: smallest_effect(1.0, float(df)) for df in np.unique(known[:, 1])}
+    return float(np.median([se * sizes[df] for se, df in known]))
