@@ -83,15 +83,16 @@ def chosen(
     def read(split: str) -> Split:
         if not test:
             return both()[split]
+        said = ("val stands for the test split",) if test == "val" else ()
         if split == "test":
-            return parts[test]()
+            found = parts[test]()
+            return replace(found, said=(*found.said, *said))
         found = parts[train]()
         passed = dict(found.passed)
         for part in parts.keys() - {train, test}:
             unused = parts[part]()
             number = len(unused.labels) + sum(unused.passed.values())
             passed[f"in {part}, which is not used"] = number
-        said = ("val stands for the test split",) if test == "val" else ()
         return replace(found, passed=passed, said=(*found.said, *said))
 
     return read
@@ -137,7 +138,7 @@ def divided(split: Split, root: Path, home: Path) -> dict[str, Split]:
     first = _part(split, ~test)
     return {
         "train": replace(first, said=(*split.said, said)),
-        "test": replace(_part(split, test), passed={}, said=()),
+        "test": replace(_part(split, test), passed={}, said=(said,)),
     }
 
 
