@@ -88,8 +88,8 @@ def _has_other_table(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    stem = path.name
-    for suffix in (*archive.SUFFIXES, *_FILES):
-        stem = stem.removesuffix(suffix)
-    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", path.name).encode("ascii", "ignore").decode().lower()
+    if path.is_file():
+        for suffix in (*archive.SUFFIXES, *_FILES):
+            plain = plain.removesuffix(suffix)
     return re.sub(r"[^a-z0-9_-]", "_", plain).lstrip("_-") or "task"

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import write_atomic
+from mvlpt_core.contract.files import first_line, write_atomic
 from mvlpt_core.contract.seeds import generator
-from mvlpt_core.tasks.base import Load, Place, Split, hash_pixels, read_lines
+from mvlpt_core.tasks.base import Load, Place, Split, hash_pixels
 from mvlpt_core.tasks.decode import AS_IT_IS, counted
 from mvlpt_core.tasks.files import SPLIT_NAMES, cache_folder
 
@@ -129,8 +129,8 @@ def divided(split: Split, root: Path, home: Path) -> dict[str, Split]:
         )
         try:
             write_atomic(file, "\n".join([_HEADER, *lines, ""]))
-        except OSError as error:
-            raise InputError(f"{file} cannot be written ({error.strerror})") from None
+        except (OSError, UnicodeEncodeError) as error:
+            raise InputError(f"{file} cannot be written ({first_line(error)})") from None
     said = (
         f"the data have no test split: {counted(int(test.sum()))} of {len(test):,} are held out, equal "
         f"images on one side, as {file} says"
@@ -198,8 +198,13 @@ def _keys(places: Sequence[Place], root: Path) -> list[str]:
 
 
 def _read(file: Path, keys: Sequence[str]) -> NDArray[np.bool_]:
-    lines = read_lines(file, f"the columns {_HEADER!r}")
-    if not lines or lines[0] != _HEADER:
+    try:
+        lines = (
+            file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        )  # names may begin with a blank
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read as UTF-8 text ({first_line(error)})") from None
+    if lines[0] != _HEADER:
         raise InputError(f"{file}: expected the columns file and split, separated by a tab")
     side: dict[str, str] = {}
     for number, line in enumerate(lines[1:], 2):
