@@ -123,7 +123,14 @@ def divided(split: Split, root: Path, home: Path) -> dict[str, Split]:
         test = _read(file, keys)
     else:
         _log.info("%s has no test split: decoding %s to make one", home, counted(len(keys)))
-        test = held_out(_groups(split), split.labels)
+        groups = _groups(split)
+        for own in _hot(split.labels).T:
+            if len(set(groups[own])) == 1:
+                raise InputError(
+                    f"the images of a class are all alike ({keys[int(own.argmax())]} is one): expected two "
+                    "that differ, because one has to be held out for the test"
+                )
+        test = held_out(groups, split.labels)
         lines = (
             f"{key}\t{'test' if held else 'train'}" for key, held in zip(keys, test, strict=True)
         )
@@ -148,7 +155,7 @@ def held_out(groups: NDArray[np.int64], labels: NDArray[np.integer]) -> NDArray[
 
     Rare classes choose first, so that several labels an image do not leave one of them out.
     """
-    hot = labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(labels.max() + 1)
+    hot = _hot(labels)
     members = np.zeros((groups.max() + 1, hot.shape[1]), np.int64)  # images by group and class
     np.add.at(members, groups, hot)
     random = generator("held out", SEED)
@@ -167,6 +174,13 @@ def held_out(groups: NDArray[np.int64], labels: NDArray[np.integer]) -> NDArray[
             held += members[least]
     side[side < 0] = 0  # images without a label
     return side[groups] == 1
+
+
+def _hot(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which classes each image has, bool [N, C]."""
+    if labels.ndim == 2:
+        return labels > 0
+    return labels[:, None] == np.arange(labels.max(initial=0) + 1)
 
 
 def _groups(split: Split) -> NDArray[np.int64]:

@@ -218,7 +218,7 @@ def test_a_class_without_two_different_images(tmp_path: Path) -> None:
     write_images(tmp_path / "toy", [f"a/{i}.png" for i in range(4)])
     for i in range(3):
         write_images(tmp_path / "toy/b", [f"{i}.png"], 9)
-    expect(tmp_path, ROW, r"class 'b' of task toy has no images in split test", "test")
+    expect(tmp_path, ROW, r"the images of a class are all alike \(b/0\.png is one\): expected two")
 
 
 def test_one_folder_in_a_folder(tmp_path: Path) -> None:
@@ -244,5 +244,6 @@ def test_the_share_held_out_is_that_of_each_class() -> None:
 
 
 def test_a_split_of_the_suite_where_the_kind_has_its_own(tmp_path: Path) -> None:
-    row = replace(ROW, kind="coop", test_split="val")
-    expect(tmp_path, row, r"test 'val' of task toy: kind coop has a test split of its own")
+    for kind in ("coop", "testbed"):
+        row = replace(ROW, kind=kind, test_split="val")
+        expect(tmp_path, row, rf"test 'val' of task toy: kind {kind} has a test split of its own")
