@@ -18,7 +18,9 @@ from mvlpt_core.contract.errors import InputError, lack_of_the_machine
 Run = Callable[[argparse.Namespace], int]
 
 
-_TASKS = "a study's YAML file, a suite's TSV file, or the name of a shipped one"
+_TASKS = (
+    "a study's YAML file, a suite's TSV file, the name of a shipped one, or (check) a task's data"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -113,11 +115,13 @@ def _parser() -> tuple[_Parser, list[str]]:
 
     init = command(
         "init",
-        "write a suite and a configuration for folders of your own, and say what to run next",
+        "write a suite and a configuration for tasks of your own, and say what to run next",
         "  mvlpt init /data/birds /data/cars /data/dogs --out mine",
         _init,
     )
-    init.add_argument("folders", type=Path, nargs="+", help="a task each: train/ and test/ below")
+    init.add_argument(
+        "folders", type=Path, nargs="+", help="a task each: a folder or file, see docs/data.md"
+    )
     init.add_argument(
         "--out", type=Path, default=Path("mine"), help="name of the study and its files (mine)"
     )
@@ -164,7 +168,9 @@ def _parser() -> tuple[_Parser, list[str]]:
         _recommend,
     )
     recommend.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
-    recommend.add_argument("--task", type=Path, required=True, help="the new task: a folder")
+    recommend.add_argument(
+        "--task", type=Path, required=True, help="the new task: a folder or file"
+    )
     recommend.add_argument("--shots", type=int, help="which of the study's shots (the first)")
     recommend.add_argument("--top", type=whole, default=5, help="sources shown a method (5)")
     recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
@@ -263,7 +269,8 @@ def _parser() -> tuple[_Parser, list[str]]:
         "check",
         "decode every image of the tasks; compare classes, counts, splits with what the suite says",
         "  mvlpt check elevater --data-root /data --out check.csv    goes on where it was interrupted\n"
-        "  mvlpt check mine.yaml --study results/mine                are the data those it was made from?",
+        "  mvlpt check mine.yaml --study results/mine                are the data those it was made from?\n"
+        "  mvlpt check /data/birds.zip --sheet birds.png             a task of your own, and its images",
         _check,
     )
     for made in (fetch, data):
@@ -275,6 +282,7 @@ def _parser() -> tuple[_Parser, list[str]]:
     data.add_argument(
         "--cache", type=Path, help="remember decoded images in this file (beside --out: .cache)"
     )
+    data.add_argument("--sheet", type=Path, help="write images as the backbone sees them (.png)")
     data.add_argument("--study", type=Path, help="compare with what this results/<study> prepared")
 
     check = command(
@@ -439,6 +447,7 @@ def _check(given: argparse.Namespace) -> int:
         given.out,
         given.cache,
         given.study,
+        given.sheet,
     )
     return 0 if sound else 1
 

@@ -8,17 +8,22 @@ import sys
 
 def add_options(evaluate: argparse.ArgumentParser) -> None:
     """The options of `mvlpt evaluate`."""
-    evaluate.add_argument("--task", required=True, help="the task: a folder, or testbed:<task>")
+    evaluate.add_argument(
+        "--task", required=True, help="a folder or file of images, or testbed:<task>"
+    )
     evaluate.add_argument("--metric", help="what is scored (as the folder suggests)")
 
 
 def run(given: argparse.Namespace) -> int:
     """Score the prompt on the task's test images, with the task's classes."""
     print(f"reading {given.task}", file=sys.stderr, flush=True)
+    from mvlpt_core.tasks.base import remarks
     from mvlpt_core.use.model import load, read_header
     from mvlpt_core.use.task import open_task
 
     task = open_task(given.task, metric=given.metric)
+    for line in remarks([task.source.split("test")]):
+        print(f"note: {line}", file=sys.stderr)
     first = next(iter(read_header(given.prompt)["tasks"]))
     model = load(given.prompt, given.backbone, task=first, device=given.device)
     own = {name for about in model.header["tasks"].values() for name in about["classnames"]}

@@ -19,7 +19,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import RANDOM, Layout
 from mvlpt_core.contract.settings import Study
 from mvlpt_core.contract.suite import TaskRow
-from mvlpt_core.tasks.kind import describe
+from mvlpt_core.tasks.kind import check_there, describe
 
 # Similarities that the printed table shows; the table written by --out gives all.
 _SHOWN = {"visual_cosine": "images", "label_cosine": "names"}
@@ -42,8 +42,9 @@ def recommend_folder(
     `InputError`, naming the file or folder, for a study that is not finished and a task that cannot be
     read.
     """
-    row, root = describe(task)
+    check_there(task)
     found = open_finished(folder, shots)
+    row, root = describe(task)
     at, study, shots = found.at, found.study, found.shots
     gains = read_tables({"gains": Path(at.table(shots, "gains"))})["gains"]
     # The study's tasks as its own table names them: none may be missing.

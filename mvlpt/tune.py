@@ -15,7 +15,7 @@ from mvlpt_core.contract.errors import InputError
 
 def add_options(tune: argparse.ArgumentParser) -> None:
     """The options of `mvlpt tune`."""
-    tune.add_argument("--task", required=True, help="the task: a folder, or testbed:<task>")
+    tune.add_argument("--task", required=True, help="a folder or file of images, or testbed:<task>")
     tune.add_argument("--start", required=True, help="a prompt file, or random")
     tune.add_argument("--like", type=Path, help="with random: a prompt file to be tuned like")
     tune.add_argument("--backbone", help="with random: open_clip's name, or a converted folder")

@@ -10,7 +10,12 @@ from typing import Any
 
 import yaml
 
-from mvlpt_core.backbone.named import check_named, located_backbone, text_settings
+from mvlpt_core.backbone.named import (
+    check_named,
+    image_settings,
+    located_backbone,
+    text_settings,
+)
 from mvlpt_core.backbone.tokens import LOWER
 from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
@@ -27,7 +32,9 @@ from mvlpt_core.contract.suite import (
     read_suite,
 )
 from mvlpt_core.tasks.check import check_tasks
+from mvlpt_core.tasks.kind import describe, is_data
 from mvlpt_core.tasks.names import Room
+from mvlpt_core.tasks.prepare import read_preprocess
 from mvlpt_workflow import located
 
 CONTEXT_LENGTH = 77  # of a text tower whose configuration does not say
@@ -116,17 +123,22 @@ def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 
 def find_rows(name: str, tasks: Collection[str] = ()) -> tuple[list[TaskRow], str | None]:
-    """The tasks of a configuration, of both its suites, or of a suite (a TSV, or a shipped one's name),
-    `tasks` of them where some are named; and the data root that the configuration names.
+    """The tasks of a configuration, of both its suites, of a suite (a TSV, or a shipped one's name) or the
+    one in a folder or file of images, `tasks` of them where some are named; and the data root that the
+    configuration names.
 
     The data need not be there. Raises `InputError` for a name that is none, of a file or of a task, and
     for a mistake in the file.
     """
     shipped = located(f"config/suites/{name}.tsv")
+    root: str | None = None
     if name.endswith(".tsv"):
-        rows, root = read_suite(located(name)), None
+        rows = read_suite(located(name))
+    elif is_data(Path(name)) and not Path(shipped).is_file():
+        row, folder = describe(Path(name))
+        rows, root = [row], str(folder)
     elif Path(shipped).is_file() and not Path(located(f"config/{name}.yaml")).is_file():
-        rows, root = read_suite(shipped), None
+        rows = read_suite(shipped)
     else:
         study = read_study(read_yaml(find_configuration(name)), where=name)
         suites = [study.suite, *filter(None, [study.source_suite])]
@@ -137,6 +149,22 @@ def find_rows(name: str, tasks: Collection[str] = ()) -> tuple[list[TaskRow], st
         if task not in known:
             raise InputError(f"--task {task}: {name} has no such task: expected {', '.join(known)}")
     return [row for row in rows if not tasks or row.task in tasks], root
+
+
+def find_backbone(name: str) -> tuple[dict[str, Any], str]:
+    """How the backbone of a configuration sees images, and cleans texts: as converted by its study if it is
+    there, else by open_clip's configuration; CLIP's own for what is no configuration."""
+    try:
+        path = find_configuration(name)
+    except InputError:
+        return image_settings(""), LOWER
+    if path.endswith(".tsv") or is_data(Path(path)):
+        return image_settings(""), LOWER
+    study = read_study(read_yaml(path), where=name)
+    converted = Path(Layout(f"results/{study.study}").backbone)
+    if converted.is_file():
+        return read_preprocess(converted), _room(study).clean
+    return image_settings(located_backbone(study.backbone.name)), _room(study).clean
 
 
 def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) -> Checked:

@@ -12,6 +12,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line, held
 
 QUICK = "-quickgelu"  # ends the names of open_clip's models with that activation
+CLIP_SIZE = 224  # pixels of a side
 
 
 def model_label(name: str, pretrained: str) -> str:
@@ -116,6 +117,24 @@ def _check_weights(path: Path, label: str) -> None:
 
 def text_settings(name: str) -> dict[str, Any]:
     """`text_cfg` of open_clip's configuration of a model; empty where none is at hand."""
+    return dict(_settings(name, "text_cfg").get("text_cfg", {}))
+
+
+def image_settings(name: str) -> dict[str, Any]:
+    """Size, interpolation and resize mode of a model's images, as `convert` notes them, by open_clip's
+    configuration of it; a tag of weights may say otherwise. CLIP's own where none is at hand."""
+    found = _settings(name, "vision_cfg")
+    own = found.get("preprocess_cfg", {})
+    size = own.get("size") or found.get("vision_cfg", {}).get("image_size", CLIP_SIZE)
+    return {
+        "size": int(size if isinstance(size, int) else size[0]),
+        "interpolation": own.get("interpolation", "bicubic"),
+        "resize_mode": own.get("resize_mode", "shortest"),
+    }
+
+
+def _settings(name: str, needed: str) -> dict[str, Any]:
+    """The parts of open_clip's configuration of a model; empty where none is at hand."""
     if name.startswith("hf-hub:"):
         from huggingface_hub import try_to_load_from_cache
 
@@ -128,11 +147,12 @@ def text_settings(name: str) -> dict[str, Any]:
     if path is None or not path.is_file():
         return {}
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        return dict(config.get("model_cfg", config)["text_cfg"])
+        held = json.loads(path.read_text(encoding="utf-8"))
+        found = {**held.get("model_cfg", held), "preprocess_cfg": held.get("preprocess_cfg", {})}
+        return {key: dict(found[key]) for key in (needed, "preprocess_cfg")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: no text_cfg can be read from it ({first_line(error)}): expected a model's "
+            f"{path}: no {needed} can be read from it ({first_line(error)}): expected a model's "
             "configuration as open_clip writes it"
         ) from None
 

@@ -21,3 +21,11 @@ def tokenizer(clean: str = LOWER) -> Callable[[str], list[int]]:
         return list(simple.encode(text))
 
     return tokenize
+
+
+def read_as(text: str, clean: str = LOWER) -> list[str]:
+    """The parts of a text as the text tower reads them: its tokens, as text again."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    simple = SimpleTokenizer(clean=clean)
+    return [simple.decode([number]).strip() for number in tokenizer(clean)(text)]

@@ -147,7 +147,7 @@ def _walk(
             inside.append(path)
         elif hidden or is_system(entry.name):
             yield path, HIDDEN
-        elif not path.exists():
+        elif entry.is_symlink() and not path.exists():
             yield path, DANGLING
         else:
             yield path, "" if entry.is_file() else "not plain files"

@@ -30,7 +30,7 @@ from mvlpt_core.tasks.base import (
 )
 from mvlpt_core.tasks.decode import counted
 from mvlpt_core.tasks.files import EXTENSIONS, folders_in, images_in, split_of
-from mvlpt_core.tasks.splits import WHOLE, chosen, roles
+from mvlpt_core.tasks.splits import WHOLE, NoTest, chosen, roles
 
 CLASSNAMES_FILE = "classnames.txt"
 TEMPLATES_FILE = "zeroshot_classification_templates.txt"
@@ -40,12 +40,9 @@ TEXTS = (CLASSNAMES_FILE, TEMPLATES_FILE)
 def open_folder(task: str, path: Path, home: Path, test_split: str = "") -> TaskSource:
     """The image folder at `path`; raises `InputError` unless both splits hold the same classes."""
     check_directory(path, f"folders train and test, the images of task {task}")
-    parts = split_folders(path)
-    if parts:
-        there = {part: f"{part} (folder {found.name})" for part, found in parts.items()}
-        train, test = roles(there, test_split, str(home))
-    else:
-        parts, train, test = {WHOLE: path}, WHOLE, ""
+    parts = split_folders(path, test_split) or {WHOLE: path}
+    there = {part: f"{part} (folder {found.name})" for part, found in parts.items()}
+    train, test = roles(there, test_split, str(home))
     classes = {part: _class_folders(parts[part]) for part in (train, test) if part in parts}
     for one, other in ((train, test), (test, train)) if test else ():
         for name in classes[one]:
@@ -78,11 +75,11 @@ def open_folder(task: str, path: Path, home: Path, test_split: str = "") -> Task
     )
 
 
-def split_folders(path: Path) -> dict[str, Path]:
+def split_folders(path: Path, test_split: str) -> dict[str, Path]:
     """The folder of each split in `path`; none where folders of such names are classes.
 
-    Raises `InputError` for two folders of one split, and one with images but no class folders beside
-    another that has them.
+    Raises `InputError` for two folders of one split, and for one with images but no class folders beside
+    another that has them, unless it is a test that `test_split` stands for.
     """
     found: dict[str, Path] = {}
     flat = []
@@ -99,6 +96,14 @@ def split_folders(path: Path) -> dict[str, Path]:
         else:
             found[part] = folder
     named = len(flat) + len(found)
+    unlabelled = [folder.name for folder in flat if split_of(folder.name) == "test"]
+    if len(flat) == 1 and unlabelled and {"train", "val"} <= found.keys():
+        if test_split:
+            return found
+        raise NoTest(
+            f"folder {flat[0]} has no class folders, as train and val have: expected them, or val in the "
+            "suite's column test"
+        )
     if flat and (found or named == len(folders_in(path))):
         images = counted(len(images_in(flat[0])[0]))
         raise InputError(

@@ -26,9 +26,7 @@ def describe(path: Path) -> tuple[TaskRow, Path]:
     The task's name is made of the path's; its test is `val` where there is no other. Raises `InputError` for
     a path that is not there, and for data that are no task.
     """
-    given, path = path, path.expanduser().resolve()
-    if not path.exists():
-        raise InputError(f"task folder '{given}' is not there: expected a folder or file of images")
+    path = check_there(path)
     kind = kind_of(path)
     name = _name(path)
     test_split = ""
@@ -39,6 +37,25 @@ def describe(path: Path) -> tuple[TaskRow, Path]:
         source = open_source(name, kind, path.name, path.parent, test_split=test_split)
     metric = "map_11point" if source.multilabel else "accuracy"
     return TaskRow(f"new_{name}", kind, path.name, metric, test_split=test_split), path.parent
+
+
+def check_there(path: Path) -> Path:
+    """The whole path of a task's data; `InputError` if nothing is there."""
+    found = path.expanduser().resolve()
+    if not found.exists():
+        raise InputError(
+            f"task folder '{path}' is not there: expected a folder of images, or a file of them"
+        )
+    return found
+
+
+def is_data(path: Path) -> bool:
+    """Whether there is a folder, or a file with a name that those of tasks have."""
+    return (
+        path.is_dir()
+        or archive.is_archive(path)
+        or (path.is_file() and path.suffix.lower() in _FILES)
+    )
 
 
 def kind_of(path: Path) -> str:
@@ -71,8 +88,8 @@ def _has_other_table(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    stem = path.name
-    for suffix in (*archive.SUFFIXES, *_FILES):
-        stem = stem.removesuffix(suffix)
-    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", path.name).encode("ascii", "ignore").decode().lower()
+    if path.is_file():
+        for suffix in (*archive.SUFFIXES, *_FILES):
+            plain = plain.removesuffix(suffix)
     return re.sub(r"[^a-z0-9_-]", "_", plain).lstrip("_-") or "task"

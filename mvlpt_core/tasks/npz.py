@@ -10,6 +10,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line
 from mvlpt_core.tasks.base import Load, Place, Split, TaskSource, check_classnames, read_lines
 from mvlpt_core.tasks.decode import Decoding, counted, to_rgb
-from mvlpt_core.tasks.files import split_of
+from mvlpt_core.tasks.files import left_over, split_of
 from mvlpt_core.tasks.labels import unnamed
 from mvlpt_core.tasks.splits import WHOLE, chosen, roles
 
@@ -67,7 +68,13 @@ def open_npz(task: str, path: Path, home: Path, test_split: str = "") -> TaskSou
 
     def read(part: str) -> Split:
         places = [Place(str(file), f"{parts[part]}/{i}") for i in range(len(labels[part]))]
-        return Split(labels[part], places, _read, said=tuple(said) if part == train else ())
+        split = Split(labels[part], places, _read)
+        if part != train:
+            return split
+        beside = (
+            left_over(path, {file, listing}, "images beside the archive") if path.is_dir() else {}
+        )
+        return replace(split, passed=beside, said=tuple(said))
 
     return TaskSource(
         task,

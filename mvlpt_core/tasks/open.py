@@ -68,18 +68,17 @@ def open_source(
     `orientation`, `grey_bits` and `test_split` are the suite's. An archive is unpacked once, whatever the
     kind of data in it. Raises `InputError` for data that is absent or malformed.
     """
+    if test_split and kind not in PARTED:
+        raise InputError(
+            f"test {test_split!r} of task {task}: kind {kind} has a test split of its own: expected nothing"
+        )
     if kind == "testbed":
         return drawn.open_drawn(task, location)
     home = find_data_root(data_root, task) / location
     path = content_root(unpacked(home) if is_archive(home) else home)
-    if kind in PARTED:
-        source = PARTED[kind](task, path, home, test_split)
-    elif test_split:
-        raise InputError(
-            f"test {test_split!r} of task {task}: kind {kind} has a test split of its own: expected nothing"
-        )
-    else:
-        source = READERS[kind](task, path)
+    source = (
+        PARTED[kind](task, path, home, test_split) if kind in PARTED else READERS[kind](task, path)
+    )
     return replace(source, decoding=Decoding(orientation == "exif", grey_bits or 0))
 
 

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import write_atomic
+from mvlpt_core.contract.files import first_line, write_atomic
 from mvlpt_core.contract.seeds import generator
-from mvlpt_core.tasks.base import Load, Place, Split, hash_pixels, read_lines
+from mvlpt_core.tasks.base import Load, Place, Split, hash_pixels
 from mvlpt_core.tasks.decode import AS_IT_IS, counted
 from mvlpt_core.tasks.files import SPLIT_NAMES, cache_folder
 
@@ -83,15 +83,16 @@ def chosen(
     def read(split: str) -> Split:
         if not test:
             return both()[split]
+        said = ("val stands for the test split",) if test == "val" else ()
         if split == "test":
-            return parts[test]()
+            found = parts[test]()
+            return replace(found, said=(*found.said, *said))
         found = parts[train]()
         passed = dict(found.passed)
         for part in parts.keys() - {train, test}:
             unused = parts[part]()
             number = len(unused.labels) + sum(unused.passed.values())
             passed[f"in {part}, which is not used"] = number
-        said = ("val stands for the test split",) if test == "val" else ()
         return replace(found, passed=passed, said=(*found.said, *said))
 
     return read
@@ -122,14 +123,21 @@ def divided(split: Split, root: Path, home: Path) -> dict[str, Split]:
         test = _read(file, keys)
     else:
         _log.info("%s has no test split: decoding %s to make one", home, counted(len(keys)))
-        test = held_out(_groups(split), split.labels)
+        groups = _groups(split)
+        for own in _hot(split.labels).T:
+            if len(set(groups[own])) == 1:
+                raise InputError(
+                    f"the images of a class are all alike ({keys[int(own.argmax())]} is one): expected two "
+                    "that differ, because one has to be held out for the test"
+                )
+        test = held_out(groups, split.labels)
         lines = (
             f"{key}\t{'test' if held else 'train'}" for key, held in zip(keys, test, strict=True)
         )
         try:
             write_atomic(file, "\n".join([_HEADER, *lines, ""]))
-        except OSError as error:
-            raise InputError(f"{file} cannot be written ({error.strerror})") from None
+        except (OSError, UnicodeEncodeError) as error:
+            raise InputError(f"{file} cannot be written ({first_line(error)})") from None
     said = (
         f"the data have no test split: {counted(int(test.sum()))} of {len(test):,} are held out, equal "
         f"images on one side, as {file} says"
@@ -137,7 +145,7 @@ def divided(split: Split, root: Path, home: Path) -> dict[str, Split]:
     first = _part(split, ~test)
     return {
         "train": replace(first, said=(*split.said, said)),
-        "test": replace(_part(split, test), passed={}, said=()),
+        "test": replace(_part(split, test), passed={}, said=(said,)),
     }
 
 
@@ -147,7 +155,7 @@ def held_out(groups: NDArray[np.int64], labels: NDArray[np.integer]) -> NDArray[
 
     Rare classes choose first, so that several labels an image do not leave one of them out.
     """
-    hot = labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(labels.max() + 1)
+    hot = _hot(labels)
     members = np.zeros((groups.max() + 1, hot.shape[1]), np.int64)  # images by group and class
     np.add.at(members, groups, hot)
     random = generator("held out", SEED)
@@ -166,6 +174,13 @@ def held_out(groups: NDArray[np.int64], labels: NDArray[np.integer]) -> NDArray[
             held += members[least]
     side[side < 0] = 0  # images without a label
     return side[groups] == 1
+
+
+def _hot(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which classes each image has, bool [N, C]."""
+    if labels.ndim == 2:
+        return labels > 0
+    return labels[:, None] == np.arange(labels.max(initial=0) + 1)
 
 
 def _groups(split: Split) -> NDArray[np.int64]:
@@ -197,8 +212,13 @@ def _keys(places: Sequence[Place], root: Path) -> list[str]:
 
 
 def _read(file: Path, keys: Sequence[str]) -> NDArray[np.bool_]:
-    lines = read_lines(file, f"the columns {_HEADER!r}")
-    if not lines or lines[0] != _HEADER:
+    try:
+        lines = (
+            file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        )  # names may begin with a blank
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read as UTF-8 text ({first_line(error)})") from None
+    if lines[0] != _HEADER:
         raise InputError(f"{file}: expected the columns file and split, separated by a tab")
     side: dict[str, str] = {}
     for number, line in enumerate(lines[1:], 2):

@@ -32,6 +32,7 @@ from mvlpt_core.tasks.base import (
     Place,
     Read,
     Split,
+    TaskSource,
     content_digest,
     hash_pixels,
     remarks,
@@ -55,7 +56,8 @@ class Found:
     their split and of test images that are in `train` too (None where they could not be told), a digest
     of all content, and what is `wrong` or worth a note, a sentence each.
 
-    `hashes` are those of each split's images, uint8 [N, 16], zeros where one does not decode.
+    `hashes` are those of each split's images, uint8 [N, 16], zeros where one does not decode; `source` and
+    `splits` are what was opened.
     """
 
     task: str
@@ -69,6 +71,8 @@ class Found:
     wrong: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     hashes: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    source: TaskSource | None = None
+    splits: dict[str, Split] = field(default_factory=dict)
 
 
 @dataclass
@@ -178,7 +182,7 @@ def _open(row: TaskRow, data_root: str | None) -> tuple[Found, tuple[str, ...], 
     except InputError as error:
         found.wrong.append(str(error))
         return found, (), opened
-    found.classes = len(source.classnames)
+    found.source, found.classes = source, len(source.classnames)
     for name in SPLITS:
         try:
             split = source.split(name)
@@ -187,6 +191,7 @@ def _open(row: TaskRow, data_root: str | None) -> tuple[Found, tuple[str, ...], 
             continue
         hashes = np.zeros((len(split.labels), HASH_BYTES), np.uint8)
         opened[name] = _Opened(found, split, hashes, [""] * len(hashes))
+        found.splits[name] = split
     return found, source.classnames, opened
 
 

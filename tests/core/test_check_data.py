@@ -290,6 +290,9 @@ def test_the_command(
     shown = capsys.readouterr().out
     assert "birds folder       2     8    6        0      0" in shown
     assert "1 task: 0 wrong, 0 notes" in shown
+    # Chance, and the class with the fewest images to tune on.
+    assert "0      0   50.0 blue bird (4)" in shown
+    assert "birds: a|photo|of|a|blue|bird|., a|photo|of|a|red|bird|.\n" in shown
     assert out.read_text().splitlines()[1].startswith("birds,folder,2,8,6,0,0,")
     assert out.with_suffix(".cache").is_file()
 
@@ -314,6 +317,32 @@ def test_the_command(
     shown = capsys.readouterr().out
     assert f"from the hub: mvlpt fetch {suite} --task birds" in shown
     assert "birds folder       -     -    -" in shown
+
+
+def test_a_task_of_ones_own_and_its_sheet(
+    tmp_path: Path, birds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (birds / "train/red_bird/0.png").write_bytes(b"no image")
+    (birds / "train/red_bird/notes.md").write_text("")
+    image = Image.new("RGB", (400, 300), (250, 0, 0))
+    image.paste((0, 0, 250), (40, 0, 360, 300))  # what a centre cut leaves
+    for i in range(4):
+        image.save(birds / f"train/blue_bird/{i}.png")
+    sheet = tmp_path / "sheet.png"
+    asked = ["check", str(birds), "--workers", "1", "--sheet"]
+    assert main([*asked, str(sheet)]) == 1
+    shown = capsys.readouterr().out
+    assert "new_birds folder       2     8    6        3      0   50.0 blue bird (4)" in shown
+    assert "new_birds: 1 file passed over: 1 .md" in shown
+    assert "image " in shown
+    assert "does not decode" in shown
+    made = np.asarray(Image.open(sheet))
+    assert made.shape == (2 * (224 + 24), 8 * (224 + 4) + 4, 3)
+    assert (made[24 : 24 + 224, 4 : 4 + 224] == (0, 0, 250)).all()
+    assert (made[24 : 24 + 224, 4 + 4 * 228 :] == 255).all()  # four images
+    assert (made[-100, 4 + 3 * 228 :] == 255).all()  # three: one does not decode
+    assert main([*asked, "sheet.jpg"]) == 2
+    assert "--sheet sheet.jpg: expected a name that ends in .png" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

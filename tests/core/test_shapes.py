@@ -12,6 +12,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow, read_suite
 from mvlpt_core.tasks.base import remarks
 from mvlpt_core.tasks.check import check_tasks, data_state
+from mvlpt_core.tasks.kind import describe
 from mvlpt_core.tasks.open import open_task
 from mvlpt_core.tasks.splits import held_out
 from support.task_files import expect, numbers, picture, write_images
@@ -79,6 +80,34 @@ def test_splits_that_are_not_clear(tmp_path: Path) -> None:
     shutil.rmtree(toy)
     write_images(toy, ["a/train/0.png", "a/test/0.png", "b/train/0.png", "b/test/0.png"])
     expect(tmp_path, ROW, r"class folder .*a holds test, train: expected the folders of the splits")
+
+
+def test_a_test_without_labels(tmp_path: Path) -> None:
+    write_images(tmp_path / "toy", ["train/a/0.png", "train/b/0.png", "val/a/0.png", "val/b/0.png"])
+    write_images(tmp_path / "toy", ["test/0.png", "test/1.png", "test/2.png"], 4)
+    expect(
+        tmp_path, ROW, r"test has no class folders, as train and val have: expected them, or val"
+    )
+    row, root = describe(tmp_path / "toy")
+    assert row.test_split == "val"
+    task = open_task(row, root)
+    assert numbers(task.split("test")) == {2: 0, 3: 1}
+    assert remarks([task.split("train")]) == [
+        "val stands for the test split",
+        "3 files passed over: 3 in test, which is no split",
+    ]
+    shutil.rmtree(tmp_path / "toy/test")
+    shutil.rmtree(tmp_path / "toy/val")
+    expect(tmp_path, replace(ROW, test_split="val"), r"toy has no val for the suite's 'test: val'")
+    shutil.move(tmp_path / "toy/train", tmp_path / "whole")
+    row = replace(ROW, location="whole", test_split="val")
+    expect(tmp_path, row, r"whole has no val for the suite's 'test: val'")
+
+
+def test_names_with_blanks_are_divided(tmp_path: Path) -> None:
+    write_images(tmp_path / "toy", [f"{c}/ {i} .png" for c in (" a", "b ") for i in range(4)])
+    assert split_sizes(tmp_path) == (6, 2)
+    assert split_sizes(tmp_path) == (6, 2)
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -189,7 +218,7 @@ def test_a_class_without_two_different_images(tmp_path: Path) -> None:
     write_images(tmp_path / "toy", [f"a/{i}.png" for i in range(4)])
     for i in range(3):
         write_images(tmp_path / "toy/b", [f"{i}.png"], 9)
-    expect(tmp_path, ROW, r"class 'b' of task toy has no images in split test", "test")
+    expect(tmp_path, ROW, r"the images of a class are all alike \(b/0\.png is one\): expected two")
 
 
 def test_one_folder_in_a_folder(tmp_path: Path) -> None:
@@ -215,5 +244,6 @@ def test_the_share_held_out_is_that_of_each_class() -> None:
 
 
 def test_a_split_of_the_suite_where_the_kind_has_its_own(tmp_path: Path) -> None:
-    row = replace(ROW, kind="coop", test_split="val")
-    expect(tmp_path, row, r"test 'val' of task toy: kind coop has a test split of its own")
+    for kind in ("coop", "testbed"):
+        row = replace(ROW, kind=kind, test_split="val")
+        expect(tmp_path, row, rf"test 'val' of task toy: kind {kind} has a test split of its own")

@@ -20,6 +20,7 @@ from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks.check import DataState, check_tasks, data_state
 from mvlpt_workflow.configuration import check_study, read_configuration
 from support.snake import command, plan
+from support.task_files import write_images
 
 MINIMAL: dict[str, Any] = {
     "study": "mine",
@@ -202,6 +203,32 @@ def test_a_study_of_ones_own_folders(
         assert main(["init", *given]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "x.tsv").exists()
+
+
+def test_a_study_of_tasks_in_other_shapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
+    write_images(tmp_path / "data/Birds/Training", ["a/0.png", "a/1.png", "b/0.png", "b/1.TIFF"])
+    write_images(tmp_path / "data/Birds/dev", ["a/0.png", "b/0.png"], 4)
+    write_images(tmp_path / "toys", [f"toys/{i}.png" for i in range(6)])
+    rows = "".join(f"toys/{i}.png,{'ab'[i % 2]}|{'bc'[i % 2]}\n" for i in range(6))
+    (tmp_path / "toys/labels.csv").write_text(f"image,label\n{rows}")
+    shutil.make_archive("data/toys", "zip", tmp_path / "toys")
+    assert main(["init", "data/Birds", "data/toys.zip"]) == 0
+    said = capsys.readouterr().out
+    assert "birds: val stands for the test split\n" in said
+    assert "toys: the data have no test split: 2 images of 6 are held out" in said
+    assert Path("mine.tsv").read_text() == (
+        "task\tkind\tlocation\tmetric\ttest\n"
+        "birds\tfolder\tBirds\taccuracy\tval\ntoys\ttable\ttoys.zip\tmap_11point\t\n"
+    )
+    checked = check_study(read_configuration("mine.yaml"), "mine.yaml")
+    assert checked.suite["birds"].test_split == "val"
+    assert any(
+        line.startswith("task toys: multi-label: 6 images of 6") for line in checked.warnings
+    )
 
 
 @pytest.mark.parametrize(
