@@ -260,7 +260,8 @@ def _parser() -> tuple[_Parser, list[str]]:
         "fetch",
         "get the tasks' copies from the hub, after saying how large they are; nothing else downloads data",
         "  mvlpt fetch elevater --data-root /data --dry-run       what there is to get\n"
-        "  mvlpt fetch elevater --data-root /data --task mnist dtd",
+        "  mvlpt fetch elevater --data-root /data --task mnist dtd\n"
+        "  mvlpt fetch hub:owner/name@revision --data-root /data  any data set; then mvlpt init /data/name",
         _fetch,
     )
     fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched")

@@ -6,19 +6,32 @@ import sys
 from collections.abc import Sequence
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.tasks.hub import DEFAULT_REVISION, Copy, fetch_copy, find_copy, is_fetched
+from mvlpt_core.tasks.hub import (
+    DEFAULT_REVISION,
+    Copy,
+    fetch_copy,
+    find_copy,
+    is_fetched,
+    named_copy,
+)
 from mvlpt_core.tasks.open import find_data_root
 from mvlpt_workflow.configuration import counted, find_rows
 
+HUB = "hub:"
+
 
 def fetch_tasks(name: str, tasks: Sequence[str], data_root: str | None, dry_run: bool) -> bool:
-    """Fetch the named tasks of a configuration or suite, all of them if none is named, saying first
-    what there is to get; whether all that were asked for are there.
+    """Fetch the named tasks of a configuration or suite, all of them if none is named, or one data set of
+    the hub (`hub:owner/name@revision`), saying first what there is to get; whether all that were asked
+    for are there.
 
     Raises `InputError` for a mistake in what is asked for; what is wrong with a task's copy is one
     sentence on stderr, and the others are fetched.
     """
-    rows, root = find_rows(name, tasks)
+    if name.startswith(HUB):
+        rows, root = [named_copy(name.removeprefix(HUB))], None
+    else:
+        rows, root = find_rows(name, tasks)
     rows = [row for row in rows if row.kind != "testbed"]
     if not rows:
         print("nothing to fetch: drawn tasks come with the code")

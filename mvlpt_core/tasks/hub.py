@@ -2,7 +2,8 @@
 
 Of a `wds` task's repository come the tar files, their numbers and the texts. A `coop` task's repository
 holds many data sets, each an archive or a folder with a name like that of the task's location
-(`food101.zip` for `food-101`); the archive is unpacked and then removed.
+(`food101.zip` for `food-101`); the archive is unpacked and then removed. Of any other data set come the
+parquet files, or all files where there are none.
 
 Nothing but `fetch_copy` ever downloads an image. What was fetched is recorded beside it, in a file that
 no reader looks at.
@@ -24,6 +25,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line, write_atomic
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks.coop import PATTERN, find_splits
+from mvlpt_core.tasks.files import is_system
 
 RECORD = ".fetched.json"
 DEFAULT_REVISION = "main"
@@ -32,6 +34,7 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 WDS_TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt")
 WDS_FIRST = ("nshards.txt", "0.tar")
 WDS_SHARD = re.compile(r"(train|test)/(nshards\.txt|\d+\.tar)")
+NO_DATA = (".py", ".md", ".ipynb")  # of a repository's files
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
 
 
@@ -65,7 +68,7 @@ def find_copy(row: TaskRow) -> Copy:
     Raises `InputError`, one sentence, for a task that the suite names no copy of, a repository or
     revision that is not there or not open, one without the files that are needed, and no network.
     """
-    if row.kind not in ("wds", "coop") or not row.repo:
+    if row.kind in ("testbed", "hateful_memes") or not row.repo:
         why = f" ({row.note})" if row.note else ""
         raise InputError(
             f"task {row.task} has no copy on the hub: expected its folder {row.location} below the data "
@@ -75,8 +78,21 @@ def find_copy(row: TaskRow) -> Copy:
     repo_type, info = _repository(row.repo, revision)
     sizes = {file.rfilename: file.size for file in info.siblings or ()}
     where = f"repository {row.repo} at {revision}"
-    needed = _wds_files(sizes, where) if row.kind == "wds" else _coop_files(sizes, row, where)
+    if row.kind == "wds":
+        needed = _wds_files(sizes, where)
+    elif row.kind == "coop":
+        needed = _coop_files(sizes, row, where)
+    else:
+        needed = _data_files(sizes, where)
     return Copy(row, repo_type, info.sha, {name: sizes[name] for name in needed})
+
+
+def named_copy(name: str) -> TaskRow:
+    """A row for a data set of the hub, `owner/name` or `owner/name@revision`, in a folder of its name; of
+    what kind it is, the files say when they are there. Raises `InputError` for another form."""
+    repo, _, revision = name.partition("@")
+    task = re.sub(r"[^a-z0-9_-]", "_", repo.rpartition("/")[2].lower()).lstrip("_-") or "task"
+    return TaskRow(task, "folder", task, "accuracy", repo=repo, revision=revision)
 
 
 def is_fetched(copy: Copy, folder: Path) -> bool:
@@ -181,6 +197,19 @@ def _coop_files(sizes: dict[str, int | None], row: TaskRow, where: str) -> list[
             f"among {', '.join(held)}"
         )
     return archive or folder
+
+
+def _data_files(sizes: dict[str, int | None], where: str) -> list[str]:
+    """The parquet files of a data set where there are some, else all but code and what describes it."""
+    found = [
+        name
+        for name in sizes
+        if not is_system(name.split("/")[0]) and PurePosixPath(name).suffix.lower() not in NO_DATA
+    ]
+    if not found:
+        raise InputError(f"{where} holds no data: expected images, or files of them")
+    packed = [name for name in found if name.lower().endswith(".parquet")]
+    return packed or found
 
 
 def _archive_stem(name: str) -> str:

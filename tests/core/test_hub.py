@@ -22,7 +22,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks import hub
 from mvlpt_core.tasks.open import open_task
-from support.task_files import samples, write_coop, write_tar
+from support.task_files import samples, write_birds, write_coop, write_tar
 
 WDS = TaskRow("toy", "wds", "wds_toy", "accuracy", repo="clip-benchmark/wds_toy")
 COOP = TaskRow("pets", "coop", "deep/oxford-pets", "accuracy", repo="zhengli97/all_of_coop")
@@ -203,7 +203,7 @@ def row(**changes: Any) -> TaskRow:
             r"task memes has no copy on the hub: .*hateful-memes .* by hand \(restricted terms",
         ),
         (
-            row(kind="folder", repo="me/x"),
+            row(kind="folder", repo=""),
             r"task toy has no copy on the hub: expected its folder x",
         ),
         (row(), r"task toy has no copy on the hub"),
@@ -228,6 +228,34 @@ def test_a_copy_without_train_shards(remote: Hub) -> None:
         InputError, match=r"has no train/0.tar: expected a WebDataset copy with train"
     ):
         hub.find_copy(WDS)
+
+
+def test_a_data_set_of_the_hub_by_name_and_revision(
+    tmp_path: Path, remote: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pets = remote.root / "dataset/me/Pets.v2"
+    write_birds(pets, 2)
+    for name in (".gitattributes", "README.md", "pets.py"):
+        (pets / name).write_text("no data")
+    data = tmp_path / "data"
+    data.mkdir()
+    asked = ["fetch", "hub:me/Pets.v2@c0ffee", "--data-root", str(data)]
+    assert main([*asked, "--dry-run"]) == 0
+    assert "pets_v2: me/Pets.v2 at c0ffee (c0ffee): 8 files" in capsys.readouterr().out
+    assert not list(data.iterdir())
+    assert main(asked) == 0
+    assert len(remote.got) == 8
+    task = open_task(TaskRow("pets", "folder", "pets_v2", "accuracy"), data)
+    assert task.classnames == ("blue bird", "red bird")
+    assert main(["fetch", "hub:me/gone", "--data-root", str(data)]) == 1
+    assert "repository me/gone is neither a data set nor a model" in capsys.readouterr().err
+    assert main(["fetch", "hub:pets", "--data-root", str(data)]) == 2
+    assert "repo 'pets' of task pets: expected owner/name" in capsys.readouterr().err
+    # Where there are parquet files, they come alone.
+    (pets / "data").mkdir()
+    (pets / "data/train-0.parquet").write_bytes(b"PAR1")
+    row = TaskRow("pets", "parquet", "pets", "accuracy", repo="me/Pets.v2")
+    assert list(hub.find_copy(row).files) == ["data/train-0.parquet"]
 
 
 def test_no_network_and_no_entry(remote: Hub) -> None:
