@@ -1,5 +1,6 @@
 """The workflow itself: a tiny study for real, its resumption, groups, and the plan of the default study."""
 
+import json
 import os
 import re
 import signal
@@ -228,6 +229,16 @@ def test_a_study_is_read_back(tiny: Path) -> None:
     for name in mvlpt_analysis.__all__:
         assert callable(getattr(mvlpt_analysis, name))
         assert f"`{name}(" in (mvlpt_analysis.__doc__ or "").replace(" of `", " `")
+
+
+def test_the_notebook_runs_on_a_study(root: Path, tiny: Path) -> None:
+    notebook = json.loads((root / "docs/from_study_to_figure.ipynb").read_text())
+    code = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert all(c["outputs"] for c in notebook["cells"] if c["cell_type"] == "code")
+    program = "\n".join(code).replace("results/testbed", str(tiny / "results/tiny"))
+    for its, ours in (("frame_rosy", "object_rosy"), ("frame_leafy", "object_golden")):
+        program = program.replace(its, ours)
+    exec(program, {})
 
 
 def test_a_finished_study_has_nothing_to_do_and_repacking_reruns_nothing(
