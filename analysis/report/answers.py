@@ -65,7 +65,8 @@ def _verdicts(view: View, off: pd.DataFrame) -> str:
     count = {word: int((off["verdict"] == word).sum()) for word in VERDICTS}
     margin = scale * off["margin"].iloc[0]
     text = f"{count[GAIN]} pairs gain and {count[LOSS]} lose (q \u2264 {ALPHA}), {count[EQUAL]} are equal "
-    text += f"within a margin of {margin:g} {unit}, and {count[UNCLEAR]} are unclear"
+    text += f"within a margin of {margin:g} {unit}" if np.isfinite(margin) else "within the margin"
+    text += f", and {count[UNCLEAR]} are unclear"
     told = scale * smallest_told(off[off["verdict"] == UNCLEAR])
     if np.isfinite(told):
         text += (
