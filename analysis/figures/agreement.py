@@ -8,25 +8,16 @@ import numpy as np
 import pandas as pd
 
 from ..read.pairs import off_diagonal
-from .heatmaps import draw_gain_heatmap, room
+from .heatmaps import draw_gain_heatmap, gain_frame, room
 from .style import COLOURS, MUTED, TWO_COLUMNS, Plate, new_figure
 
 
 def difference_frame(x: np.ndarray, y: np.ndarray, tasks: Sequence[str]) -> pd.DataFrame:
     """y - x [T, T] in points as cells of a heatmap (`heatmaps.gain_frame`); nothing is marked."""
-    rows, columns = np.indices((len(tasks), len(tasks)))
-    names = np.array(tasks)
-    nothing = dict.fromkeys(("established", "suggested", "diverged"), False)
-    frame = pd.DataFrame(
-        {
-            "source": names[rows.ravel()],
-            "target": names[columns.ravel()],
-            "points": 100 * (off_diagonal(y) - off_diagonal(x)).ravel(),
-            **nothing,
-            "diagonal": rows.ravel() == columns.ravel(),
-        }
-    )
-    return frame[~frame["diagonal"]].reset_index(drop=True)
+    rows, columns = np.nonzero(~np.eye(len(tasks), dtype=bool))
+    cells = {"source": np.array(tasks)[rows], "target": np.array(tasks)[columns]}
+    difference = pd.DataFrame({"method": "", **cells, "gain": (y - x)[rows, columns]})
+    return gain_frame(difference, "", tasks)
 
 
 def plot_pair(a: str, b: str, x: np.ndarray, y: np.ndarray, tasks: Sequence[str]) -> Plate:

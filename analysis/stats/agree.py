@@ -19,7 +19,7 @@ import numpy as np
 
 from ..read.pairs import off_diagonal
 from .correlation import coefficient, p_values
-from .social import jackknife
+from .structure import jackknife, residual
 
 MIN_TASKS = 4
 _BOUND = 1 - 1e-12  # of correlations, before their z
@@ -38,22 +38,6 @@ class Agreement:
     n: int
 
 
-def residuals(matrix: np.ndarray) -> np.ndarray:
-    """The matrix [T, T] less its mean and the effects of sources and targets; NaN where it is undefined
-    and on the diagonal."""
-    matrix = off_diagonal(matrix)
-    rows, columns = np.nonzero(np.isfinite(matrix))
-    tasks = len(matrix)
-    design = np.zeros((len(rows), 2 * tasks))
-    at = np.arange(len(rows))
-    design[at, rows] = design[at, tasks + columns] = 1
-    values = matrix[rows, columns]
-    effects = np.linalg.lstsq(design, values, rcond=None)[0]
-    left = np.full(matrix.shape, np.nan)
-    left[rows, columns] = values - design @ effects
-    return left
-
-
 def symmetric(x: np.ndarray, y: np.ndarray, permuted: np.ndarray) -> list[Agreement]:
     """Correlations of x and y [T, T]: `raw` and `rank` (Pearson, Spearman) of all cells, `residual` (Pearson)
     beyond sources and targets; `permuted` [P, T] are orders of the tasks for the tests."""
@@ -64,7 +48,7 @@ def symmetric(x: np.ndarray, y: np.ndarray, permuted: np.ndarray) -> list[Agreem
         return x, y
 
     def left(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return residuals(x), residuals(y)
+        return residual(x), residual(y)
 
     found = []
     for name, statistic, part in (
@@ -77,7 +61,7 @@ def symmetric(x: np.ndarray, y: np.ndarray, permuted: np.ndarray) -> list[Agreem
         one, other = parts[0]
         p = float(p_values(one[None], other[None], permuted, "pooled", statistic)[0, 0])
         z = np.arctanh(np.clip(np.array(values), -_BOUND, _BOUND))
-        low, high = np.tanh(jackknife(z))
+        low, high = np.tanh(jackknife(z[0], z[1:]))
         found.append(Agreement(name, values[0], float(low), float(high), p, n))
     return found
 
@@ -89,7 +73,7 @@ def recommended(x: np.ndarray, y: np.ndarray) -> list[Agreement]:
     found = []
     for name, judged in (("best_kept", _kept), ("regret", _regret)):
         values = np.array([judged(a, b) for a, b in _with_left_out(x, y)])
-        low, high = jackknife(values)
+        low, high = jackknife(values[0], values[1:])
         n = int(np.isfinite(x).any(axis=0).sum())
         found.append(Agreement(name, float(values[0]), low, high, np.nan, n))
     return found
@@ -107,7 +91,7 @@ def replicated(x: np.ndarray, y: np.ndarray) -> list[Agreement]:
             return float((b[said] == sign * a[said]).mean()) if said.any() else np.nan
 
         values = np.array([share(a, b) for a, b in _with_left_out(x, y)])
-        low, high = jackknife(values)
+        low, high = jackknife(values[0], values[1:])
         n = int((np.nan_to_num(x) != 0).sum())
         found.append(Agreement(name, float(values[0]), max(low, 0.0), min(high, 1.0), np.nan, n))
     return found

@@ -18,7 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+from .structure import jackknife
 
 MIN_TASKS = 4  # two cells that share no task
 SHARES = ("source", "target", "pair")
@@ -148,13 +149,17 @@ def _estimate(
     size = np.nan if variance is None else float(variance[0])
     if name in CORRELATIONS:
         of = ("pair",) if name == "reciprocity" else ("source", "target")
-        unsure = [part for part in of if not jackknife(variances[part], level)[0] > 0]
+        unsure = [
+            part
+            for part in of
+            if not jackknife(variances[part][0], variances[part][1:], level)[0] > 0
+        ]
         if unsure:
             why = f"the variance of {' and '.join(unsure)} is not told from 0"
             return _unknown(name, size, why)
     if not np.isfinite(values[0]):
         return _unknown(name, size, "gains do not vary, or too few are known")
-    low, high = jackknife(values, level)
+    low, high = jackknife(values[0], values[1:], level)
     bound = 1.0 if name in CORRELATIONS else np.inf
     why = "" if np.isfinite(low) else "an interval takes 5 tasks whose gains vary"
     return Estimate(name, size, float(values[0]), max(low, -bound), min(high, bound), why)
@@ -162,15 +167,3 @@ def _estimate(
 
 def _unknown(name: str, variance: float, reason: str) -> Estimate:
     return Estimate(name, variance, np.nan, np.nan, np.nan, reason)
-
-
-def jackknife(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The t interval of values[0], from values [1 + T] of all tasks and with each left out; NaN where
-    one of them is undefined. (Tukey 1958; tasks are left out in both roles, so that cells that share
-    one count as what they are.)"""
-    tasks = len(values) - 1
-    if tasks < 2 or not np.isfinite(values).all():
-        return np.nan, np.nan
-    error = np.sqrt((tasks - 1) * np.var(values[1:]))
-    half = stats.t.ppf(0.5 + level / 2, tasks - 1) * error
-    return float(values[0] - half), float(values[0] + half)

@@ -12,6 +12,7 @@ from mvlpt.cli import main
 from mvlpt_analysis.compare import COMPARE_COLUMNS, Matrix, agreement_table, compare
 from mvlpt_analysis.stats import agree
 from mvlpt_analysis.stats.resample import permutations
+from mvlpt_analysis.stats.structure import residual
 from mvlpt_core.contract.errors import InputError
 
 TASKS = ["sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd"]
@@ -92,8 +93,8 @@ def test_residuals_are_what_effects_leave_also_with_cells_missing() -> None:
     pairs = rng.normal(size=(6, 6))
     pairs[2, 4] = pairs[0, 1] = np.nan
     effects = rng.normal(size=(6, 1)) + rng.normal(size=(1, 6))
-    np.testing.assert_allclose(agree.residuals(effects + pairs), agree.residuals(pairs), atol=1e-12)
-    left = agree.residuals(pairs)
+    np.testing.assert_allclose(residual(effects + pairs), residual(pairs), atol=1e-12)
+    left = residual(pairs)
     np.testing.assert_allclose(np.nansum(left, axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(np.nansum(left, axis=1), 0, atol=1e-12)
     assert np.isnan(left[2, 4])
