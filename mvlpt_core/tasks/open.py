@@ -82,14 +82,9 @@ def open_source(
     return replace(source, decoding=Decoding(orientation == "exif", grey_bits or 0))
 
 
-def open_task(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:
-    """Open the task of a suite's row, with the templates, class names and the metric that it names.
-
-    Templates are the row's own, else the data's, else "a photo of a {c}."; class names the row's, else the
-    data's. Raises `InputError` as `open_source`, for templates in an unknown form, names that are not one
-    a class, and for a metric that does not fit the labels.
-    """
-    source = open_source(
+def open_data(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:
+    """Open the data of a suite's row as they are: with their own names and templates, whatever is scored."""
+    return open_source(
         row.task,
         row.kind,
         row.location,
@@ -98,6 +93,16 @@ def open_task(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:
         row.grey_bits,
         row.test_split,
     )
+
+
+def open_task(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:
+    """Open the task of a suite's row, with the templates, class names and the metric that it names.
+
+    Templates are the row's own, else the data's, else "a photo of a {c}."; class names the row's, else the
+    data's. Raises `InputError` as `open_source`, for templates in an unknown form, names that are not one
+    a class, and for a metric that does not fit the labels.
+    """
+    source = open_data(row, data_root)
     own = read_templates("\n".join(source.templates), f"task {row.task}")
     templates = row.templates or own or DEFAULT_TEMPLATES
     names = row.names or source.classnames

@@ -38,7 +38,7 @@ from mvlpt_core.tasks.base import (
 )
 from mvlpt_core.tasks.decode import AS_IT_IS, Decoding, described, notes
 from mvlpt_core.tasks.fewshot import FewShot, sample_few_shot, sample_test
-from mvlpt_core.tasks.open import open_source, open_task
+from mvlpt_core.tasks.open import open_data, open_source, open_task
 from mvlpt_core.tasks.views import crop_flip
 
 _log = logging.getLogger(__name__)
@@ -188,15 +188,7 @@ def is_sample_of(
         header, _ = read_tensors(path, KIND, ("shots", "seed"))
     except InputError:
         return False
-    source = open_source(
-        row.task,
-        row.kind,
-        row.location,
-        data_root,
-        row.orientation,
-        row.grey_bits,
-        row.test_split,
-    )
+    source = open_data(row, data_root)
     split = source.split("train")
     about = header["shots"], header["seed"], val_share, short_classes
     return _is_of(Path(path), split, _drawn(source, split, *about)[1])

@@ -144,6 +144,8 @@ def changed(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         place[last] = value
     if key == "tuning.epochs":
         del place["steps"]
+    if key == "backbone.pretrained":  # a local folder has no tag
+        place["name"] = "ViT-B-32"
     return config
 
 
