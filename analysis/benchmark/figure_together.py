@@ -9,7 +9,7 @@ import pandas as pd
 
 from mvlpt_core.contract.layout import RANDOM
 
-from ..figures.heatmaps import colour_limit, draw_gain_heatmap
+from ..figures.heatmaps import colour_limit, draw_gain_heatmap, gain_frame
 from ..figures.style import (
     ONE_COLUMN,
     TWO_COLUMNS,
@@ -74,15 +74,8 @@ def plot_adaptation(table: pd.DataFrame) -> Plate:
 def joint_frame(table: pd.DataFrame, method: str, shots: int, mode: str) -> pd.DataFrame:
     """The cells of one heatmap (as `heatmaps.gain_frame` makes them) of `joint.joint_pairs`."""
     found = table[(table["method"] == method) & (table["shots"] == shots)]
-    marks = dict.fromkeys(("established", "suggested", "diverged", "diagonal"), False)
-    return pd.DataFrame(
-        {
-            "source": found["source"],
-            "target": found["target"],
-            "points": 100 * found[f"{mode}_gain"],
-            **marks,
-        }
-    ).reset_index(drop=True)
+    tasks = [*found["source"], *found["target"]]
+    return gain_frame(found, method, tasks, f"{mode}_gain")
 
 
 def plot_joint(table: pd.DataFrame, tasks: Sequence[str]) -> Plate:
