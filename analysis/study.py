@@ -135,4 +135,6 @@ def _image_intervals(
         for target, part in outcomes.groupby("target")
     ]
     found: list[pd.DataFrame] = side_by_side(calls, workers)
-    return pd.concat(found, ignore_index=True)
+    # A target that has its scratch run alone, as sources of a second suite have, gives no row.
+    found = [part for part in found if len(part)]
+    return pd.concat(found, ignore_index=True) if found else None

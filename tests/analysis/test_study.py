@@ -49,6 +49,24 @@ def test_one_seed_takes_its_intervals_from_stored_outcomes(workers):
         assert both[column].to_numpy() == pytest.approx(both[f"{column}_direct"].to_numpy())
 
 
+def test_a_target_with_its_scratch_run_alone_gives_no_interval():
+    """As sources of a second suite: their runs are stored, and nothing starts from another task there."""
+    rng = np.random.default_rng(0)
+    transfer, outcomes, truth = calibration.image_study(calibration.known_gains(4, rng), 120, rng)
+    last = truth["target"].iloc[-1]
+    names = list(truth["target"].iloc[:-1])
+    transfer = transfer[transfer["source"].isin(names) & transfer["target"].isin(names)]
+    alone = (outcomes["target"] == last) & (outcomes["source"] != "scratch")
+    methods = list(transfer["method"].unique())
+    options = {"permutations": 9, "bootstrap": 50, "seed": 3}
+    found = study.statistics(
+        transfer, outcomes[~alone], truth, made.similarity(3), names, methods, {}, **options
+    )
+    assert len(found["gains"]) == 9
+    assert set(found["gains"]["interval"]) == {"images"}
+    assert found["gains"]["low"].dtype == float
+
+
 def test_workers_do_not_change_tables(tables):
     names, alike = made.tasks(5), made.similarity(5)
     args = (tables["transfer"], NONE, NONE, alike, names, ("text",), made.factors(5))
