@@ -192,7 +192,7 @@ def drawings(
     taken = [kind for kind, subject in shown if not subject]
     out = []
     for kind, subject in shown:
-        name = _distinct(f"{kind}_{subject}", taken) if subject else kind
+        name = distinct(f"{kind}_{subject}", taken) if subject else kind
         taken.append(name)
         out.append(Drawing(name, kind, subject))
     return out
@@ -211,7 +211,7 @@ def figures(
     return [drawing.name for drawing in drawings(methods, measures, **wanted)]
 
 
-def _distinct(name: str, taken: Iterable[str], longest: int = 80) -> str:
+def distinct(name: str, taken: Iterable[str], longest: int = 80) -> str:
     """A file name of letters, digits, _ and - that no other equals in any case."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:longest]
     used = {other.casefold() for other in taken}

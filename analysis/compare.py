@@ -12,6 +12,7 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
+from .catalogue import distinct
 from .figures.agreement import plot_pair
 from .figures.style import save, style
 from .foreign import read_given
@@ -62,15 +63,16 @@ def compare(
     matrices = read_matrices(sources, shots)
     both = _to_compare(matrices, len(sources))
     rows, said = [], []
+    names: list[str] = []
     with style(matrix.name for matrix in matrices):
         for a, b in both:
             tasks = _common(a, b)
             table = agreement_table(a, b, tasks, permuted, seed)
             rows.append(table)
             said += sentences(table)
-            stem = out / f"{pairs_name(a.name)}_and_{pairs_name(b.name)}"
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            save(plot_pair(a.name, b.name, a.square(tasks), b.square(tasks), tasks).figure, stem)
+            names.append(distinct(f"{a.name}_and_{b.name}", names))
+            plate = plot_pair(a.name, b.name, a.square(tasks), b.square(tasks), tasks)
+            save(plate.figure, out / names[-1])
     pairs.write_frame(pd.concat(rows, ignore_index=True), out / "agreement.csv")
     return said
 
@@ -114,11 +116,6 @@ def agreement_table(
         rows += [(one.name, other.name, found) for found in judged]
     table = pd.DataFrame([{"a": one, "b": other} | vars(found) for one, other, found in rows])
     return table.assign(n_tasks=len(tasks))[list(COMPARE_COLUMNS)]
-
-
-def pairs_name(name: str) -> str:
-    """A name as a part of a file's name: letters and digits as they are, all else as `_`."""
-    return "".join(c if c.isalnum() else "_" for c in name)
 
 
 def _to_compare(matrices: Sequence[Matrix], sources: int) -> list[tuple[Matrix, Matrix]]:

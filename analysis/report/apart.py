@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from ..stats.multiplicity import significant
 from ..vocabulary import pretty, signed
+from .words import Row, interval, p_value, records
 
-Row = Mapping[str, Any]
 EXCHANGEABLE = (
     "The suite groups its tasks by no factor, so tests take all of its tasks for exchangeable: where they "
     "come in kinds, p-values are too small."
@@ -90,13 +89,9 @@ def _rows(links: pd.DataFrame, method: str, measure: str) -> list[Row]:
         & (links["gain_kind"] == "gain")
         & (links["statistic"] == "spearman")
     ]
-    return [{str(k): v for k, v in row.items()} for row in chosen.to_dict("records")]
+    return records(chosen)
 
 
 def _size(row: Row) -> str:
-    p = row["p_permutation"]
-    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    span = (
-        f" [{signed(row['low'], 2)}, {signed(row['high'], 2)}]" if np.isfinite(row["low"]) else ""
-    )
-    return f" (rho = {signed(row['value'], 2)}{span}, {shown})"
+    span = interval(row["low"], row["high"], 2)
+    return f" (rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])})"

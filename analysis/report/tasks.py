@@ -10,7 +10,7 @@ import pandas as pd
 from ..read.study import transfers
 from ..view import View
 from ..vocabulary import signed
-from .answers import Row, records
+from .words import Row, records
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..stats.multiplicity import ALPHA
 from ..vocabulary import signed
-from .answers import Row, interval, records
+from .words import Row, interval, records
 
 
 def sentences(table: pd.DataFrame) -> list[str]:

@@ -147,8 +147,9 @@ def _settings(name: str, needed: str) -> dict[str, Any]:
     if path is None or not path.is_file():
         return {}
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        found = {**held.get("model_cfg", held), "preprocess_cfg": held.get("preprocess_cfg", {})}
+        config = json.loads(path.read_text(encoding="utf-8"))
+        own = {"preprocess_cfg": config.get("preprocess_cfg", {})}
+        found = {**config.get("model_cfg", config), **own}
         return {key: dict(found[key]) for key in (needed, "preprocess_cfg")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(

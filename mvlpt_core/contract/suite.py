@@ -11,6 +11,7 @@ rows is the order of the tasks in every table and figure. A table of groups has 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -112,6 +113,12 @@ class TaskRow:
     def place(self) -> tuple[str, PurePosixPath]:
         """Where the images are, however the location is written."""
         return self.kind, PurePosixPath(self.location)
+
+
+def plain_name(text: str) -> str:
+    """A task's name made of any text: without accents, in lower case, all else as `_`."""
+    ascii_ = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9_-]", "_", ascii_).lstrip("_-") or "task"
 
 
 def check_name(name: str, what: str) -> None:

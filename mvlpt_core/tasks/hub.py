@@ -23,7 +23,7 @@ from typing import Any
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line, write_atomic
-from mvlpt_core.contract.suite import TaskRow
+from mvlpt_core.contract.suite import TaskRow, plain_name
 from mvlpt_core.tasks.coop import PATTERN, find_splits
 from mvlpt_core.tasks.files import is_system
 
@@ -91,7 +91,7 @@ def named_copy(name: str) -> TaskRow:
     """A row for a data set of the hub, `owner/name` or `owner/name@revision`, in a folder of its name; of
     what kind it is, the files say when they are there. Raises `InputError` for another form."""
     repo, _, revision = name.partition("@")
-    task = re.sub(r"[^a-z0-9_-]", "_", repo.rpartition("/")[2].lower()).lstrip("_-") or "task"
+    task = plain_name(repo.rpartition("/")[2])
     return TaskRow(task, "folder", task, "accuracy", repo=repo, revision=revision)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from pathlib import Path
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.suite import TaskRow
+from mvlpt_core.contract.suite import TaskRow, plain_name
 from mvlpt_core.tasks import archive, coop, memes, npz, parquet, table
 from mvlpt_core.tasks.files import content_root, folders_in
 from mvlpt_core.tasks.open import open_source
@@ -88,8 +86,9 @@ def _has_other_table(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    plain = unicodedata.normalize("NFKD", path.name).encode("ascii", "ignore").decode().lower()
+    name = path.name
     if path.is_file():
         for suffix in (*archive.SUFFIXES, *_FILES):
-            plain = plain.removesuffix(suffix)
-    return re.sub(r"[^a-z0-9_-]", "_", plain).lstrip("_-") or "task"
+            if name.lower().endswith(suffix):
+                name = name[: -len(suffix)]
+    return plain_name(name)

@@ -178,14 +178,26 @@ def test_npz_grey_and_of_many_labels(tmp_path: Path) -> None:
     [
         ({"x": [1]}, r"toy\.npz holds x: expected train_images"),
         ({"train_images": pixels(0, 2)}, r"has train_images but no train_labels"),
-        ({"train_images": pixels(0, 2), "train_labels": [1]}, r"train_labels \(1,\) and train_images \(2,"),
+        (
+            {"train_images": pixels(0, 2), "train_labels": [1]},
+            r"train_labels \(1,\) and train_images \(2,",
+        ),
         ({"train_images": [[1.5]], "train_labels": [1]}, r"train_images holds float64 \(1, 1\): "),
         ({"train_images": pixels(0, 2), "train_labels": [0.5, 1]}, r"train_labels holds float64"),
-        ({"train_images": pixels(0, 2), "train_labels": [[2, 1], [0, 1]]}, r"holds 2: expected zeros and"),
-        ({"train_images": pixels(0, 2), "train_labels": np.array([0, "a"], object)}, r"cannot be read"),
-        ({"test_images": pixels(0, 2), "test_labels": [0, 1]}, r"has test \(2 images\) but no train"),
+        (
+            {"train_images": pixels(0, 2), "train_labels": [[2, 1], [0, 1]]},
+            r"holds 2: expected zeros and",
+        ),
+        (
+            {"train_images": pixels(0, 2), "train_labels": np.array([0, "a"], object)},
+            r"cannot be read",
+        ),
+        (
+            {"test_images": pixels(0, 2), "test_labels": [0, 1]},
+            r"has test \(2 images\) but no train",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_npz(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     np.savez(tmp_path / "toy.npz", **{k: np.asarray(v) for k, v in arrays.items()})
     expect(tmp_path, NPZ, message)

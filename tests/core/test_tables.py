@@ -155,24 +155,52 @@ def test_labels_that_are_numbers(tmp_path: Path, toy: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
-        ("file,label", ["0.png,a", "9.png,b", "8.png,b"], r"names 2 images not there \(line 3: 9\.png\)"),
+        (
+            "file,label",
+            ["0.png,a", "9.png,b", "8.png,b"],
+            r"names 2 images not there \(line 3: 9\.png\)",
+        ),
         ("file,label", ["../0.png,a"], r"line 2: file '\.\./0\.png': expected a path below"),
-        ("file,label", ["0.png,"], r"line 2: image 0\.png has label '': expected a name or a whole"),
+        (
+            "file,label",
+            ["0.png,"],
+            r"line 2: image 0\.png has label '': expected a name or a whole",
+        ),
         ("file,label", ["0.png,a|"], r"line 2: image 0\.png has label 'a\|'"),
         ("file,label", ["0.png"], r"line 2: 1 fields: expected 2 \(file, label\)"),
         ("file,label", [], r"labels\.csv has no rows"),
-        ("id,width", ["0,2"], r"labels\.csv has no column of the file \(id, width\): expected one, called"),
+        (
+            "id,width",
+            ["0,2"],
+            r"labels\.csv has no column of the file \(id, width\): expected one, called",
+        ),
         ("file,width", ["0.png,2"], r"labels\.csv has no column of the label \(file, width\)"),
         ("file,class,label", ["0.png,a,b"], r"labels\.csv has columns class, label: expected one"),
         ("file,label,label", ["0.png,a,b"], r"a column occurs twice"),
-        ("file,label,split", ["0.png,a,fold3"], r"line 2: split 'fold3': expected train, val or test"),
-        ("file,label,split", ["0.png,a,train", "0.png,a,test"], r"line 3: 0\.png is in split test, and "),
+        (
+            "file,label,split",
+            ["0.png,a,fold3"],
+            r"line 2: split 'fold3': expected train, val or test",
+        ),
+        (
+            "file,label,split",
+            ["0.png,a,train", "0.png,a,test"],
+            r"line 3: 0\.png is in split test, and ",
+        ),
         ("file,label", ["0.png,a", "1.png,a"], r"toy has 1 class names: expected at least two"),
         ("file,label,split", ["0.png,a,train", "1.png,b,val"], r"and val \(1 image\) but no test"),
-        ("file,label,split", ["0.png,a,test", "1.png,b,test"], r"has test \(2 images\) but no train"),
-        ("file,label,split", ["0.png,a,train", "1.png,b,train", "2.png,a,test"], r"class 'b' .* split test"),
+        (
+            "file,label,split",
+            ["0.png,a,test", "1.png,b,test"],
+            r"has test \(2 images\) but no train",
+        ),
+        (
+            "file,label,split",
+            ["0.png,a,train", "1.png,b,train", "2.png,a,test"],
+            r"class 'b' .* split test",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_tables(tmp_path: Path, toy: Path, header: str, rows: list[str], message: str) -> None:
     table(toy / "labels.csv", header, rows)
     row = TaskRow("toy", "table", "toy/labels.csv", "accuracy")
