@@ -18,7 +18,7 @@ from math import comb
 
 import numpy as np
 import pandas as pd
-from scipy.stats import weightedtau
+from scipy.stats import rankdata, weightedtau
 
 from mvlpt_core.contract.errors import InputError
 
@@ -42,6 +42,7 @@ class Quality:
 QUALITY = {
     "ndcg": Quality("NDCG", True, 0, 1),
     "ndcg_above_random": Quality("NDCG above random", True, high=1),
+    "ndcg_of_ranks": Quality("NDCG of ranks", True, 0, 1),
     "regret1": Quality("Regret@1", False, 0),
     "regret3": Quality("Regret@3", False, 0),
     "regret5": Quality("Regret@5", False, 0),
@@ -75,6 +76,20 @@ def ndcg(gains: np.ndarray, predicted: np.ndarray) -> float:
     if not spread > 0:
         return float("nan")
     return float(ndcg_score([(gains - gains.min()) / spread], [predicted]))
+
+
+def ndcg_of_ranks(gains: np.ndarray, predicted: np.ndarray) -> float:
+    """As `ndcg`, with the exponential relevance 2^r - 1 of Burges et al. (2005), where r is how
+    many sources have a lower gain (equal gains: their mean): many published rankings of source tasks
+    are measured so. It sees the order of gains alone, and of it mostly which source is the best.
+    """
+    if not gains.max() > gains.min():
+        return float("nan")
+    from sklearn.metrics import ndcg_score
+
+    below = rankdata(gains) - 1
+    top = below.max()  # all in units of the best source's 2^r, which overflows at 1,024 sources
+    return float(ndcg_score([np.exp2(below - top) - np.exp2(-top)], [predicted]))
 
 
 def _random_ndcg(gains: np.ndarray) -> float:
@@ -139,6 +154,7 @@ def quality(gains: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     return {
         "ndcg": found,
         "ndcg_above_random": (found - chance) / (1 - chance),
+        "ndcg_of_ranks": ndcg_of_ranks(gains, predicted),
         **{f"regret{k}": value for k, value in lost.items()},
         **{f"hit{k}": hit(gains, predicted, k) for k in (1, 3)},
         "tau": weighted_tau(gains, predicted),

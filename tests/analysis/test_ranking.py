@@ -59,7 +59,7 @@ def test_ties_count_as_the_mean_over_all_orders_they_allow(ranks, data):
         strict[list(order)] = -np.arange(len(order))
         values.append(ranking.quality(gains, strict.copy()))
     found = ranking.quality(gains, predicted)
-    for name in ("ndcg", "regret1", "regret3", "hit1", "hit3", "gain1"):
+    for name in ("ndcg", "ndcg_of_ranks", "regret1", "regret3", "hit1", "hit3", "gain1"):
         expected = np.mean([value[name] for value in values])
         assert found[name] == pytest.approx(expected, nan_ok=True), name
 
@@ -124,6 +124,26 @@ def test_ndcg_above_random_is_0_for_chance_and_1_for_a_perfect_order():
     worst = ranking.quality(GAINS, -GAINS)
     chance = ranking.ndcg(GAINS, np.zeros(4))
     assert worst["ndcg_above_random"] == pytest.approx((worst["ndcg"] - chance) / (1 - chance))
+
+
+def test_ndcg_of_ranks_by_hand():
+    """Gains .05, .03, .01, -.02 have relevance 7, 3, 1, 0, whatever their distances."""
+    discount = 1 / np.log2([2, 3, 4, 5])
+    found = ranking.quality(GAINS, np.array([1.0, 4, 2, 3]))  # the order .01, .03, -.02, .05
+    best = np.array([7, 3, 1, 0]) @ discount
+    assert found["ndcg_of_ranks"] == pytest.approx(np.array([1, 3, 0, 7]) @ discount / best)
+    assert ranking.quality(GAINS**3, GAINS)["ndcg_of_ranks"] == pytest.approx(1)
+    assert np.isnan(ranking.ndcg_of_ranks(np.zeros(3), np.arange(3.0)))
+
+
+def test_ndcg_of_ranks_of_tied_gains_and_of_many_sources():
+    discount = 1 / np.log2([2, 3, 4])
+    tied = np.array([2**1.5 - 1, 2**1.5 - 1, 0])  # the two best are 1 and 2 above the worst: 1.5
+    found = ranking.ndcg_of_ranks(np.array([0.1, 0.1, 0.0]), np.array([0.0, 1, 2]))
+    assert found == pytest.approx(tied[::-1] @ discount / (tied @ discount))
+    many = np.arange(2000.0)
+    assert ranking.ndcg_of_ranks(many, many) == pytest.approx(1)
+    assert ranking.ndcg_of_ranks(many, -many) < 0.2
 
 
 def test_a_rule_is_chosen_on_the_other_half_of_the_families():
