@@ -80,8 +80,8 @@ def ndcg(gains: np.ndarray, predicted: np.ndarray) -> float:
 
 def ndcg_of_ranks(gains: np.ndarray, predicted: np.ndarray) -> float:
     """As `ndcg`, with the exponential relevance 2^r - 1 of Burges et al. (2005), where r is how
-    many sources have a lower gain (equal gains: their mean): many published rankings of source tasks
-    are measured so. It sees the order of gains alone, and of it mostly which source is the best.
+    many sources have a lower gain (equal gains: their mean). It sees the order of gains alone, and of
+    it mostly which source is the best; NaN when all gains are equal.
     """
     if not gains.max() > gains.min():
         return float("nan")
