@@ -22,6 +22,8 @@ _TASKS = (
     "a study's YAML file, a suite's TSV file, the name of a shipped one, or (check) a task's data"
 )
 
+_LABEL_COLUMN = "of tables or parquet files: which column holds the labels (where one alone can)"
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence and exit code 2, as a user's other mistakes are."""
@@ -125,6 +127,7 @@ def _parser() -> tuple[_Parser, list[str]]:
     init.add_argument(
         "--out", type=Path, default=Path("mine"), help="name of the study and its files (mine)"
     )
+    init.add_argument("--label-column", default="", help=_LABEL_COLUMN)
 
     benchmark = command(
         "benchmark",
@@ -278,6 +281,7 @@ def _parser() -> tuple[_Parser, list[str]]:
         made.add_argument("config", help=_TASKS)
         made.add_argument("--task", nargs="+", default=[], help="which of its tasks (all)")
         made.add_argument("--data-root", help="the tasks' folder (as the configuration says)")
+    data.add_argument("--label-column", default="", help=_LABEL_COLUMN)
     data.add_argument("--workers", type=whole, help="processes (all cores)")
     data.add_argument("--out", type=Path, help="also write the table (.csv)")
     data.add_argument(
@@ -342,7 +346,7 @@ def _study(given: argparse.Namespace) -> int:
 def _init(given: argparse.Namespace) -> int:
     from mvlpt.init import write_study
 
-    print(write_study(given.folders, given.out))
+    print(write_study(given.folders, given.out, given.label_column))
     return 0
 
 
@@ -449,6 +453,7 @@ def _check(given: argparse.Namespace) -> int:
         given.cache,
         given.study,
         given.sheet,
+        given.label_column,
     )
     return 0 if sound else 1
 

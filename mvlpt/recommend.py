@@ -149,8 +149,8 @@ def _encoded(
         seed=study.seeds[0],
         val_share=study.val_share,
         short_classes="use_all",
-        test_split=row.test_split,
         out=sample,
+        **row.reading,
     )
     outputs = scratch / "test_features.safetensors", scratch / "sample_features.safetensors"
     options = {"device": device, "precision": study.backbone.precision}

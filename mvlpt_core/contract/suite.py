@@ -26,7 +26,9 @@ KINDS = ("testbed", "wds", "folder", "table", "parquet", "npz", "coop", "hateful
 REQUIRED = ("task", "kind", "location", "metric")
 # How a task is read, where its data alone would not do.
 TEXTS = ("templates", "names")
-READ = (*TEXTS, "orientation", "grey_bits")
+READ = (*TEXTS, "label_column", "orientation", "grey_bits")
+# Of these, what a sample depends on as well: its texts do not matter.
+READING = ("label_column", "orientation", "grey_bits", "test_split")
 ORIENTATIONS = ("", "exif")
 # Instead of a number in the column `test`: the part of the data that stands for the test.
 TEST_SPLITS = ("", "val")
@@ -51,6 +53,7 @@ class TaskRow:
 
     `location` is a path below the data root (for `testbed` the name of the built-in task).
     `templates` and `names` are empty where the data's own templates and class names count.
+    `label_column` says which column of a table or of parquet files holds the labels, "" where one alone can.
     `test_split` is `val` where that part of the data stands for the test, else "". `orientation` is `exif`
     where images are turned as their EXIF tag says, "" where they are left alone; `grey_bits` is how many
     bits 16-bit grey images use, None where each says so by itself. `factors` holds the values of the
@@ -66,6 +69,7 @@ class TaskRow:
     metric: str
     templates: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    label_column: str = ""
     orientation: str = ""
     grey_bits: int | None = None
     test_split: str = ""
@@ -108,6 +112,11 @@ class TaskRow:
             raise InputError(
                 f"revision {self.revision!r} of task {self.task} has no repo: expected owner/name"
             )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How labels and images are read: what `tasks.open_source` and `prepare_sample` are told of it."""
+        return {key: getattr(self, key) for key in READING}
 
     @property
     def place(self) -> tuple[str, PurePosixPath]:
