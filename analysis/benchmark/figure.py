@@ -169,8 +169,8 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
         figure.supylabel("score (points)", fontsize=7)
         legend_above(figure, min(5, len(entries)))
     caption = (
-        "Score of each task by shots, means over seeds; bars are 95% intervals over seeds, cut where they "
-        "go beyond all scores."
+        "Score of each task by shots, means over seeds; bars are 95% intervals over seeds, variances "
+        "of ten tasks or more drawn towards one another, cut where they go beyond all scores."
     )
     return Plate(f"{result.title}, task by task", caption, figure)
 
