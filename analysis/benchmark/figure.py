@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ..figures.style import (
     MUTED,
@@ -116,29 +117,41 @@ def plot_average(result: Benchmark) -> Plate:
             draw_shots(axes[0][0], frame, result.entries, _by_method(result.entries))
             legend_above(figure)
         else:
-            caption += "; on the right, of the difference of a multitask start to scratch"
-            count = len(methods)
-            figure, axes = new_figure(TWO_COLUMNS, 2.7, 1, count + 1)
-            for ax, method in zip(axes[0], methods, strict=False):
-                own = [entry for entry in result.entries if entry.method in ("", method)]
-                if ax is not axes[0][0]:
-                    ax.sharey(axes[0][0])  # before drawing, so that the first makes room for all
-                draw_shots(ax, frame, own, _by_kind(own))
-                ax.set_title(Entry(SCRATCH, method).name, loc="left")
-            legend_above(figure, 3)
-            ax = axes[0][-1]
-            ax.axhline(0, color="black", lw=0.6)
-            joint = [entry for entry in result.entries if entry.kind == MULTITASK]
-            draw_shots(ax, added, joint, _looks(result.entries))
-            ax.set_ylabel("difference (points)")
-            ax.set_title("what the start adds", loc="left")
-            if count > 1:  # else the lines have the looks and names of the panel beside it
-                ax.legend(loc="best")
+            place = "below" if len(methods) > 1 else "on the right"
+            caption += f"; {place}, of the difference of a multitask start to scratch"
+            figure, axes = _draw_methods(result, methods, frame, added)
         axes[0][0].set_ylabel(f"average score {_over(result)} (points)")
         figure.supxlabel("shots (training images a class)", fontsize=7)
     if any(entry.hindsight for entry in result.entries):
         caption += "; the best source is chosen with hindsight, by the scores shown"
     return Plate(title, f"{caption}.", figure)
+
+
+def _draw_methods(
+    result: Benchmark, methods: Sequence[str], frame: pd.DataFrame, added: pd.DataFrame
+) -> tuple[Figure, list[list[Axes]]]:
+    """Of each method a panel of scores, and one of what a multitask start adds: beside it where there is one
+    method, else below. A start has one look in all of them."""
+    if len(methods) == 1:
+        figure, axes = new_figure(TWO_COLUMNS, 2.7, 1, 2)
+        scores, differences = axes[0][:1], axes[0][1:]
+    else:
+        figure, axes = new_figure(TWO_COLUMNS, 4.6, 2, len(methods))
+        scores, differences = axes
+    chosen = _by_kind(result.entries)
+    for row in (scores, differences):
+        for ax in row[1:]:
+            ax.sharey(row[0])  # before drawing, so that the first makes room for all
+    for above, below, method in zip(scores, differences, methods, strict=True):
+        own = [entry for entry in result.entries if entry.method in ("", method)]
+        draw_shots(above, frame, own, chosen)
+        above.set_title(Entry(SCRATCH, method).name, loc="left")
+        below.axhline(0, color="black", lw=0.6)
+        draw_shots(below, added, [entry for entry in own if entry.kind == MULTITASK], chosen)
+    differences[0].set_title("what the start adds", loc="left")
+    differences[0].set_ylabel("difference to scratch (points)")
+    legend_above(figure, 3)
+    return figure, axes
 
 
 def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
