@@ -40,6 +40,7 @@ _KIND_NAMES = {
 }
 _BASES = (ZERO_SHOT, PROBE)
 _DASHES = ("-", "--", ":", "-.")
+_WITH_BARS = 6  # entries of a panel a task; of more, bars hide the lines
 # Octaves: from one entry to the next where bars would hide one another, and all together at most.
 _DODGE, _WIDEST = 0.07, 0.6
 
@@ -158,6 +159,7 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
     """Score by shots, a panel a task."""
     entries = [entry for entry in result.entries if entry.kind not in (AS_IS, SINGLE)]
     chosen = _looks(entries)
+    bars = len(entries) <= _WITH_BARS
     columns = min(columns, len(result.targets))
     rows = -(-len(result.targets) // columns)
     with style():
@@ -170,6 +172,8 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
             ax.set_title(target, loc="left", fontsize=6.5, fontweight="normal")
             if len(part):
                 points = 100 * part[["score", "low", "high"]]
+                if not bars:
+                    points[["low", "high"]] = np.nan
                 draw_shots(ax, part[["entry", "shots"]].join(points), entries, chosen)
         for i, ax in enumerate(panels[len(result.targets) :], len(result.targets)):
             ax.remove()
@@ -181,10 +185,10 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
         figure.supxlabel("shots (training images a class)", fontsize=7)
         figure.supylabel("score (points)", fontsize=7)
         legend_above(figure, min(5, len(entries)))
-    caption = (
-        "Score of each task by shots, means over seeds; bars are 95% intervals over seeds, variances "
-        "of ten tasks or more drawn towards one another, cut where they go beyond all scores."
+    said = (
+        "; bars are 95% intervals over seeds, cut where they go beyond all scores" if bars else ""
     )
+    caption = f"Score of each task by shots, means over seeds{said}."
     return Plate(f"{result.title}, task by task", caption, figure)
 
 

@@ -234,7 +234,7 @@ def test_figures_are_saved(agg, tmp_path, few):
         assert plate.caption.endswith(".")
         assert all(path.stat().st_size for path in save(plate.figure, tmp_path / name))
     text = (tmp_path / "sets.svg").read_text()
-    for word in ("CoOp", "MVPT", "multitask prompt as it is", "zero-shot", "what the start adds"):
+    for word in ("CoOp", "VPT", "multitask prompt as it is", "zero-shot", "what the start adds"):
         assert word in text
 
 
