@@ -18,7 +18,7 @@ def add_options(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("--task", required=True, help="a folder or file of images, or testbed:<task>")
     tune.add_argument("--start", required=True, help="a prompt file, or random")
     tune.add_argument("--like", type=Path, help="with random: a prompt file to be tuned like")
-    tune.add_argument("--backbone", help="with random: open_clip's name, or a converted folder")
+    tune.add_argument("--backbone", help="open_clip's name, or a converted folder (as the start)")
     tune.add_argument("--pretrained", default="", help="open_clip's tag of the weights")
     tune.add_argument("--method", help="text, visual or unified (as the start; text)")
     tune.add_argument("--shots", type=whole, help="training images a class (as the start; 20)")

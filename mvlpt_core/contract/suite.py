@@ -34,7 +34,7 @@ ORIENTATIONS = ("", "exif")
 TEST_SPLITS = ("", "val")
 # What a task's copy should be and where it comes from; no result depends on it.
 COUNTS = ("classes", "train", "test")
-EXPECTED = ("repo", "revision", *COUNTS, "note")
+EXPECTED = ("repo", "revision", *COUNTS, "license", "note")
 # Where a table of groups or choices comes from, as the command that writes it notes.
 FOUND = ("method", "study", "config_digest", "seeds")
 # Words that mean something else where a task's or a group's name may stand.
@@ -59,7 +59,8 @@ class TaskRow:
     bits 16-bit grey images use, None where each says so by itself. `factors` holds the values of the
     grouping columns, "" where the task has none. `repo` (owner/name on the hub), pinned to `revision`, is
     where `location` can be fetched from; `classes`, `train` and `test` are the numbers of the paper's split,
-    and `note` says where the copy differs from it; "" and None where unknown.
+    `license` is that of the images, and `note` says where the copy differs from the paper's; "" and None
+    where unknown.
     Raises `InputError` for a bad value.
     """
 
@@ -79,6 +80,7 @@ class TaskRow:
     classes: int | None = None
     train: int | None = None
     test: int | None = None
+    license: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
