@@ -179,6 +179,7 @@ def test_a_folder_of_images_gets_a_recommendation(tiny: Path, tmp_path: Path) ->
     assert "object_rosy/test.safetensors: no such file" in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
 def test_a_study_is_published_and_recommends(tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny / "results/tiny", tmp_path / "results/tiny")
     shutil.copy(TINY.parent / "tiny.tsv", tmp_path)
