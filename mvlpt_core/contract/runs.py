@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TypeVar
 
+from mvlpt_core.contract.design import designed_pairs
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.settings import Mean, Pattern, Study
@@ -145,6 +146,21 @@ class _Expansion:
 
     def _of(self, name: str, pattern: Pattern) -> Iterable[Pair]:
         where = f"runs.{name}"
+        found = list(self._pairs(name, pattern, where))
+        if pattern.fraction == 1:
+            return found
+        # Scratch runs and the control by a task's own prompt are measured in any case.
+        cells = [pair for pair in found if pair[1] != RANDOM and pair[0] != pair[1]]
+        if not cells:
+            raise InputError(
+                f"{where} has the fraction {pattern.fraction:g} of no cell: expected it where tasks start "
+                "from others' prompts"
+            )
+        groups, starts = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+        left_out = {*cells} - designed_pairs(groups, starts, pattern.fraction)
+        return [pair for pair in found if pair not in left_out]
+
+    def _pairs(self, name: str, pattern: Pattern, where: str) -> Iterable[Pair]:
         for start in self._names(pattern.start, where, (RANDOM, *self.study.means)):
             for word in pattern.group:
                 said = pattern.leave_out or ("nothing" if word == "members" else None)

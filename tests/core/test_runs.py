@@ -173,3 +173,23 @@ def test_ways_are_named_by_their_list_or_by_their_starts() -> None:
     }
     assert several.behind("a", "mean") == several.behind("a", "all_less_a") == ("b", "c")
     assert runs([{"group": "tasks", "start": "tasks"}]).ways() == {}
+
+
+def test_a_fraction_leaves_out_cells_alone() -> None:
+    every = [{"group": "tasks", "start": "tasks"}]
+    whole, half = pairs(every), pairs([every[0] | {"fraction": 0.5}])
+    assert [pair for pair in whole if pair in half] == half
+    left_out = set(whole) - set(half)
+    assert {group for group, _ in left_out} == {start for _, start in left_out} == set(TASKS)
+    assert len(left_out) == 3
+    assert all(start not in (group, "random") for group, start in left_out)
+    # In one list, not in another.
+    more = [every[0] | {"fraction": 0.5}, {"group": "a", "start": ["b", "c"]}]
+    assert {("a", "b"), ("a", "c")} < set(pairs(more))
+    with pytest.raises(
+        InputError, match=r"runs\.x has the fraction 0\.5 of no cell: expected it where"
+    ):
+        runs([{"group": "tasks", "start": "random", "fraction": 0.5}])
+    for bad in (0, 1.5, "half", float("nan")):
+        with pytest.raises(InputError, match=r"fraction.*expected a number above 0, up to 1"):
+            runs([every[0] | {"fraction": bad}])
