@@ -25,6 +25,7 @@ def add_options(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("--seed", type=whole0, help="of sample, start and order (as the start; 1)")
     tune.add_argument(
         "--set",
+        action="extend",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",

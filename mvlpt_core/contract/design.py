@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from math import ceil
 
 from mvlpt_core.contract.seeds import generator
 
+# Parts of a grid that stand in packs of their own: a larger fraction leaves those that were whole alone.
+_PARTS = (1 / 4, 1 / 2)
+
 
 def designed_pairs(
     groups: Sequence[str], starts: Sequence[str], fraction: float
-) -> set[tuple[str, str]]:
-    """The (group, start) pairs of two different names that a `fraction` (0 to 1) of the grid consists of.
+) -> dict[tuple[str, str], int]:
+    """The (group, start) pairs of two different names that a `fraction` (0 to 1) of the grid consists of,
+    each with the part that it is of: the first quarter, the second, or the other half.
 
     Starts and groups are put on a circle in an order drawn from their names; a *turn* of the circle gives
     every name of the longer list at most one partner, and every one of the shorter list exactly one. As
@@ -26,12 +31,18 @@ def designed_pairs(
     n = len(long)
     # Where both lists are the same, turn 0 pairs each with itself.
     turns = [int(turn) for turn in random.permutation(n) if turn or long != short]
-    kept = turns[: max(1, ceil(round(fraction * len(turns), 9)))]
+    kept = turns[: _turns(fraction, turns)]
+    ends = [_turns(part, turns) for part in _PARTS]
     found = {
-        (long[(i * n // len(short) + turn) % n], name)
+        (long[(i * n // len(short) + turn) % n], name): bisect_right(ends, number)
+        for number, turn in enumerate(kept)
         for i, name in enumerate(short)
-        for turn in kept
     }
     if len(groups) < len(starts):
-        found = {(group, start) for start, group in found}
-    return {(group, start) for group, start in found if group != start}
+        found = {(group, start): part for (start, group), part in found.items()}
+    return {(group, start): part for (group, start), part in found.items() if group != start}
+
+
+def _turns(fraction: float, turns: Sequence[int]) -> int:
+    """How many of the turns a fraction takes."""
+    return max(1, ceil(round(fraction * len(turns), 9)))
