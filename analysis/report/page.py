@@ -67,6 +67,7 @@ def write_report(
     configuration: str | None = None,
     sizes: pd.DataFrame | None = None,
     made: str = "",
+    prompts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page of the study `name`, whole or not at all.
 
@@ -75,11 +76,17 @@ def write_report(
     `benchmark.make`, beside their figures; `shared`: what is said of images that tasks share; `plan`: the
     file of the registered plan, if there is one; `configuration`: digest of the study as it is, None
     where plans are not registered; `sizes`: `read.tasks.task_sizes`, for the table of a study's tasks;
-    `made`: when and by what the page was made. Raises InputError for a table or a figure that is missing.
+    `made`: when and by what the page was made; `prompts`: `play.data.kept_prompts`. Raises InputError for a
+    table or a figure that is missing.
     """
+    # Altair is slow to import, and nothing but the page needs it.
+    from ..play.section import playable
+
     path = Path(path)
     several = len(parts) > 1
+    shown = {shots: _completed(part.frames, view) for shots, part in parts.items()}
     page = _template().render(
+        play=playable(view, shown, prompts),
         title=f"{view.wording.title}: {name}",
         lead=_lead(view, parts),
         made=made,
