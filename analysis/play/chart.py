@@ -112,10 +112,10 @@ def _heatmap(data: Mapping[str, Any]) -> dict[str, Any]:
             front=f"{PICK} ? 2 : datum.own ? 1 : 0",
         )
     )
-    kind = "limits[kind] * scales[kind]"
-    ends = {"domainMin": alt.ExprRef(f"-{kind}"), "domainMax": alt.ExprRef(kind)}
+    end = "(limits[kind][method] || 1) * scales[kind]"
+    ends = {"domainMin": alt.ExprRef(f"-{end}"), "domainMax": alt.ExprRef(end)}
     scale = alt.Scale(scheme="redblue", domainMid=0, clamp=True, **ends)
-    legend = alt.Legend(orient="top", direction="horizontal", gradientLength=220)
+    legend = alt.Legend(orient="top", direction="horizontal", gradientLength=180)
     names = alt.Axis(domain=False, ticks=False, labelLimit=150, labelOverlap=False)
     colour = alt.Color("value:Q", title=None, scale=scale, legend=legend)
     edge = alt.when("datum.front == 2")

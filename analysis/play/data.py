@@ -31,10 +31,10 @@ def pair_data(
     """The pairs of all `parts` (shots -> its frames), for JSON: missing numbers are None.
 
     tasks, methods, shots, verdicts: lists, to which `cells`, `runs` and `curves` refer by number. kinds: key,
-    label, unit, scale and colour limit (score units) of each kind of gain; measures: names of similarities;
-    orders: label and place of each task; clusters: "shots method" (by number) -> place of each task. cells:
-    columns with an entry a shots, method, source and target. runs: the seeds behind cells; curves: scores
-    at steps (by number of their `sets`), source -1 for scratch. prompts: see `kept_prompts`.
+    label, unit, scale and colour limit (score units, by method) of each kind of gain; measures: similarities'
+    names; orders: label and place of each task; clusters: "shots method" (by number) -> place of each task.
+    cells: columns with an entry a shots, method, source and target. runs: the seeds behind cells; curves:
+    scores at steps (by number of their `sets`), source -1 for scratch. prompts: see `kept_prompts`.
     """
     every = list(parts.values())
     gains = [_gains(view, frames["gains"]).assign(shots=i) for i, frames in enumerate(every)]
@@ -112,18 +112,18 @@ def _alike(gains: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
 
 
 def _kind(view: View, kind: str, cells: pd.DataFrame) -> dict[str, Any]:
-    """A kind of gain for readers; its colours end at the 98th percentile of the sizes off the diagonal in
-    all cells, so that one wild cell does not wash out the rest and colours mean the same in all menus."""
+    """A kind of gain for readers; a method's colours end at the 98th percentile of its sizes off the
+    diagonal, for all shots, so that one wild cell does not wash out the rest."""
     words = view.wording
-    off = cells.loc[cells["source"] != cells["target"], kind].abs().dropna()
-    limit = float(np.percentile(off, 98)) if len(off) else 0.0
     own = kind == GAIN_KINDS[0]
+    off = cells[(cells["source"] != cells["target"]) & cells[kind].notna()]
+    limits = off[kind].abs().groupby(off["method"]).quantile(0.98)
     return {
         "key": kind,
         "label": words.score_name if own else pretty(kind),
         "unit": words.unit if own else "%",
         "scale": words.scale if own else 100.0,
-        "limit": _round(limit, DIGITS) or 0.001,
+        "limit": {m: max(_round(x, DIGITS) or 0.0, 0.001) for m, x in limits.items()},
     }
 
 

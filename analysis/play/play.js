@@ -19,6 +19,8 @@
     return new Response(stream).text();
   }
 
+  const plain = (value) => String(value).replace("-", MINUS);
+
   function signed(value, digits = 2) {
     if (value === null || value === undefined) return "unknown";
     const text = Math.abs(value).toFixed(digits);
@@ -77,7 +79,9 @@
     const targets = new Set(data.cells.target).size;
     by("play-map").style.minWidth = `${130 + 11 * targets}px`;
     const room = by("play-map").clientWidth - 130;
-    specs.heatmap.height = { step: Math.max(11, Math.min(28, room / targets)) };
+    const step = Math.max(11, Math.min(28, room / targets));
+    specs.heatmap.height = { step };
+    specs.heatmap.config.axis = { labelFontSize: step < 13 ? 8 : 10 };
     specs.heatmap.datasets = { cells: rows };
     specs.scatter.datasets = { cells: rows };
     specs.curves.datasets = { curves: [] };
@@ -137,13 +141,13 @@
       const [value, low, high] = ["v", "l", "h"].map((letter) => row[letter + kind]).map((x) => x === null ? null : scale * x);
       const said = [`${method}${shots ? `, ${shots} shots` : ""}: ${label} ${value === null ? "unknown" : `${signed(value)} ${unit}`}`];
       if (low !== null && high !== null) said.push(`95% interval ${signed(low)} to ${signed(high)}`);
-      if (row.q !== null) said.push(`q ${row.q}`);
+      if (row.q !== null) said.push(`q ${plain(row.q)}`);
       if (row.n !== null) said.push(`${row.n} ${row.n === 1 ? "seed" : "seeds"}`);
       if (row.diverged) said.push(`${row.diverged} diverged`);
       if (row.verdict) said.push(`verdict: ${row.verdict}`);
       about.append(element("p", `${said.join("; ")}.`));
       const alike = data.measures.map((name, k) => [name, row[`m${k}`]]).filter((pair) => pair[1] !== null);
-      if (alike.length) about.append(element("p", `Similarity: ${alike.map(([name, x]) => `${name} ${x}`).join("; ")}.`, { class: "note" }));
+      if (alike.length) about.append(element("p", `Similarity: ${alike.map(([name, x]) => `${name} ${plain(x)}`).join("; ")}.`, { class: "note" }));
 
       const [k, m] = [data.shots.indexOf(shots), data.methods.indexOf(method)];
       const [s, t] = [data.tasks.indexOf(source), data.tasks.indexOf(target)];
@@ -160,13 +164,13 @@
             });
           }
         }
-        lines.data("curves", points).runAsync();
+        lines.data("curves", points).resize().runAsync();
       }
       if (scatter) {
         for (const [name, given] of Object.entries({ method, shots, kind, picked_source: source, picked_target: target })) {
           scatter.signal(name, given);
         }
-        scatter.runAsync();
+        scatter.resize().runAsync();
       }
     }
 
