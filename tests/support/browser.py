@@ -28,9 +28,12 @@ PROBE = """
     select.dispatchEvent(new Event("change", { bubbles: true }));
     await settle();
   };
-  const cell = (source, target) =>
-    [...document.querySelectorAll("#play-map path")].find((path) =>
-      (path.getAttribute("aria-label") ?? "").startsWith(`${source} to ${target}: `));
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const said = (path) => path.getAttribute("aria-label").split(": ")[0];
+  const cells = () => all("#play-map .mark-rect.role-mark path");
+  const cell = (source, target) => cells().find((path) => said(path) === `${source} to ${target}`);
+  const table = (within) =>
+    all("tr", within).map((row) => [...row.cells].map((cell) => cell.textContent));
   const point = async (what, kind) => {
     const box = what.getBoundingClientRect();
     const place = { bubbles: true, cancelable: true, view: window, clientX: box.x + 3, clientY: box.y + 3 };
@@ -56,10 +59,18 @@ FRAME = """<!DOCTYPE html><body style="margin:0"><pre id="probe"></pre>
 <script>onmessage = (told) => {{ document.getElementById("probe").textContent = told.data; }};</script>"""
 
 
-def run(page: Path, steps: str, tmp_path: Path, width: int = 1200, height: int = 1000) -> Any:
+def run(
+    page: Path,
+    steps: str,
+    tmp_path: Path,
+    width: int = 1200,
+    height: int = 1000,
+    dark: bool = False,
+) -> Any:
     """What the JavaScript `steps` return, which may use what `PROBE` defines, in a copy of `page` in a
     window of this size in pixels. Fails where the page reports an error."""
-    done = _chromium(page, steps, tmp_path, width, height, "--dump-dom")
+    options = ["--force-dark-mode"] if dark else []
+    done = _chromium(page, steps, tmp_path, width, height, "--dump-dom", *options)
     errors = re.findall(r"CONSOLE.*(?:Uncaught|Refused|ERROR|violates).*", done.stderr)
     assert not errors, errors
     told = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.S)
