@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -100,12 +101,12 @@ def _gains(view: View, gains: pd.DataFrame) -> pd.DataFrame:
 def _alike(gains: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
     """A column a similarity, with a row for each of the gains."""
     found = [pd.DataFrame(index=gains.index)]
-    if len(similarity):
-        owned = pairs.owner(similarity) != ""
-        for keys, rows in (
-            (["source", "target"], similarity[~owned]),
-            (["method", "source", "target"], similarity[owned]),
-        ):
+    owned = pairs.owner(similarity) != ""
+    for keys, rows in (
+        (["source", "target"], similarity[~owned]),
+        (["method", "source", "target"], similarity[owned]),
+    ):
+        if len(rows):
             wide = rows.pivot_table("value", keys, "measure", sort=False)
             found.append(gains[keys].join(wide, on=keys).drop(columns=keys))
     return pd.concat(found, axis=1)
@@ -182,27 +183,26 @@ def _runs(parts: Sequence[Frames], at: Mapping[str, Mapping[str, int]]) -> dict[
 
 def _curves(parts: Sequence[Frames], at: Mapping[str, Mapping[str, int]]) -> dict[str, list[Any]]:
     """Scores by step of every seed, and of scratch (source -1): columns, and the sets of `steps`."""
+    keys = ("shots", "method", "source", "target", "seed")
+    out: dict[str, list[Any]] = {name: [] for name in (*keys, "steps", "scores")}
     sets: dict[tuple[int, ...], int] = {}
-    names = ("shots", "method", "source", "target", "seed", "steps", "scores")
-    out: dict[str, list[Any]] = {name: [] for name in names}
     tasks = {**at["task"], SCRATCH: -1}
     for i, frames in enumerate(parts):
         rows = frames["curves"]
         if rows.empty:
             continue
-        rows = rows[
-            rows["method"].isin(list(at["method"]))
-            & rows["source"].isin(list(tasks))
-            & rows["target"].isin(list(tasks))
-        ].sort_values("step", kind="stable")
-        keys = ["method", "source", "target", "seed"]
-        for key, run in rows.groupby(keys, sort=False):
-            method, source, target, seed = map(str, key)
-            steps = tuple(run["step"].tolist())
-            ends = (at["method"][method], tasks[source], tasks[target], int(seed))
-            entry = (i, *ends, sets.setdefault(steps, len(sets)), _plain(run["score"], 4))
-            for name, value in zip(names, entry, strict=True):
+        known = {"method": at["method"], "source": tasks, "target": tasks}
+        rows = rows.assign(shots=i, **{name: rows[name].map(known[name]) for name in known})
+        rows = rows.dropna(subset=list(known)).sort_values([*keys, "step"])
+        runs = rows[list(keys)].to_numpy(int)
+        steps, scores = rows["step"].tolist(), _plain(rows["score"], 4)
+        # Tens of thousands of runs: a group of pandas for each would take seconds.
+        first = [0, *(np.flatnonzero((runs[1:] != runs[:-1]).any(1)) + 1).tolist(), len(runs)]
+        for start, end in pairwise(first):
+            for name, value in zip(keys, runs[start].tolist(), strict=True):
                 out[name].append(value)
+            out["steps"].append(sets.setdefault(tuple(steps[start:end]), len(sets)))
+            out["scores"].append(scores[start:end])
     return {**out, "sets": [list(steps) for steps in sets]}
 
 

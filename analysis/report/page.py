@@ -22,7 +22,7 @@ from ..read.study import without_rows
 from ..view import View
 from ..vocabulary import NOTHING
 from . import answers
-from .inline import inline
+from .inline import inline, raster
 from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
 from .rules import against_bar
@@ -32,6 +32,7 @@ from .words import records
 
 WIDE = 640  # pixels: a figure that is wider scrolls in its own box on a phone
 SHOWN = 140 / 72  # pixels of the page for a point of a figure, so that text has one size in all
+MANY = 150_000  # bytes of a drawing that may be smaller as PNG
 HEADINGS = (
     ("Where does the variance lie?", where_variance_lies),
     ("Which tasks help which?", answers.which_help),
@@ -256,7 +257,10 @@ def _shown(png: Path, row: Mapping[str, Any], own: str) -> dict[str, Any]:
         if not path.is_file():
             raise InputError(f"{path}: no such file: expected a figure")
     drawn, width = inline(svg.read_text(encoding="utf-8"), own, str(row["title"]), SHOWN, WIDE)
-    image = _encoded(png.read_bytes()) if png.stat().st_size * 4 / 3 < len(drawn) else ""
+    # A picture of few shapes is never smaller as PNG.
+    image = _encoded(raster(png, width)) if len(drawn) > MANY else ""
+    if len(image) > len(drawn):
+        image = ""
     return {**row, "svg": "" if image else drawn, "png": image, "width": width}
 
 

@@ -1,5 +1,6 @@
 """Drawings inside a page look as their files do, in fewer bytes."""
 
+import io
 import re
 from xml.etree import ElementTree
 
@@ -7,8 +8,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from PIL import Image
 
-from mvlpt_analysis.report.inline import inline, number, path
+from mvlpt_analysis.report.inline import inline, number, path, raster
+from mvlpt_core.contract.errors import InputError
 
 SVG = """<?xml version="1.0"?>
 <svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="10pt"
@@ -91,3 +94,16 @@ def test_a_map_of_cells_takes_a_third(tmp_path):
     colours = re.findall(r"fill: (#\w{6})", svg.split("QuadMesh_1")[1].split("matplotlib.axis")[0])
     assert len(colours) == 400
     assert [c for c in re.findall(r'fill="(#\w+)"', drawn) if c in set(colours)] == colours
+
+
+def test_a_picture_is_as_fine_as_a_screen_shows(tmp_path):
+    steps = np.linspace(0, 255, 3000).astype(np.uint8)
+    Image.fromarray(np.tile(steps, (900, 1))).convert("RGB").save(tmp_path / "a.png")
+    small = Image.open(io.BytesIO(raster(tmp_path / "a.png", 500)))
+    assert small.size == (1000, 300)
+    seen = np.asarray(small.convert("L")).astype(int)
+    assert np.abs(seen[150] - np.linspace(0, 255, 1000)).max() <= 4
+    assert Image.open(io.BytesIO(raster(tmp_path / "a.png", 2000))).size == (3000, 900)
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"b\.png: expected a PNG file"):
+        raster(tmp_path / "b.png", 10)

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mvlpt_analysis.catalogue import drawings
+from mvlpt_analysis.catalogue import CAPTIONS, drawings
 from mvlpt_analysis.figures.gallery import draw_figures
 from mvlpt_analysis.play.chart import charts
 from mvlpt_analysis.play.data import kept_prompts, pair_data
-from mvlpt_analysis.play.section import in_script
+from mvlpt_analysis.play.section import in_script, playable
 from mvlpt_analysis.report.page import Part, write_report
 from mvlpt_analysis.view import View, Wording
 from support import browser
@@ -226,6 +226,56 @@ def test_the_page_holds_the_data_and_lets_no_other_script_run(page, data):
     assert len(re.findall(r"'sha256-[^']+'", policy)) == 2
     assert "script-src 'unsafe-eval' 'sha256-" in policy
     assert "<noscript>" in text
+
+
+def test_pages_of_1_200_and_10_800_cells_are_small(tmp_path):
+    """With all their figures: three methods of 20 tasks, and the same with three shots and three seeds."""
+    mpl.use("Agg")
+    methods = made.METHODS
+    data = made.tables(20, methods, transfers=made.transfer(20, methods, 3))
+    shown = View(made.tasks(20), methods, factors=made.factors(20))
+    wanted = drawings(methods, shown.measures, has_factors=True)
+    drawn = [drawing for drawing in wanted if drawing.subject not in ("visual", "unified")]
+    draw_figures(data, shown, tmp_path, wanted=drawn)
+    # Those of one method stand for those of all: drawing takes most of the time.
+    captions = pd.DataFrame([(d.name, d.name, "A figure.") for d in wanted], columns=list(CAPTIONS))
+    as_text = {d.name: re.sub("visual$|unified$", "text", d.name) for d in wanted}
+    figures = {name: tmp_path / f"{file}.png" for name, file in as_text.items()}
+    page = tmp_path / "report.html"
+    one = data["transfer"]["seed"] == 1
+    first = {**data, "transfer": data["transfer"][one], "curves": data["curves"].query("seed == 1")}
+    write_report(page, "s", {8: Part(first, captions, figures)}, shown, {})
+    assert first["transfer"].shape[0] == 1200
+    assert page.stat().st_size < 4e6
+    parts = {shots: Part(data, captions, figures) for shots in (1, 5, 20)}
+    write_report(page, "s", parts, shown, {})
+    assert sum(len(part.frames["transfer"]) for part in parts.values()) == 10_800
+    assert page.stat().st_size < 10e6
+
+
+def test_a_map_of_60_by_60_takes_a_megabyte(frames):
+    """10,800 different cells with their similarities, seeds and curves."""
+    names = [f"task {i}" for i in range(60)]
+    rng = np.random.default_rng(0)
+    pair = pd.MultiIndex.from_product(
+        [made.METHODS, names, names], names=["method", "source", "target"]
+    )
+    many = pair.to_frame(index=False)
+    gains = many.assign(
+        **{c: rng.normal(0, 0.1, len(many)) for c in ("gain", "low", "high", "q", "se")}
+    )
+    gains = gains.assign(verdict="unclear", n_seeds=3, n_diverged=0)
+    alike = many.query("method == 'text'").drop(columns="method")
+    alike = pd.concat(
+        alike.assign(measure=f"m{i}", value=rng.normal(size=len(alike))) for i in range(10)
+    )
+    runs = many.assign(seed=1, score=rng.random(len(many)), scratch=rng.random(len(many)))
+    curves = pd.concat(runs.assign(step=step, score=rng.random(len(many))) for step in (0, 20, 40))
+    parts = {"gains": gains, "similarity": alike, "transfer": runs, "curves": curves}
+    packed = playable(View(names, made.METHODS), {8: parts})
+    assert len(packed["data"]) < 1.4e6
+    assert len(packed["charts"]) < 20_000
+    assert sum(map(len, packed["scripts"])) < 1e6
 
 
 @browser.needs_browser
