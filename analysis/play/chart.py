@@ -61,10 +61,10 @@ def _shared(data: Mapping[str, Any], menus: bool) -> list[alt.Parameter]:
     ]
 
 
-def _cells(data: Mapping[str, Any], params: Sequence[alt.Parameter]) -> alt.Chart:
-    """The cells of the chosen method and shots, with the chosen kind of gain in its unit."""
+def _of_cells(chart: Any, params: Sequence[alt.Parameter]) -> Any:
+    """The chart, of the cells of the chosen method and shots, with the chosen kind of gain in its unit."""
     return (
-        alt.Chart(alt.NamedData("cells"))
+        chart.properties(data=alt.NamedData("cells"))
         .add_params(*params)
         .transform_filter("datum.method === method && datum.shots === shots")
         .transform_calculate(
@@ -92,10 +92,42 @@ def _heatmap(data: Mapping[str, Any]) -> dict[str, Any]:
         _menu("order", "Order", [name for name, _ in orders], [label for _, label in orders]),
         *(alt.param(name=name, value="") for name in ("picked_source", "picked_target")),
     ]
+    end = "(limits[kind][method] || 1) * scales[kind]"
+    ends = {"domainMin": alt.ExprRef(f"-{end}"), "domainMax": alt.ExprRef(end)}
+    scale = alt.Scale(scheme="redblue", domainMid=0, clamp=True, **ends)
+    legend = alt.Legend(orient="top", direction="horizontal", gradientLength=180, tickCount=5)
+    names = alt.Axis(domain=False, ticks=False, labelLimit=150, labelOverlap=False)
+    colour = alt.Color("value:Q", title=None, scale=scale, legend=legend)
+    places = {
+        "x": alt.X("target:N", title="target task", axis=names, sort=_by("across")),
+        "y": alt.Y("source:N", title="source task", axis=names, sort=_by("down")),
+    }
+    cells = alt.Chart().mark_rect(invalid="show", cursor="pointer", stroke="#fff", strokeWidth=0.3)
+    cells = cells.encode(
+        **places,
+        color=alt.condition("isValid(datum.value)", colour, alt.value("#bbb")),
+        opacity=alt.condition("datum.shown", alt.value(1), alt.value(FAINT)),
+        description=alt.Description("said:N"),
+        tooltip=[
+            alt.Tooltip("source:N"),
+            alt.Tooltip("target:N"),
+            alt.Tooltip("told:N", title="gain"),
+            alt.Tooltip("interval:N", title="95% interval"),
+            *(alt.Tooltip(f"{name}:N") for name in ("q", "n", "verdict")),
+            *(alt.Tooltip(f"m{i}:N", title=name) for i, name in enumerate(data["measures"])),
+        ],
+    )
+    # On top of the cells, so that no neighbour hides a part of it.
+    edges = alt.Chart().transform_filter("datum.front > 0").mark_rect(filled=False, tooltip=None)
+    edges = edges.encode(
+        **places,
+        stroke=alt.condition("datum.front === 2", alt.value(PICKED), alt.value("#555")),
+        strokeWidth=alt.condition("datum.front === 2", alt.value(3), alt.value(1)),
+    )
     told = "format(datum.value, '+.2f') + ' ' + units[kind]"
     bounds = "format(datum.low, '+.2f') + ' to ' + format(datum.high, '+.2f')"
-    base = (
-        _cells(data, params)
+    chart = (
+        _of_cells(alt.layer(cells, edges), params)
         .transform_calculate(off="datum.own ? null : datum.value")
         .transform_joinaggregate(given="mean(off)", groupby=["source"])
         .transform_joinaggregate(taken="mean(off)", groupby=["target"])
@@ -111,37 +143,6 @@ def _heatmap(data: Mapping[str, Any]) -> dict[str, Any]:
             shown=f"verdict === '{ANY}' || verdict === datum.verdict || verdict === datum.level",
             front=f"{PICK} ? 2 : datum.own ? 1 : 0",
         )
-    )
-    end = "(limits[kind][method] || 1) * scales[kind]"
-    ends = {"domainMin": alt.ExprRef(f"-{end}"), "domainMax": alt.ExprRef(end)}
-    scale = alt.Scale(scheme="redblue", domainMid=0, clamp=True, **ends)
-    legend = alt.Legend(orient="top", direction="horizontal", gradientLength=180)
-    names = alt.Axis(domain=False, ticks=False, labelLimit=150, labelOverlap=False)
-    colour = alt.Color("value:Q", title=None, scale=scale, legend=legend)
-    edge = alt.when("datum.front == 2")
-    chart = base.mark_rect(invalid="show", cursor="pointer").encode(
-        x=alt.X("target:N", title="target task", axis=names, sort=_by("across")),
-        y=alt.Y("source:N", title="source task", axis=names, sort=_by("down")),
-        color=alt.condition("isValid(datum.value)", colour, alt.value("#bbb")),
-        opacity=alt.condition("datum.shown", alt.value(1), alt.value(FAINT)),
-        stroke=edge.then(alt.value(PICKED))
-        .when("datum.own")
-        .then(alt.value("#555"))
-        .otherwise(alt.value("#fff")),
-        strokeWidth=edge.then(alt.value(3))
-        .when("datum.own")
-        .then(alt.value(1))
-        .otherwise(alt.value(0.3)),
-        order=alt.Order("front:Q"),
-        description=alt.Description("said:N"),
-        tooltip=[
-            alt.Tooltip("source:N"),
-            alt.Tooltip("target:N"),
-            alt.Tooltip("told:N", title="gain"),
-            alt.Tooltip("interval:N", title="95% interval"),
-            *(alt.Tooltip(f"{name}:N") for name in ("q", "n", "verdict")),
-            *(alt.Tooltip(f"m{i}:N", title=name) for i, name in enumerate(data["measures"])),
-        ],
     )
     return _spec(
         chart, "Heatmap of gains: a row a source task, a column a target task", "container"
@@ -178,7 +179,7 @@ def _scatter(data: Mapping[str, Any]) -> dict[str, Any]:
         *(alt.param(name=name, value="") for name in ("picked_source", "picked_target")),
     ]
     chart = (
-        _cells(data, params)
+        _of_cells(alt.Chart(), params)
         .transform_calculate(alike="datum['m' + measure]", picked=PICK)
         .transform_filter("isValid(datum.alike) && isValid(datum.value) && !datum.own")
         .mark_circle()

@@ -452,11 +452,20 @@ def test_a_phone_needs_no_sideways_scrolling_and_the_dark_is_dark(page, tmp_path
     assert seen["inner"] == 390
     assert seen["page"] <= 390
     assert seen["map"] <= 390
-    colours = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color];"
+    colours = """
+        const { backgroundColor, color } = getComputedStyle(document.body);
+        const inks = (within) => [...new Set(all(`${within} svg text`).map((text) => getComputedStyle(text).fill))];
+        return { page: [backgroundColor, color], map: inks("#play-map"), figures: inks("figure").sort() };
+    """
     light = browser.run(page, colours, tmp_path)
     dark = browser.run(page, colours, tmp_path, dark=True)
-    assert light == ["rgb(255, 255, 255)", "rgb(26, 26, 26)"]
-    assert dark == ["rgb(23, 25, 28)", "rgb(228, 228, 228)"]
+    assert light["page"] == ["rgb(255, 255, 255)", "rgb(26, 26, 26)"]
+    assert light["map"] == light["page"][1:]
+    assert dark["page"] == ["rgb(23, 25, 28)", "rgb(228, 228, 228)"]
+    assert dark["map"] == dark["page"][1:]
+    # Figures keep their paper and their inks: the numbers in dark cells are white.
+    assert light["figures"] == dark["figures"]
+    assert {"rgb(0, 0, 0)", "rgb(255, 255, 255)"} <= set(light["figures"])
 
 
 @browser.needs_browser

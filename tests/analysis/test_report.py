@@ -4,7 +4,6 @@ import base64
 import gzip
 import io
 import re
-from html import unescape
 
 import matplotlib as mpl
 import numpy as np
@@ -21,6 +20,7 @@ from mvlpt_analysis.report.protocol import study_protocol
 from mvlpt_analysis.view import View
 from mvlpt_core.contract.errors import InputError
 from support import view_data as made
+from support.pages import apart, prose
 
 CONFIG = {
     "study": "made-up",
@@ -67,12 +67,6 @@ def folder(frames, view, tmp_path_factory):
     shown = part(written, view, path / "shots8" / "figures")
     write_report(path / "report.html", "made-up", {8: shown}, view, study_protocol(CONFIG, NOTES))
     return path
-
-
-def apart(page: str) -> tuple[str, str]:
-    """The page without its scripts, and these."""
-    scripts = re.findall("<script.*?</script>", page, re.S)
-    return re.sub("<script.*?</script>", "", page, flags=re.S), "\n".join(scripts)
 
 
 def test_data_that_differ_from_the_published_splits_are_told(folder):
@@ -151,11 +145,6 @@ def test_names_are_escaped(frames, view, tmp_path):
     assert "&lt;b&gt;&amp;" in page
     assert "<b>&</b>" not in page
     assert "&lt;i&gt;" in page
-
-
-def prose(page: str) -> str:
-    """What is read on the page, without data."""
-    return unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", apart(page)[0])))
 
 
 @pytest.mark.parametrize(
