@@ -87,7 +87,7 @@ def gain_table(
     floor = (1 / (images_n * np.sqrt(6))).fillna(0.0)
     methods, targets = (table.index.get_level_values(c).to_numpy() for c in ("method", "target"))
     for kind in GAIN_KINDS:
-        low, high = _bound_names(kind)
+        low, high = bound_names(kind)
         scale = (table[kind] / table["gain"].where(table["gain"] != 0)).abs().fillna(1.0)
         spread = np.maximum(groups[kind].std(ddof=1), floor * scale)
         se, df = _standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods, targets)
@@ -167,7 +167,7 @@ def _add_image_intervals(table: pd.DataFrame, seeds: pd.DataFrame, images: pd.Da
     table.loc[use, "interval"] = "images"
 
 
-def _bound_names(kind: str) -> tuple[str, str]:
+def bound_names(kind: str) -> tuple[str, str]:
     """The columns that hold the interval of a gain kind."""
     if kind not in GAIN_KINDS:
         raise InputError(f"gain kind '{kind}' is unknown: expected one of {', '.join(GAIN_KINDS)}")

@@ -1,7 +1,6 @@
 """Tables that others made: any source, target, score table gets figures and a report."""
 
 import re
-from html import unescape
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +11,7 @@ from mvlpt_analysis import catalogue, foreign
 from mvlpt_analysis.association import tables as association
 from mvlpt_analysis.figures import style
 from mvlpt_core.contract.errors import InputError
+from support.pages import prose
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +168,7 @@ def test_a_table_without_any_gain_is_told_in_words(tmp_path):
     path, out = tmp_path / "lost.csv", tmp_path / "out"
     frame.to_csv(path, index=False)
     page = foreign.analyse_tables([path], out, path, **FEW).report.read_text()
-    text = unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", page)))
+    text = prose(page)
     assert "No pair of lost has a gain, so nothing can be said of it." in text
     assert not re.search(r"\bnan\b", text)
 
