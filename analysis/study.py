@@ -53,7 +53,7 @@ def statistics(
     if transfer.empty:
         return made([], STATISTICS, workers)
     images = _image_intervals(transfer, outcomes, truth, bootstrap, seed, workers)
-    every = gain_table(transfer, images, margin=margin / 100)
+    every = gain_table(transfer, images, margin=margin / 100, tasks=tasks)
     gains = every[every["source"].isin(tasks)]
     tests = {"permutations": permutations, "seed": seed}
     groups = factor_frame(tasks, factors) if factors else None

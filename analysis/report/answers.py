@@ -87,6 +87,8 @@ def how_certain(view: View, tables: Frames) -> list[str]:
     """What the intervals hold, diverged cells, and the control by the own prompt."""
     gains = tables["gains"]
     out = [_intervals(gains)]
+    if "gain_shrunk" in gains and gains["gain_shrunk"].notna().any():
+        out.append(_shrunk(gains))
     if "n_diverged" in gains and gains["n_diverged"].sum():
         out.append(_diverged(gains))
     out += [_agreement(row) for row in records(tables["agreement"])]
@@ -111,6 +113,21 @@ def _intervals(gains: pd.DataFrame) -> str:
             "claims about other seeds."
         )
     return "Single gains carry no interval: there is one value a pair and no outcomes."
+
+
+def _shrunk(gains: pd.DataFrame) -> str:
+    """What `gain_shrunk` is, and what it lacks with one seed."""
+    text = (
+        "A measured gain is not the best guess of another seed's: gain_shrunk, beside it in gains.csv and "
+        "in a heatmap, pulls it towards what its source, target and opposite direction tell"
+    )
+    if seeds_known(gains):
+        return text + ", by the share of the variance that does not repeat over seeds."
+    return (
+        text
+        + ". With one seed, seed and pair cannot be told apart: only the noise of test images is "
+        "taken out, and too little is shrunk."
+    )
 
 
 def _diverged(gains: pd.DataFrame) -> str:
