@@ -104,6 +104,11 @@ _ALL = (
         "gains.controls:ASYMMETRY_COLUMNS",
     ),
     Table(
+        "method_agreement",
+        "how far the gains of every two methods agree, beyond sources and targets too",
+        "gains.between:COMPARE_COLUMNS",
+    ),
+    Table(
         "diagonal",
         "control: tuning on from a task's own prompt",
         "gains.controls:DIAGONAL_COLUMNS",
