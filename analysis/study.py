@@ -14,6 +14,7 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
+from .association.verdicts import MARGIN
 from .catalogue import SCRATCH, STATISTICS
 from .choice.groups import Objective
 from .gains import controls, relations, shares
@@ -39,16 +40,18 @@ def statistics(
     bootstrap: int = 2000,
     seed: int = 0,
     margin: float = 1.0,
+    margin_rho: float = MARGIN,
     workers: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """All tables of `catalogue.STATISTICS`; one without rows has its header.
 
     transfer, outcomes, truth: as `read.gather` makes them; similarity: `similarity.pairs`;
     `tasks`, `methods`: their order in tables and figures; `factors`: grouping factor -> its value
-    for each task. `margin`: points of gain that matter. `permutations` and `bootstrap` are draws a test
-    and an interval, `workers` the processes used. Same inputs and `seed`, same tables. A source that is
-    a group of tasks has its gains, and no part in what is said of pairs of tasks. Raises InputError for an
-    unusable transfer table, or one with a target or a method that the study does not have.
+    for each task. `margin`: points of gain that matter, `margin_rho`: correlations that do.
+    `permutations` and `bootstrap` are draws a test and an interval, `workers` the processes used. Same
+    inputs and `seed`, same tables. A source that is a group of tasks has its gains, and no part in what is
+    said of pairs of tasks. Raises InputError for an unusable transfer table, or one with a target or a
+    method that the study does not have.
     """
     transfer = _ordered(pairs.check_transfer(transfer), tasks, methods)
     if transfer.empty:
@@ -58,7 +61,7 @@ def statistics(
     gains = every[every["source"].isin(tasks)]
     tests = {"permutations": permutations, "seed": seed}
     groups = factor_frame(tasks, factors) if factors else None
-    calls = explanations(gains, similarity, GAIN_KINDS, **tests, factors=groups)
+    calls = explanations(gains, similarity, GAIN_KINDS, **tests, factors=groups, margin=margin_rho)
     calls += rankings(gains, similarity, families(tasks, factors))
     calls += [
         call("variance", shares.variance_table, transfer, tasks=tasks),

@@ -15,6 +15,7 @@ import pandas as pd
 
 from .association import links, measures
 from .association import tables as association
+from .association.verdicts import MARGIN
 from .catalogue import TABLES
 from .choice.groups import Objective, givers, group_table
 from .choice.ranking import rank_quality, summarise_quality
@@ -37,22 +38,25 @@ def explanations(
     permutations: int,
     seed: int,
     factors: pd.DataFrame | None = None,
+    margin: float = MARGIN,
 ) -> list[Call]:
     """Calls that tell what goes with gain: measures, measure_correlations, correlations, links,
-    partial, regression. With too few tasks for a test, tables other than measures have no rows."""
+    partial, regression. `margin`: of a correlation that matters. With too few tasks for a test, tables
+    other than measures have no rows."""
     if similarity.empty:
         return []
     calls = [call("measures", measures.measure_overview, similarity)]
     data = association.matrices(gains, similarity, gain_kinds)
-    tests = {"permutations": permutations, "seed": seed}
+    tests: dict[str, Any] = {"permutations": permutations, "seed": seed}
+    judged = tests | {"margin": margin}
     # p-values are corrected within a scope and a statistic, so each pair is a table of its own.
     # Kendall's test and the regressions are for tasks that are permuted as rows and columns.
     kinds = bool(data.places.targets)
     for scope in SCOPES:
         for statistic in [s for s in STATISTICS if not (kinds and s == "kendall")]:
-            one = {"scopes": (scope,), "statistics": (statistic,)}
-            calls.append(call("correlations", association.correlation_table, data, **one, **tests))
-    calls.append(call("links", links.link_table, data, factors, **tests))
+            one: dict[str, Any] = {"scopes": (scope,), "statistics": (statistic,)}
+            calls.append(call("correlations", association.correlation_table, data, **one, **judged))
+    calls.append(call("links", links.link_table, data, factors, **judged))
     calls.append(call("measure_correlations", measures.measure_correlations, similarity))
     if not kinds and set(MAIN_MEASURES) <= set(similarity["measure"].unique()):
         calls.append(call("partial", association.partial_table, data, **tests))

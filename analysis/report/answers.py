@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..association.verdicts import EQUAL as EQUAL_RHO
+from ..association.verdicts import cannot_say
 from ..catalogue import SCRATCH
 from ..gains.curves import curve_frame, nearest_sources, reached
 from ..gains.verdicts import EQUAL, GAIN, LOSS, UNCLEAR, smallest_told
@@ -236,8 +238,11 @@ def _correlation(row: Row, in_kinds: str) -> str:
         return f"the correlation with {name} is undefined{reason}"
     span = interval(row["low"], row["high"], 2)
     size = f"rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])}"
+    if row["verdict"] == EQUAL_RHO:
+        return f"gain and {name} similarity are unconnected within a margin of {row['margin']:g} ({size})"
     if not significant(row["p_permutation"]):
-        return f"no evidence that gain goes with {name} similarity ({size})"
+        said = cannot_say(row["verdict"], row["margin"], row["told"])
+        return f"no evidence that gain goes with {name} similarity ({size}{said and '; '}{said})"
     if _holds_zero(row["low"], row["high"]):
         return f"that gain goes with {name} similarity is not established, for its interval holds 0 ({size})"
     way = "grows" if row["value"] > 0 else "falls"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..association.verdicts import EQUAL, cannot_say
 from ..stats.multiplicity import significant
 from ..vocabulary import pretty, signed
 from .words import Row, interval, p_value, records
@@ -71,10 +72,11 @@ def apart(links: pd.DataFrame, method: str, measures: Sequence[str]) -> list[str
 def _sort(row: Row, link: str, beyond: str, found: list[str], absent: list[str]) -> None:
     """Say of a row what it finds, or what it does not."""
     start, more, less, gained = EACH[link]
-    if established(row):
+    if established(row) and row["verdict"] != EQUAL:
         found.append(f"{start} {more if row['value'] > 0 else less}{beyond}{_size(row)}")
     else:
-        absent.append(f"{gained}{beyond}{_size(row)}")
+        said = cannot_say(row["verdict"], row["margin"], row["told"])
+        absent.append(f"{gained}{beyond}{_size(row, said)}")
 
 
 def established(row: Row) -> bool:
@@ -92,6 +94,6 @@ def _rows(links: pd.DataFrame, method: str, measure: str) -> list[Row]:
     return records(chosen)
 
 
-def _size(row: Row) -> str:
+def _size(row: Row, said: str = "") -> str:
     span = interval(row["low"], row["high"], 2)
-    return f" (rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])})"
+    return f" (rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])}{said and '; '}{said})"
