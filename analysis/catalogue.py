@@ -75,6 +75,12 @@ _ALL = (
         by_method=True,
     ),
     Table(
+        "ranking_new_family",
+        "quality of each way to choose sources for a family of tasks that is new",
+        "choice.ranking:RANKING_COLUMNS",
+        by_method=True,
+    ),
+    Table(
         "groups",
         "groups for joint tuning with expected gain and stability",
         "choice.groups:GROUP_COLUMNS",
@@ -148,7 +154,7 @@ FLAGS = frozenset(("diagonal", "excludes_zero", "significant", "symmetric"))
 
 def foreign_tables(similarity: bool, several: bool) -> list[str]:
     """The tables of others' tables: with a `similarity` to explain gains, or `several` compared."""
-    names = ["gains", "ranking", "ranking_by_target", "clusters"]
+    names = ["gains", "ranking", "ranking_by_target", "ranking_new_family", "clusters"]
     if similarity:
         names += [
             "correlations",

@@ -17,8 +17,9 @@ from .association import links, measures
 from .association import tables as association
 from .association.verdicts import MARGIN
 from .catalogue import TABLES
+from .choice import robust
 from .choice.groups import Objective, givers, group_table
-from .choice.ranking import rank_quality, summarise_quality
+from .choice.ranking import judged, scores, summarise_quality, with_chosen
 from .gains.table import seed_gains
 from .parallel import side_by_side
 from .read import pairs
@@ -68,7 +69,8 @@ def rankings(
     gains: pd.DataFrame, similarity: pd.DataFrame, families: Mapping[str, str] | None = None
 ) -> list[Call]:
     """Calls, one a method, that tell how well sources can be chosen: ranking (summary),
-    ranking_by_target, and givers where pairs were tested. `families`: task -> family, if any."""
+    ranking_by_target, ranking_new_family, and givers where pairs were tested. `families`: task -> family,
+    if any."""
     methods = gains.groupby("method", sort=False)
     return [partial(_ranked, str(m), part, similarity, families) for m, part in methods]
 
@@ -81,10 +83,13 @@ def _ranked(
 ) -> Made:
     alike = of_method(similarity, method) if len(similarity) else None
     known = [] if alike is None else untrained(alike["measure"].unique())
-    by_target = rank_quality(gains, alike, model_measures=known, families=families)
+    grid, rankers = scores(gains, alike, model_measures=known)
+    by_target = with_chosen(judged(grid, rankers), families)
+    held = robust.thinned(grid, rankers, by_target, families)
     made = [
-        ("ranking", summarise_quality(by_target, families)),
+        ("ranking", summarise_quality(by_target, families, thinned=held)),
         ("ranking_by_target", by_target),
+        ("ranking_new_family", robust.new_family(grid, families, known)),
     ]
     if "q" in gains:
         made.append(("givers", givers(gains)))
