@@ -42,9 +42,10 @@ def with_verdicts(table: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
 
 
 def cannot_say(verdict: str, margin: float, told: float) -> str:
-    """What a row that establishes no link lets one say, to follow a correlation; "" for other rows."""
+    """What a row of `with_verdicts` that establishes no link lets one say, to follow its correlation; "" for
+    other rows."""
     if verdict == EQUAL:
         return f"equal to 0 within a margin of {margin:g}"
     if verdict == UNCLEAR and np.isfinite(told):
-        return f"unclear: this design could have told {told:.2f} from 0 in four of five studies"
+        return f"unclear: could have told {told:.2f}"
     return ""

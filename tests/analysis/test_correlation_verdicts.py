@@ -45,7 +45,7 @@ def test_what_could_have_been_told():
     """1.96 + 0.84 standard errors of z."""
     told = with_verdicts(rows((0.0, 0.1, 0.9)))["told"][0]
     assert told == pytest.approx(np.tanh(0.28016), abs=1e-5)
-    assert cannot_say("unclear", 0.1, told).startswith("unclear: this design could have told 0.27")
+    assert cannot_say("unclear", 0.1, told) == "unclear: could have told 0.27"
     assert cannot_say("equal", 0.1, told) == "equal to 0 within a margin of 0.1"
     assert cannot_say("grows", 0.1, told) == ""
 
@@ -75,7 +75,9 @@ def test_verdicts_of_the_table(link, expected):
 
 
 def test_an_unclear_link_says_what_it_could_have_told():
+    """Equal where tasks change places freely is not enough: families that do are fewer."""
     frames = made.tables(6, ("text",))
     links = frames["links"].assign(p_permutation=0.4, q=0.8, verdict="unclear", told=0.55)
+    links.loc[links["factor"] == "", ["verdict", "told"]] = ("equal", 0.05)
     said = " ".join(apart.apart(links, "text", ["visual_cosine"]))
-    assert "unclear: this design could have told 0.55 from 0" in said
+    assert "unclear: could have told 0.55" in said
