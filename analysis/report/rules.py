@@ -77,13 +77,12 @@ def choice(view: View, tables: Frames, method: str) -> str:
         text += (
             f", with the same sign in {100 * ours['thinned']:.0f}% of random halves of the sources"
         )
-    text += _new_family(view, tables, method)
     if view.wording.baseline:
         brings = rows[CHOSEN, "gain1"]
         text += f". It brings {_size(view, brings)} over {view.wording.baseline}"
         if not brings["mean"] > 0:
             text += f": with no better rule, tune from {view.wording.baseline}"
-    return f"{text}.{_left_out(present)}"
+    return f"{text}{_new_family(view, tables, method)}.{_left_out(present)}"
 
 
 def _new_family(view: View, tables: Frames, method: str) -> str:
