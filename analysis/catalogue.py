@@ -87,6 +87,12 @@ _ALL = (
         by_method=True,
     ),
     Table(
+        "ranking_new_family",
+        "quality of each way to choose sources for a family of tasks that is new",
+        "choice.ranking:RANKING_COLUMNS",
+        by_method=True,
+    ),
+    Table(
         "groups",
         "groups for joint tuning with expected gain and stability",
         "choice.groups:GROUP_COLUMNS",
@@ -114,6 +120,11 @@ _ALL = (
         "asymmetry",
         "how far gains differ between the two directions of a pair",
         "gains.controls:ASYMMETRY_COLUMNS",
+    ),
+    Table(
+        "method_agreement",
+        "how far the gains of every two methods agree, beyond sources and targets too",
+        "gains.between:COMPARE_COLUMNS",
     ),
     Table(
         "diagonal",
@@ -155,7 +166,7 @@ FLAGS = frozenset(("diagonal", "excludes_zero", "significant", "symmetric"))
 
 def foreign_tables(similarity: bool, several: bool) -> list[str]:
     """The tables of others' tables: with a `similarity` to explain gains, or `several` compared."""
-    names = ["gains", "ranking", "ranking_by_target", "clusters"]
+    names = ["gains", "ranking", "ranking_by_target", "ranking_new_family", "clusters"]
     if similarity:
         names += [
             "correlations",
@@ -185,14 +196,16 @@ def drawings(
     has_factors: bool,
     has_curves: bool = True,
     has_groups: bool = True,
+    has_seeds: bool = True,
 ) -> list[Drawing]:
     """Every figure of an analysis in the order of the report.
 
     `measures`: those with figures of their own; `has_factors`: whether the suite groups its tasks;
-    learning curves and groups belong to studies only. Names are safe and distinct.
+    learning curves, groups and gains by seed belong to studies only. Names are safe and distinct.
     """
     shown: list[tuple[str, str]] = [("gains", method) for method in methods]
     shown += [("gains_all_methods", "")] * (len(methods) > 1)
+    shown += [("gains_shrunk", method) for method in methods if has_seeds]
     shown += [("relations", "")] * has_factors
     shown += [("scatter", measure) for measure in measures]
     shown += [("correlations", "")] * bool(measures)
@@ -217,9 +230,11 @@ def figures(
     has_factors: bool,
     has_curves: bool = True,
     has_groups: bool = True,
+    has_seeds: bool = True,
 ) -> list[str]:
     """The names of `drawings`: files are `<name>.png`, `.svg` and `.pdf`."""
     wanted = {"has_factors": has_factors, "has_curves": has_curves, "has_groups": has_groups}
+    wanted["has_seeds"] = has_seeds
     return [drawing.name for drawing in drawings(methods, measures, **wanted)]
 
 

@@ -139,7 +139,8 @@ def analyse_tables(
     methods = list(dict.fromkeys(given.gains["method"]))
     words = GAINS[given.kind]
     view = View(pairs.task_order(given.gains), methods, _shown(alike), wording=words)
-    wanted = drawings(methods, view.measures, has_factors=False, has_curves=False, has_groups=False)
+    of_studies = dict.fromkeys(("has_factors", "has_curves", "has_groups", "has_seeds"), False)
+    wanted = drawings(methods, view.measures, **of_studies)
     frames = {**tables, "similarity": alike}
     captions = draw_figures(frames, view, out / "figures", wanted=wanted, workers=workers)
     pairs.write_frame(captions, out / "figures" / "captions.csv")
