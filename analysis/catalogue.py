@@ -37,6 +37,7 @@ class Table:
 
 _ALL = (
     Table("gains", "gain of every pair with intervals, p and q", "gains.table:GAIN_COLUMNS"),
+    Table("seed_gains", "gain of every pair for each seed", "gains.others:SEED_COLUMNS"),
     Table(
         "variance",
         "how much of the variance of gains is the source's, target's, pair's and seed's",
@@ -148,8 +149,9 @@ _ALL = (
     ),
 )
 TABLES = {table.name: table for table in _ALL}
+_FOREIGN = ("seed_gains", "clusters", "agreement")  # of tables by others alone
 # Of every study: `groups` by a stage of its own, all others by the stage `statistics`.
-STUDY_TABLES = tuple(name for name in TABLES if name not in ("clusters", "agreement"))
+STUDY_TABLES = tuple(name for name in TABLES if name not in _FOREIGN)
 STATISTICS = tuple(name for name in STUDY_TABLES if name != "groups")
 # Columns that hold words; all others hold numbers, and those of `FLAGS` true or false.
 CAPTIONS = ("name", "title", "caption")
@@ -164,8 +166,8 @@ TEXT = frozenset(
 FLAGS = frozenset(("diagonal", "excludes_zero", "significant", "symmetric"))
 
 
-def foreign_tables(similarity: bool, several: bool) -> list[str]:
-    """The tables of others' tables: with a `similarity` to explain gains, or `several` compared."""
+def foreign_tables(similarity: bool, several: bool, seeds: bool = False) -> list[str]:
+    """The tables of others' tables: with a `similarity` to explain gains, `several` compared, or `seeds`."""
     names = ["gains", "ranking", "ranking_by_target", "ranking_new_family", "clusters"]
     if similarity:
         names += [
@@ -176,7 +178,8 @@ def foreign_tables(similarity: bool, several: bool) -> list[str]:
             "measures",
             "measure_correlations",
         ]
-    return [name for name in TABLES if name in names or (several and name == "agreement")]
+    names += ["agreement"] * several + ["seed_gains", "givers"] * seeds
+    return [name for name in TABLES if name in names]
 
 
 @dataclass(frozen=True)

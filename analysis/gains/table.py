@@ -96,8 +96,8 @@ def gain_table(
         low, high = bound_names(kind)
         scale = (table[kind] / table["gain"].where(table["gain"] != 0)).abs().fillna(1.0)
         spread = np.maximum(groups[kind].std(ddof=1), floor * scale)
-        se, df = _standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods, targets)
-        half, p = _t_interval(table[kind].to_numpy(dtype=float), se, df, level)
+        se, df = standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods, targets)
+        half, p = t_interval(table[kind].to_numpy(dtype=float), se, df, level)
         table[low] = table[kind] - half
         table[high] = table[kind] + half
         if kind == "gain":
@@ -181,7 +181,7 @@ def bound_names(kind: str) -> tuple[str, str]:
     return ("low", "high") if kind == "gain" else (f"{kind}_low", f"{kind}_high")
 
 
-def _standard_errors(
+def standard_errors(
     spread: np.ndarray, n: np.ndarray, methods: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard errors and degrees of freedom of means of `n` seeds with standard deviation
@@ -195,7 +195,7 @@ def _standard_errors(
     return np.sqrt(variance / np.where(n > 0, n, np.nan)), df
 
 
-def _t_interval(
+def t_interval(
     mean: np.ndarray, se: np.ndarray, df: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Half widths of Student's interval of means [n], and p-values of mean 0; NaN as `se`."""

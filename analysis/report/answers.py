@@ -87,7 +87,7 @@ def _established(off: pd.DataFrame) -> tuple[int, ...] | None:
 def how_certain(view: View, tables: Frames) -> list[str]:
     """What the intervals hold, diverged cells, and the control by the own prompt."""
     gains = tables["gains"]
-    out = [_intervals(gains)]
+    out = [_intervals(view, gains)]
     if "gain_shrunk" in gains and gains["gain_shrunk"].notna().any():
         out.append(_shrunk(gains))
     if "n_diverged" in gains and gains["n_diverged"].sum():
@@ -99,14 +99,18 @@ def how_certain(view: View, tables: Frames) -> list[str]:
     return out
 
 
-def _intervals(gains: pd.DataFrame) -> str:
+def _intervals(view: View, gains: pd.DataFrame) -> str:
     kinds = set(gains.get("interval", pd.Series(dtype=str)).dropna())
     if "seeds" in kinds:
-        return (
-            f"Intervals are 95% over {int(gains['n_seeds'].max())} seeds, transfer and scratch "
-            "paired by seed, each pair's variance moderated by those of the target's and the "
-            "method's other pairs."
+        paired = ", transfer and scratch paired by seed" if view.wording.baseline else ""
+        text = (
+            f"Intervals are 95% over {int(gains['n_seeds'].max())} seeds{paired}, each pair's variance "
+            f"moderated by those of the target's and the {view.wording.heads_name}'s other pairs."
         )
+        without = gains[(gains["interval"] == "none") & (gains["source"] != gains["target"])]
+        if len(without) and not view.wording.baseline:
+            text += f" {len(without)} pairs have none, for want of seeds or of a difference between them."
+        return text
     if "images" in kinds:
         return (
             "There is one seed: intervals are 95% over test images and hold nothing of the "
