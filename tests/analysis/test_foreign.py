@@ -1,6 +1,7 @@
 """Tables that others made: any source, target, score table gets figures and a report."""
 
 import re
+from html import unescape
 
 import matplotlib as mpl
 import numpy as np
