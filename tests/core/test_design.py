@@ -1,7 +1,6 @@
 """A designed part of a grid: balanced, nested, decided by the names alone."""
 
 from collections import Counter
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
