@@ -23,8 +23,6 @@ _TASKS = (
     "a study's YAML file, a suite's TSV file, the name of a shipped one, or (check) a task's data"
 )
 
-_LABEL_COLUMN = "of tables or parquet files: which column holds the labels (where one alone can)"
-
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence and exit code 2, as a user's other mistakes are."""
@@ -128,7 +126,6 @@ def _parser() -> tuple[_Parser, list[str]]:
     init.add_argument(
         "--out", type=Path, default=Path("mine"), help="name of the study and its files (mine)"
     )
-    init.add_argument("--label-column", default="", help=_LABEL_COLUMN)
 
     benchmark = command(
         "benchmark",
@@ -181,7 +178,6 @@ def _parser() -> tuple[_Parser, list[str]]:
     recommend.add_argument("--shots", type=int, help="which of the study's shots (the first)")
     recommend.add_argument("--top", type=whole, default=5, help="sources shown a method (5)")
     recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
-    recommend.add_argument("--label-column", default="", help=_LABEL_COLUMN)
     recommend.add_argument(
         "--backbone", help="of a library: its backbone, converted (found by its name)"
     )
@@ -299,7 +295,6 @@ def _parser() -> tuple[_Parser, list[str]]:
         made.add_argument("config", help=_TASKS)
         made.add_argument("--task", nargs="+", default=[], help="which of its tasks (all)")
         made.add_argument("--data-root", help="the tasks' folder (as the configuration says)")
-    data.add_argument("--label-column", default="", help=_LABEL_COLUMN)
     data.add_argument("--workers", type=whole, help="processes (all cores)")
     data.add_argument("--out", type=Path, help="also write the table (.csv)")
     data.add_argument(
@@ -343,6 +338,12 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt workflow-path",
         _workflow_path,
     )
+    for name in ("init", "check", "recommend", "tune", "evaluate"):
+        commands.choices[name].add_argument(
+            "--label-column",
+            default="",
+            help="of tables or parquet files: which column holds the labels (where one alone can)",
+        )
     for name in ("study", "benchmark", "plan", "check-config"):
         commands.choices[name].add_argument(
             "--set",

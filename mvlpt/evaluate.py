@@ -12,9 +12,6 @@ def add_options(evaluate: argparse.ArgumentParser) -> None:
         "--task", required=True, help="a folder or file of images, or testbed:<task>"
     )
     evaluate.add_argument("--metric", help="what is scored (as the folder suggests)")
-    evaluate.add_argument(
-        "--label-column", default="", help="where labels are, of a table or parquet file"
-    )
 
 
 def run(given: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mvlpt_analysis.publish.write import write_library
 from mvlpt_analysis.read.finished import open_finished
+from mvlpt_core import __version__
 from mvlpt_core.contract.suite import read_suite
 from mvlpt_workflow import located
 from mvlpt_workflow.written import check_inputs
@@ -20,9 +21,12 @@ def publish_study(folder: Path, out: Path | None, license: str) -> str:
     suites = [study.suite, *filter(None, [study.source_suite])]
     rows = {row.task: row for suite in suites for row in read_suite(located(suite))}
     out = out or Path(f"{study.study}_library")
-    library = write_library(
-        folder, out, rows, license, lambda paths: check_inputs(str(folder), paths)
-    )
+
+    def proven(path: str) -> str:
+        check_inputs(str(folder), [path])
+        return path
+
+    library = write_library(folder, out, rows, license, __version__, proven)
     files = library.files()
     size = sum(path.stat().st_size for path in files) / 2**20
     prompts = sum(path.suffix == ".safetensors" and "prompts" in path.parts for path in files)

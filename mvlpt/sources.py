@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from mvlpt_analysis.publish.library import OpenLibrary
+from mvlpt_analysis.publish.library import Library, OpenLibrary
 from mvlpt_analysis.read.features import TaskFeatures, read_tasks
-from mvlpt_analysis.read.finished import open_finished
+from mvlpt_analysis.read.finished import chosen_shots, open_finished
 from mvlpt_analysis.read.pairs import read_frame
 from mvlpt_analysis.read.study import read_tables
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.layout import RANDOM
+from mvlpt_core.contract.layout import RANDOM, Layout
 from mvlpt_core.contract.settings import Study
 
 
@@ -40,21 +40,12 @@ def of_study(folder: Path, shots: int | None) -> Sources:
     found = open_finished(folder, shots)
     at, study, shots = found.at, found.study, found.shots
     gains = read_tables({"gains": Path(at.table(shots, "gains"))})["gains"]
-    # The study's tasks as its own table names them: none may be missing.
-    names = sorted(gains["target"].unique())
-    tasks = read_tasks(
-        [at.test_features(name) for name in names],
-        [at.sample_features(name, shots, seed) for name in names for seed in study.seeds],
-    )
-    prompts = {
-        (method, name): at.prompt(method, name, RANDOM, shots, study.seeds[0])
-        for method in study.methods.by_name()
-        for name in names
-    }
-    for path in prompts.values():
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such file: expected the study's prompt; run it again")
     similarity = read_frame(at.similarity(shots))
+    files = _Files.of(at, study, shots, gains)
+    for path in files.prompts.values():
+        if not path.is_file():
+            raise InputError(f"{path}: no such file: expected the study's prompt; run it again")
+    tasks, prompts = files.read()
     return Sources(study, shots, gains, similarity, tasks, prompts, Path(at.backbone))
 
 
@@ -70,31 +61,41 @@ def of_library(folder: Path, shots: int | None, backbone: str | None, device: st
 
     at = OpenLibrary(folder)
     study = at.study
-    shots = study.shots[0] if shots is None else shots
-    if shots not in study.shots:
-        raise InputError(f"--shots is {shots}: expected one of {', '.join(map(str, study.shots))}")
+    shots = chosen_shots(study, shots)
     gains, similarity = (_of_shots(at.read(name), shots) for name in ("gains", "similarity"))
-    names = sorted(gains["target"].unique())
-    tests = [at.test_features(name) for name in names]
-    samples = [at.sample_features(name, shots, seed) for name in names for seed in study.seeds]
-    prompts = {
-        (method, name): at.prompt(method, name, RANDOM, shots, study.seeds[0])
-        for method in study.methods.by_name()
-        for name in names
-    }
-    at.check([*tests, *samples, *prompts.values()])
-    first = next(iter(prompts.values()))
+    files = _Files.of(at, study, shots, gains)
+    at.check([*files.tests, *files.samples, *files.prompts.values()])
+    first = next(iter(files.prompts.values()))
     found = backbone_of(read_header(first), first, backbone, device, study.backbone.precision)
-    return Sources(
-        study,
-        shots,
-        gains,
-        similarity,
-        read_tasks(tests, samples),
-        {run: str(path) for run, path in prompts.items()},
-        found.about,
-        backbone or "",
-    )
+    tasks, prompts = files.read()
+    return Sources(study, shots, gains, similarity, tasks, prompts, found.about, backbone or "")
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Of all tasks: features of class texts and of few-shot images, and the prompts by method and task."""
+
+    tests: list[Path]
+    samples: list[Path]
+    prompts: dict[tuple[str, str], Path]
+
+    @staticmethod
+    def of(at: Layout | Library, study: Study, shots: int, gains: pd.DataFrame) -> _Files:
+        # The tasks as the table of gains names them: none may be missing.
+        names = sorted(gains["target"].unique())
+        return _Files(
+            [Path(at.test_features(name)) for name in names],
+            [Path(at.sample_features(name, shots, s)) for name in names for s in study.seeds],
+            {
+                (method, name): Path(at.prompt(method, name, RANDOM, shots, study.seeds[0]))
+                for method in study.methods.by_name()
+                for name in names
+            },
+        )
+
+    def read(self) -> tuple[list[TaskFeatures], dict[tuple[str, str], str]]:
+        """The tasks' features, and the prompts as texts."""
+        return read_tasks(self.tests, self.samples), {k: str(p) for k, p in self.prompts.items()}
 
 
 def _of_shots(table: pd.DataFrame, shots: int) -> pd.DataFrame:

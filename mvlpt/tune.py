@@ -34,9 +34,6 @@ def add_options(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("--name", help="name of the task (new_<folder>); it seeds the sample")
     tune.add_argument("--metric", help="what is scored (as the folder suggests)")
     tune.add_argument(
-        "--label-column", default="", help="where labels are, of a table or parquet file"
-    )
-    tune.add_argument(
         "--orientation", default="", help="exif: turn images as their EXIF tag says (left alone)"
     )
     tune.add_argument("--grey-bits", type=whole, help="bits of 16-bit grey in use (as each image)")

@@ -7,7 +7,6 @@ exchanged or is of an earlier study is noticed whatever its name, size and time 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -20,7 +19,7 @@ from typing import Any
 
 from mvlpt_core import __version__
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import write_atomic
+from mvlpt_core.contract.files import file_digest, write_atomic
 
 RECORDS, ASIDE = "provenance", "set_aside"
 # Bytes: a larger file is compared by its size when it is used, in full when the study is planned next.
@@ -34,7 +33,7 @@ def record(root: str | Path, paths: Iterable[str | Path], **about: Any) -> None:
     version, time (UTC), and what else is known `about` them."""
     made = {"version": __version__, "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     for path in map(Path, paths):
-        found = {"sha256": _sha256(path), "bytes": path.stat().st_size, **made, **about}
+        found = {"sha256": file_digest(path), "bytes": path.stat().st_size, **made, **about}
         write_atomic(_record_of(root, path), json.dumps(found, indent=1) + "\n")
 
 
@@ -47,7 +46,7 @@ def check_inputs(root: str | Path, paths: Iterable[str | Path]) -> None:
         if known is None or not path.is_file():
             continue  # a text that the plan spells out; what is missing, its reader says
         size = path.stat().st_size
-        if size != known["bytes"] or (size <= LARGE and _sha256(path) != known["sha256"]):
+        if size != known["bytes"] or (size <= LARGE and file_digest(path) != known["sha256"]):
             raise InputError(
                 f"{path}: not what was written: start the study again, which sets it aside and makes it anew"
             )
@@ -120,7 +119,7 @@ def find_altered(
             else:
                 waiting.append((path, known, state))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        digests = pool.map(lambda one: _sha256(Path(one[0])), waiting)
+        digests = pool.map(lambda one: file_digest(Path(one[0])), waiting)
         for (path, known, state), digest in zip(waiting, digests, strict=True):
             if digest == known["sha256"]:
                 seen[path] = [digest, state, known.get("data", "")]
@@ -162,11 +161,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _listed(root: str, paths: list[str]) -> str:

@@ -187,26 +187,22 @@ def cell_table(
     found = dict(list(runs.groupby(keys)))
     tuned = runs[runs["entry"] != Entry(ZERO_SHOT).name]
     seeds = tuned.groupby("shots")["seed"].nunique()
+    nothing = runs.iloc[:0]
     rows: list[tuple[object, ...]] = []
     for k in shots:
-        scores = {
-            (entry.name, target): part["score"].to_numpy(float)
-            if (part := found.get((entry.name, target, k))) is not None
-            else np.array([])
-            for target in targets
-            for entry in entries
-        }
-        intervals: dict[tuple[str, str], tuple[float, float, float, float]] = {}
+        intervals = {}
         for entry in entries:
-            means = mean_intervals([scores[entry.name, target] for target in targets], level)
-            intervals |= {(entry.name, t): m for t, m in zip(targets, means, strict=True)}
-        for target in targets:
+            own = [found.get((entry.name, target, k), nothing) for target in targets]
+            intervals[entry] = mean_intervals(
+                [part["score"].to_numpy(float) for part in own], level
+            )
+        for i, target in enumerate(targets):
             for entry in entries:
-                part = found.get((entry.name, target, k))
-                values = scores[entry.name, target]
+                part = found.get((entry.name, target, k), nothing)
+                values = part["score"].to_numpy(float)
                 done = values[np.isfinite(values)]
-                mean, low, high, _ = intervals[entry.name, target]
-                source = "" if part is None else str(part["source"].iloc[0])
+                mean, low, high, _ = intervals[entry][i]
+                source = str(part["source"].iloc[0]) if len(part) else ""
                 wanted = 1 if entry.kind == ZERO_SHOT else int(seeds.get(k, 0))
                 reason = _lack(len(values), len(done), wanted)
                 what = (entry.name, entry.method, entry.kind, target, k)

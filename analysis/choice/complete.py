@@ -39,6 +39,9 @@ COMPLETION_COLUMNS = (
 COMPLETED_COLUMNS = ("source", "target", "estimate", "low", "high")
 
 
+Part = tuple[np.ndarray, np.ndarray]  # of a fold: the cells that are fitted to, and those left out
+
+
 @dataclass(frozen=True)
 class Completed:
     """`estimate` [S, T] of every cell, and `half` the width of its interval; `left_out` [S, T]: the estimate
@@ -54,60 +57,95 @@ def complete(grid: Grid, model: str = LOW_RANK, level: float = 0.95, seed: int =
 
     Cells in which a similarity is missing have its mean. NaN throughout below `MIN_CELLS` cells.
     """
+    return complete_by_each(grid, (model,), level, seed)[model]
+
+
+def complete_by_each(
+    grid: Grid, models: Sequence[str] = MODELS, level: float = 0.95, seed: int = 0
+) -> dict[str, Completed]:
+    """As `complete`, by several models, which share what they have in common."""
     known = np.isfinite(grid.gain)
-    if known.sum() < MIN_CELLS:
-        nothing = np.full(grid.gain.shape, np.nan)
-        return Completed(nothing, np.nan, nothing)
-    alike, low_rank = _PARTS[model]
-    design, kinds = _design(grid, alike)
     cells = np.flatnonzero(known)
+    if len(cells) < MIN_CELLS:
+        nothing = np.full(grid.gain.shape, np.nan)
+        return dict.fromkeys(models, Completed(nothing, np.nan, nothing))
     fold = np.arange(len(cells)) % FOLDS
     generator("completion", seed).shuffle(fold)
     parts = [(cells[fold != k], cells[fold == k]) for k in range(FOLDS)]
+    smooth = {alike: _smooth(grid, alike, cells, parts) for alike in {_PARTS[m][0] for m in models}}
+    found = {}
+    for model in models:
+        alike, low_rank = _PARTS[model]
+        estimate, by_fold = smooth[alike]
+        if low_rank:
+            estimate, by_fold = _with_low_rank(grid.gain, estimate, by_fold, cells, parts)
+        found[model] = _judged_by_folds(grid.gain, estimate, by_fold, parts, level)
+    return found
+
+
+def _smooth(
+    grid: Grid, alike: bool, cells: np.ndarray, parts: Sequence[Part]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Estimates of all cells [S * T] by the ridge model with the penalties that tell cells left out best:
+    fitted to all measured `cells`, and without each fold."""
+    design, kinds = _design(grid, alike)
     gain = grid.gain.ravel()
-    penalties = [
-        (e, e2, b) for e in _EFFECTS for e2 in _EFFECTS for b in (_BETAS if alike else (1.0,))
-    ]
+    betas = _BETAS if alike else (1.0,)
+    penalties = [(e, e2, b) for e in _EFFECTS for e2 in _EFFECTS for b in betas]
     by_fold = [_predict_ridge(design, kinds, gain, train, penalties) for train, _ in parts]
     error = sum(
         ((found[:, test] - gain[test]) ** 2).sum(1)
         for found, (_, test) in zip(by_fold, parts, strict=True)
     )
     best = int(np.argmin(error))
-    smooth = [found[best] for found in by_fold]
-    threshold = np.inf
-    if low_rank:
-        residuals = [
-            _rest(gain, own, train, grid.gain.shape)
-            for own, (train, _) in zip(smooth, parts, strict=True)
-        ]
-        errors = []
-        for cut in _RANKS:
-            found = [_soft_impute(rest, cut).ravel() for rest in residuals]
-            errors.append(
-                sum(
-                    ((own[test] + more[test] - gain[test]) ** 2).sum()
-                    for own, more, (_, test) in zip(smooth, found, parts, strict=True)
-                )
-            )
-        threshold = _RANKS[int(np.argmin(errors))]
-        smooth = [
-            own + _soft_impute(rest, threshold).ravel()
-            for own, rest in zip(smooth, residuals, strict=True)
-        ]
-    left_out = np.full(gain.shape, np.nan)
-    for own, (_, test) in zip(smooth, parts, strict=True):
-        left_out[test] = own[test]
     estimate = _predict_ridge(design, kinds, gain, cells, [penalties[best]])[0]
-    if np.isfinite(threshold):
-        estimate = (
-            estimate
-            + _soft_impute(_rest(gain, estimate, cells, grid.gain.shape), threshold).ravel()
+    return estimate, [found[best] for found in by_fold]
+
+
+def _with_low_rank(
+    gain: np.ndarray,
+    estimate: np.ndarray,
+    by_fold: list[np.ndarray],
+    cells: np.ndarray,
+    parts: Sequence[Part],
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The estimates with a matrix of low rank for what they leave, where that tells cells left out better."""
+
+    def added(own: np.ndarray, train: np.ndarray, cut: float) -> np.ndarray:
+        rest = np.full(gain.size, np.nan)
+        rest[train] = gain.ravel()[train] - own[train]
+        return own + _soft_impute(rest.reshape(gain.shape), cut).ravel()
+
+    tried = {
+        cut: [added(own, train, cut) for own, (train, _) in zip(by_fold, parts, strict=True)]
+        for cut in _RANKS
+    }
+    errors = {
+        cut: sum(
+            ((own[test] - gain.ravel()[test]) ** 2).sum()
+            for own, (_, test) in zip(found, parts, strict=True)
         )
-    misses = np.sort(np.abs(left_out[cells] - gain[cells]))
+        for cut, found in tried.items()
+    }
+    cut = min(errors, key=errors.__getitem__)
+    return added(estimate, cells, cut), tried[cut]
+
+
+def _judged_by_folds(
+    gain: np.ndarray,
+    estimate: np.ndarray,
+    by_fold: list[np.ndarray],
+    parts: Sequence[Part],
+    level: float,
+) -> Completed:
+    left_out = np.full(gain.size, np.nan)
+    for own, (_, test) in zip(by_fold, parts, strict=True):
+        left_out[test] = own[test]
+    misses = np.abs(left_out - gain.ravel())
+    misses = np.sort(misses[np.isfinite(misses)])
     place = int(np.ceil((len(misses) + 1) * level))
     half = float(misses[place - 1]) if place <= len(misses) else np.inf
-    return Completed(estimate.reshape(known.shape), half, left_out.reshape(known.shape))
+    return Completed(estimate.reshape(gain.shape), half, left_out.reshape(gain.shape))
 
 
 def _design(grid: Grid, alike: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -120,11 +158,9 @@ def _design(grid: Grid, alike: bool) -> tuple[np.ndarray, np.ndarray]:
     if alike and len(grid.measures):
         z = grid.features.reshape(len(grid.measures), -1)
         # The diagonal, a task with itself, is no pair: it does not scale the others.
-        own = (np.array(grid.sources)[:, None] == np.array(grid.targets)[None, :]).ravel()
-        some = np.where(own | ~np.isfinite(z), np.nan, z)
-        with np.errstate(all="ignore"):
-            mean = np.array([np.nanmean(row) if np.isfinite(row).any() else 0.0 for row in some])
-            spread = np.array([np.nanstd(row) if np.isfinite(row).any() else 0.0 for row in some])
+        some = np.where(grid.own.ravel() | ~np.isfinite(z), np.nan, z)
+        mean = np.array([np.nanmean(row) if np.isfinite(row).any() else 0.0 for row in some])
+        spread = np.array([np.nanstd(row) if np.isfinite(row).any() else 0.0 for row in some])
         use = spread > 1e-9 * np.maximum(np.abs(mean), 1e-300)
         scaled = (some[use] - mean[use, None]) / spread[use, None]
         columns.append(np.where(np.isfinite(scaled), scaled, 0.0).T)
@@ -150,15 +186,6 @@ def _predict_ridge(
     return found
 
 
-def _rest(
-    gain: np.ndarray, own: np.ndarray, train: np.ndarray, shape: tuple[int, ...]
-) -> np.ndarray:
-    """What a model leaves of the cells `train`, as a matrix; NaN elsewhere."""
-    rest = np.full(gain.shape, np.nan)
-    rest[train] = gain[train] - own[train]
-    return rest.reshape(shape)
-
-
 def _soft_impute(rest: np.ndarray, cut: float) -> np.ndarray:
     """`rest` [S, T] completed by a matrix of low rank; 0 for an infinite `cut`."""
     found = np.zeros(rest.shape)
@@ -175,8 +202,7 @@ def _soft_impute(rest: np.ndarray, cut: float) -> np.ndarray:
 
 def completed_table(grid: Grid, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
     """`COMPLETED_COLUMNS`: the pairs of two tasks that were not measured, best first; none where all were."""
-    own = np.array(grid.sources)[:, None] == np.array(grid.targets)[None, :]
-    wanted = ~np.isfinite(grid.gain) & ~own
+    wanted = ~np.isfinite(grid.gain) & ~grid.own
     if not wanted.any():
         return pd.DataFrame(columns=list(COMPLETED_COLUMNS))
     found = complete(grid, level=level, seed=seed)
@@ -206,8 +232,7 @@ def completion_table(
     mean `width`. `mates` is `without` where pairs within a family (`families`, task -> family) are left out
     of fit and judgement alike: what is told of a task unlike all others.
     """
-    own = np.array(grid.sources)[:, None] == np.array(grid.targets)[None, :]
-    whole = bool((np.isfinite(grid.gain) | own).all())
+    whole = bool((np.isfinite(grid.gain) | grid.own).all())
     grids = {"all": grid}
     if families:
         family = [np.array([families[n] for n in names]) for names in (grid.sources, grid.targets)]
@@ -216,32 +241,33 @@ def completion_table(
     rows = []
     for mates, some in grids.items():
         if not whole:
-            rows += [(np.nan, m, mates, *_judged_left_out(some, m, level, seed), 1) for m in MODELS]
+            told = _judged_left_out(some, level, seed)
+            rows += [(np.nan, model, mates, *told[model], 1) for model in MODELS]
             continue
         for fraction in FRACTIONS:
+            designs = [_judged_design(some, fraction, level, seed + d) for d in range(DRAWS)]
             for model in MODELS:
-                found = [
-                    _judged_design(some, fraction, model, level, seed + d) for d in range(DRAWS)
-                ]
-                with np.errstate(all="ignore"):
-                    means = [
-                        np.nanmean(v) if np.isfinite(v).any() else np.nan for v in np.array(found).T
-                    ]
+                means = [_mean(values) for values in zip(*(d[model] for d in designs), strict=True)]
                 rows.append((fraction, model, mates, *means, DRAWS))
     return pd.DataFrame(rows, columns=list(COMPLETION_COLUMNS))
 
 
-def _judged_left_out(grid: Grid, model: str, level: float, seed: int) -> tuple[float, ...]:
-    found = complete(grid, model, level, seed)
+def _judged_left_out(grid: Grid, level: float, seed: int) -> dict[str, tuple[float, ...]]:
+    """Of each of `MODELS` the columns r2 to n_judged, of measured cells left out."""
     cells = np.isfinite(grid.gain)
-    # The interval is made from these very cells: that it covers them says nothing.
-    r2, _ = _told(grid.gain[cells], found.left_out[cells], found.half)
-    return r2, np.nan, np.nan, np.nan, 2 * found.half, float(cells.sum()), float(cells.sum())
+    found: dict[str, tuple[float, ...]] = {}
+    for model, own in complete_by_each(grid, level=level, seed=seed).items():
+        # The interval is made from these very cells: that it covers them says nothing.
+        r2, _ = _told(grid.gain[cells], own.left_out[cells], own.half)
+        counts = float(cells.sum()), float(cells.sum())
+        found[model] = (r2, np.nan, np.nan, np.nan, 2 * own.half, *counts)
+    return found
 
 
 def _judged_design(
-    grid: Grid, fraction: float, model: str, level: float, seed: int
-) -> tuple[float, ...]:
+    grid: Grid, fraction: float, level: float, seed: int
+) -> dict[str, tuple[float, ...]]:
+    """The same of the cells that a design of its `seed` leaves out."""
     known = np.isfinite(grid.gain)
     # Another design for each seed: the names decide it.
     as_named = {name: f"{seed} {name}" for name in {*grid.sources, *grid.targets}}
@@ -251,22 +277,35 @@ def _judged_design(
     measured = known & np.array(
         [[(as_named[t], as_named[s]) in kept for t in grid.targets] for s in grid.sources]
     )
-    found = complete(replace(grid, gain=np.where(measured, grid.gain, np.nan)), model, level, seed)
+    part = replace(grid, gain=np.where(measured, grid.gain, np.nan))
     judged = known & ~measured
-    if not np.isfinite(found.half):
-        width, covered, r2 = np.nan, np.nan, np.nan
-    else:
-        r2, covered = _told(grid.gain[judged], found.estimate[judged], found.half)
-        width = 2 * found.half
-    mixed = np.where(measured, grid.gain, found.estimate)
-    ranked, lost = [], []
-    for t in range(len(grid.targets)):
-        some = known[:, t]
-        if some.sum() >= 2 and np.isfinite(mixed[some, t]).all():
-            ranked.append(ndcg(grid.gain[some, t], mixed[some, t]))
-            lost.append(regret(grid.gain[some, t], mixed[some, t], 1))
-    quality = [float(np.nanmean(v)) if np.isfinite(v).any() else np.nan for v in (ranked, lost)]
-    return r2, *quality, covered, width, float(measured.sum()), float(judged.sum())
+    counts = float(measured.sum()), float(judged.sum())
+    found: dict[str, tuple[float, ...]] = {}
+    for model, own in complete_by_each(part, level=level, seed=seed).items():
+        r2 = covered = width = np.nan
+        if np.isfinite(own.half):
+            r2, covered = _told(grid.gain[judged], own.estimate[judged], own.half)
+            width = 2 * own.half
+        ranked = _ranked(grid.gain, np.where(measured, grid.gain, own.estimate))
+        found[model] = (r2, *ranked, covered, width, *counts)
+    return found
+
+
+def _ranked(gain: np.ndarray, guess: np.ndarray) -> tuple[float, float]:
+    """NDCG and Regret@1 of ranking each target's sources by `guess`, means over targets."""
+    found = []
+    for true, guessed in zip(gain.T, guess.T, strict=True):
+        known = np.isfinite(true)
+        if known.sum() >= 2 and np.isfinite(guessed[known]).all():
+            true, guessed = true[known], guessed[known]
+            found.append((ndcg(true, guessed), regret(true, guessed, 1)))
+    first, second = zip(*found, strict=True) if found else ((), ())
+    return _mean(first), _mean(second)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of defined values; NaN where there is none."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
 
 def _told(gain: np.ndarray, estimate: np.ndarray, half: float) -> tuple[float, float]:

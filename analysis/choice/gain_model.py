@@ -32,6 +32,11 @@ class Grid:
     gain: np.ndarray
     features: np.ndarray
 
+    @property
+    def own(self) -> np.ndarray:
+        """[S, T]: whether source and target are one task."""
+        return _same(self.sources, self.targets)
+
     @staticmethod
     def from_frames(
         gains: pd.DataFrame,
@@ -50,7 +55,7 @@ class Grid:
         sources = tuple(gains["source"].unique())
         targets = tuple(gains["target"].unique())
         gain = _wide(gains, value, sources, targets)
-        gain[np.array(sources)[:, None] == np.array(targets)[None, :]] = np.nan
+        gain[_same(sources, targets)] = np.nan
         known = [] if similarity is None else list(similarity["measure"].unique())
         chosen = tuple(known if measures is None else measures)
         layers = []
@@ -63,6 +68,11 @@ class Grid:
             layers.append(_wide(rows, "value", sources, targets))
         features = np.array(layers).reshape(len(chosen), len(sources), len(targets))
         return Grid(sources, targets, chosen, gain, features)
+
+
+def _same(sources: Sequence[str], targets: Sequence[str]) -> np.ndarray:
+    same: np.ndarray = np.array(sources)[:, None] == np.array(targets)[None, :]
+    return same
 
 
 def _wide(

@@ -9,7 +9,6 @@ from importlib.resources import files
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from mvlpt_core import __version__
 from mvlpt_core.contract.settings import Study
 
 from .library import TABLES
@@ -18,11 +17,12 @@ from .library import TABLES
 @dataclass(frozen=True)
 class Facts:
     """What the card is made from: the configuration, the tables by name, the licence that the publisher
-    gives ("" for none), images that samples and test splits have in common."""
+    gives ("" for none), this package's version, images that samples and test splits have in common."""
 
     study: Study
     tables: Mapping[str, pd.DataFrame]
     license: str
+    version: str
     leaks: pd.DataFrame
 
     @property
@@ -92,7 +92,7 @@ def data_card(facts: Facts) -> str:
             sentence=facts.sentence,
             backbone=facts.backbone,
             backbone_digest=prompts["backbone_digest"].iloc[0],
-            version=__version__,
+            version=facts.version,
             config_digests=sorted(set(prompts["config_digest"])),
             code_digests=sorted(set(prompts["code_digest"])),
             tasks=said,

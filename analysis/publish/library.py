@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import read_yaml
+from mvlpt_core.contract.files import file_digest, read_yaml
 from mvlpt_core.contract.settings import Study, read_study
 
 from ..read.pairs import read_frame
@@ -90,7 +89,7 @@ class OpenLibrary(Library):
             name = self.name(path)
             if not path.is_file():
                 raise InputError(f"{path}: no such file: expected the library's: get it again")
-            if self.known.get(name) != sha256(path):
+            if self.known.get(name) != file_digest(path):
                 raise InputError(
                     f"{path}: not the file that {self.sums.name} says: expected the library's: get it again"
                 )
@@ -116,8 +115,3 @@ class OpenLibrary(Library):
                 )
             found[name] = digest
         return found
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

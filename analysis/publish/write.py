@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from mvlpt_core import __version__
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import file_digest
 from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
@@ -24,11 +24,14 @@ from ..read.study import read_tables
 from ..read.tasks import sample_sizes, task_sizes
 from .card import Facts, data_card, limits
 from .croissant import croissant
-from .library import TABLES, Library, sha256
+from .library import TABLES, Library
 
 # Of a task's feature files, what similarities are computed from: no test image is among it.
 _CLASSES, _SAMPLE = ("class_features", "text_features"), ("train_features", "train_labels")
 _OWN = ("format", "digest")  # of a header, what its file alone has
+
+# From the path of a file of the study to the same path, raising for one that is not what was written.
+Proven = Callable[[str], str]
 
 
 def write_library(
@@ -36,12 +39,13 @@ def write_library(
     out: Path,
     suite: Mapping[str, TaskRow],
     license: str,
-    prove: Callable[[Iterable[str]], None],
+    version: str,
+    proven: Proven,
 ) -> Library:
     """Publish the finished study in `folder` as the new folder `out`, whole or not at all.
 
-    `suite` has the row of each of its tasks; `prove` raises for a file of the study that is not what was
-    written. The same study gives the same bytes. Raises `InputError` where `out` is there already, and for
+    `suite` has the row of each of its tasks; `version` is this package's. The same study gives the same
+    bytes. Raises `InputError` where `out` is there already, and for
     a study that is not finished or not whole.
     """
     if out.exists():
@@ -50,65 +54,72 @@ def write_library(
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{os.getpid()}.part.{out.name}")
     try:
-        _fill(Library(part), done, suite, license, prove)
+        library = Library(part)
+        facts = _copy(library, done, suite, license, version, proven)
+        _describe(library, facts)
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Library(out)
 
 
-def _fill(
+def _copy(
     library: Library,
     done: Finished,
     suite: Mapping[str, TaskRow],
     license: str,
-    prove: Callable[[Iterable[str]], None],
-) -> None:
+    version: str,
+    proven: Proven,
+) -> Facts:
+    """Write what the study has: tables, prompts, features, configuration; what is to be said of it."""
     at, study = done.at, done.study
     tables = {
-        **{name: _gathered(at.gathered(name), prove) for name in ("scores", "curves")},
-        "gains": _of_shots(study.shots, lambda k: _table(at.table(k, "gains"), prove)),
-        "similarity": _of_shots(study.shots, lambda k: _gathered(at.similarity(k), prove)),
+        **{
+            name: read_frame(proven(at.gathered(name)), empty=True) for name in ("scores", "curves")
+        },
+        "gains": _of_shots(
+            study.shots,
+            lambda k: read_tables({"gains": Path(proven(at.table(k, "gains")))})["gains"],
+        ),
+        "similarity": _of_shots(
+            study.shots, lambda k: read_frame(proven(at.similarity(k)), empty=True)
+        ),
     }
-    names = [task for task in suite if task in set(tables["gains"]["target"])]
-    tables["tasks"] = _tasks(done, {name: suite[name] for name in names}, tables["scores"], prove)
-    tables["prompts"] = _copy_prompts(library, done, prove)
-    _copy_features(library, done, names, prove)
-    prove([at.config])
-    shutil.copyfile(at.config, library.config)
+    named = set(tables["gains"]["target"])
+    suite = {task: row for task, row in suite.items() if task in named}
+    tables["tasks"] = _tasks(done, suite, tables["scores"], proven)
+    tables["prompts"] = _copy_prompts(library, done, proven)
+    _copy_features(library, done, suite, proven)
+    shutil.copyfile(proven(at.config), library.config)
     for name in TABLES:
         write_frame(tables[name], library.table(name))
-    leaks = read_frame(at.leakage, empty=True)
-    facts = Facts(study, tables, license, leaks)
+    leaks = read_frame(proven(at.leakage), empty=True)
+    return Facts(study, tables, license, version, leaks)
+
+
+def _describe(library: Library, facts: Facts) -> None:
+    """Write card, metadata and sums of what is there."""
     library.card.write_text(data_card(facts), encoding="utf-8")
-    files = {library.name(path): (sha256(path), path.stat().st_size) for path in library.files()}
+    sums = {library.name(path): file_digest(path) for path in library.files()}
+    files = {name: (digest, (library.root / name).stat().st_size) for name, digest in sums.items()}
     described = {
         name: (library.table(name).name, what, pq.read_schema(library.table(name)))
         for name, what in TABLES.items()
     }
     about = croissant(
-        f"transfer-grid-{study.study}",
+        f"transfer-grid-{facts.study.study}",
         facts.sentence,
-        license,
-        __version__,
+        facts.license,
+        facts.version,
         described,
         files,
         limits(facts),
     )
     text = json.dumps(about, indent=1, ensure_ascii=False)
     library.croissant.write_text(f"{text}\n", encoding="utf-8")
-    lines = [f"{sha256(path)}  {library.name(path)}\n" for path in library.files()]
+    sums[library.name(library.croissant)] = file_digest(library.croissant)
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
     library.sums.write_text("".join(lines), encoding="utf-8")
-
-
-def _gathered(path: str, prove: Callable[[Iterable[str]], None]) -> pd.DataFrame:
-    prove([path])
-    return read_frame(path, empty=True)
-
-
-def _table(path: str, prove: Callable[[Iterable[str]], None]) -> pd.DataFrame:
-    prove([path])
-    return read_tables({"gains": Path(path)})["gains"]
 
 
 def _of_shots(shots: Sequence[int], read: Callable[[int], pd.DataFrame]) -> pd.DataFrame:
@@ -124,13 +135,12 @@ def _tasks(
     done: Finished,
     suite: Mapping[str, TaskRow],
     scores: pd.DataFrame,
-    prove: Callable[[Iterable[str]], None],
+    proven: Proven,
 ) -> pd.DataFrame:
     """A row a task: what the study and its suite know of it."""
     at, study = done.at, done.study
-    tests = [at.test(task)[0] for task in suite]
-    samples = [at.sample(task, k, study.seeds[0])[0] for task in suite for k in study.shots]
-    prove([*tests, *samples])
+    tests = [proven(at.test(task)[0]) for task in suite]
+    samples = [proven(at.sample(task, k, study.seeds[0])[0]) for task in suite for k in study.shots]
     sizes = task_sizes(tests).set_index("task")
     train = sample_sizes(samples).groupby("task")[["train", "val"]].sum().sum(axis=1)
     zero = scores.groupby("target")["zero_shot"].first()
@@ -152,21 +162,20 @@ def _tasks(
     return pd.DataFrame(rows)
 
 
-def _copy_prompts(
-    library: Library, done: Finished, prove: Callable[[Iterable[str]], None]
-) -> pd.DataFrame:
+def _copy_prompts(library: Library, done: Finished, proven: Proven) -> pd.DataFrame:
     """Copy every prompt that the study kept; their index, a row a file."""
     rows = []
     for method in done.study.methods.by_name():
         kept = Path(done.at.root, "runs", method)
         for path in sorted(kept.glob("shots*/*/*/seed*.safetensors")):
-            prove([str(path)])
-            header, _ = read_tensors(path, "prompt", ("group", "start", "shots", "seed", "status"))
+            header, _ = read_tensors(
+                proven(str(path)), "prompt", ("group", "start", "shots", "seed", "status")
+            )
             run = (method, header["group"], header["start"], header["shots"], header["seed"])
             place = library.prompt(*run)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-            rows.append(_prompt_row(library.name(place), header, sha256(place)))
+            rows.append(_prompt_row(library.name(place), header, file_digest(place)))
     if not rows:
         raise InputError(f"{done.at.root} keeps no prompts: expected keep_prompts other than none")
     return pd.DataFrame(rows)
@@ -191,22 +200,19 @@ def _prompt_row(file: str, header: Mapping[str, Any], digest: str) -> dict[str, 
     }
 
 
-def _copy_features(
-    library: Library,
-    done: Finished,
-    names: Sequence[str],
-    prove: Callable[[Iterable[str]], None],
-) -> None:
+def _copy_features(library: Library, done: Finished, names: Iterable[str], proven: Proven) -> None:
     """What a new task is compared with: features of classes and few-shot images, not the test's."""
     at, study = done.at, done.study
     for task in names:
-        pairs = {at.test_features(task): (library.test_features(task), _CLASSES)}
+        _copy_tensors(proven(at.test_features(task)), library.test_features(task), _CLASSES)
         for k in study.shots:
             for seed in study.seeds:
-                place = library.sample_features(task, k, seed)
-                pairs[at.sample_features(task, k, seed)] = (place, _SAMPLE)
-        prove(pairs)
-        for path, (place, wanted) in pairs.items():
-            header, tensors = read_tensors(path, "task", ("name",))
-            about = {key: value for key, value in header.items() if key not in _OWN}
-            write_tensors(place, "task", about, {key: tensors[key] for key in wanted})
+                path = proven(at.sample_features(task, k, seed))
+                _copy_tensors(path, library.sample_features(task, k, seed), _SAMPLE)
+
+
+def _copy_tensors(path: str, place: Path, wanted: Sequence[str]) -> None:
+    """Write the `wanted` tensors of a task's feature file, under its header, as `place`."""
+    header, tensors = read_tensors(path, "task", ("name",))
+    about = {key: value for key, value in header.items() if key not in _OWN}
+    write_tensors(place, "task", about, {key: tensors[key] for key in wanted})

@@ -29,10 +29,15 @@ def open_finished(folder: Path, shots: int | None) -> Finished:
     if not Path(at.config).is_file():
         raise InputError(f"{at.config}: no such file: expected the folder of a finished study")
     study = read_study(read_yaml(at.config), where=at.config)
+    return Finished(at, study, chosen_shots(study, shots))
+
+
+def chosen_shots(study: Study, shots: int | None) -> int:
+    """`shots`, checked to be one of the study's; without any the first."""
     shots = study.shots[0] if shots is None else shots
     if shots not in study.shots:
         raise InputError(f"--shots is {shots}: expected one of {', '.join(map(str, study.shots))}")
-    return Finished(at, study, shots)
+    return shots
 
 
 def check_method(study: Study, method: str) -> str:

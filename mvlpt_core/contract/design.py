@@ -25,8 +25,9 @@ def designed_pairs(
     pairs of a smaller one.
     """
     long, short = (groups, starts) if len(groups) >= len(starts) else (starts, groups)
-    random = generator("design", *sorted({*groups, *starts}))
-    place = {name: i for i, name in enumerate(random.permutation(sorted({*groups, *starts})))}
+    names = sorted({*groups, *starts})
+    random = generator("design", *names)
+    place = {name: i for i, name in enumerate(random.permutation(names))}
     long, short = (sorted(names, key=place.__getitem__) for names in (long, short))
     n = len(long)
     # Where both lists are the same, turn 0 pairs each with itself.

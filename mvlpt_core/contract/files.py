@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,12 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8) as `path`, whole or not at all."""
     with whole(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_writable(folder: str | Path) -> None:

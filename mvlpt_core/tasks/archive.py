@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line, write_atomic
+from mvlpt_core.contract.files import file_digest, first_line, write_atomic
 from mvlpt_core.tasks.base import is_below
 from mvlpt_core.tasks.files import cache_folder
 
@@ -159,8 +159,7 @@ def _digest(archive: Path) -> str:
             return str(held["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    digest = file_digest(archive)[:16]
     try:
         write_atomic(known, json.dumps({"state": state, "digest": digest}))
     except OSError as error:

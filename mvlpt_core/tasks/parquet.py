@@ -56,11 +56,12 @@ def open_parquet(
     places: dict[str, list[Place]] = {}
     for part, files in parts.items():
         for file in files:
-            if _columns(_opened(file).schema_arrow, file, label_column) != told:
+            opened = _opened(file)
+            if _columns(opened.schema_arrow, file, label_column) != told:
                 raise InputError(
                     f"{file} has other columns or names of classes than {first}: expected the same"
                 )
-            own = _labels(file, label, names)
+            own = _labels(opened, file, label, names)
             labels.setdefault(part, []).extend(own)
             places.setdefault(part, []).extend(Place(str(file), str(i)) for i in range(len(own)))
     multilabel = _is_list(schema.field(label).type)
@@ -194,10 +195,10 @@ def _is_list(kind: pa.DataType) -> bool:
     )
 
 
-def _labels(file: Path, column: str, names: Sequence[str]) -> list[list[str]]:
+def _labels(opened: Any, file: Path, column: str, names: Sequence[str]) -> list[list[str]]:
     """The labels of each row, as text."""
     try:
-        values = _opened(file).read(columns=[column], use_threads=False).column(column).to_pylist()
+        values = opened.read(columns=[column], use_threads=False).column(column).to_pylist()
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{file}: column {column} cannot be read ({first_line(error)})") from None
     found = []

@@ -112,8 +112,7 @@ def find_tables(path: Path, label_column: str = "") -> dict[Path, str]:
     """Tables of labels at or in `path`, each with the split that its place or name says, "" for none.
 
     Those called `metadata` come first; any other has to have the columns, `label_column` among them where
-    it is named. Raises `InputError` for several
-    that no split tells apart.
+    it is named. Raises `InputError` for several that no split tells apart.
     """
     if path.is_file():
         return {path: ""}

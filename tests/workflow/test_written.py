@@ -83,7 +83,9 @@ def test_a_large_file_is_read_at_planning_alone(
 
 def test_contents_are_read_once(study: str, monkeypatch: pytest.MonkeyPatch) -> None:
     looked(study)
-    monkeypatch.setattr("mvlpt_workflow.written._sha256", lambda path: pytest.fail(f"{path} read"))
+    monkeypatch.setattr(
+        "mvlpt_workflow.written.file_digest", lambda path: pytest.fail(f"{path} read")
+    )
     assert looked(study).all() == []
 
 
