@@ -454,7 +454,8 @@ def test_a_phone_needs_no_sideways_scrolling_and_the_dark_is_dark(page, tmp_path
     assert seen["map"] <= 390
     colours = """
         const { backgroundColor, color } = getComputedStyle(document.body);
-        const inks = (within) => [...new Set(all(`${within} svg text`).map((text) => getComputedStyle(text).fill))];
+        const ink = (text) => getComputedStyle(text).fill;
+        const inks = (within) => [...new Set(all(`${within} svg text`).map(ink))];
         return { page: [backgroundColor, color], map: inks("#play-map"), figures: inks("figure").sort() };
     """
     light = browser.run(page, colours, tmp_path)
