@@ -21,7 +21,7 @@ READY := $(VENV)/.installed
 MVLPT = $(BIN)/mvlpt
 FOLDER = results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))
 
-IMPORTED := snakemake.cli, mvlpt_core.backbone.convert, mvlpt_core.jobs, mvlpt_core.probe, mvlpt_analysis.study, \
+IMPORTED := snakemake.cli, open_clip, mvlpt_core.backbone.convert, mvlpt_core.jobs, mvlpt_core.probe, mvlpt_analysis.study, \
   mvlpt_analysis.figures.gallery, mvlpt_analysis.benchmark.make, mvlpt_analysis.report.page, mvlpt_workflow.configuration
 
 .PHONY: study test docs report recommend dry-run help clean lock

@@ -75,6 +75,18 @@ _ALL = (
         by_method=True,
     ),
     Table(
+        "completion",
+        "how well part of the grid tells the rest of it",
+        "choice.complete:COMPLETION_COLUMNS",
+        by_method=True,
+    ),
+    Table(
+        "completed",
+        "gains of pairs that were not measured, estimated",
+        "choice.complete:COMPLETED_COLUMNS",
+        by_method=True,
+    ),
+    Table(
         "groups",
         "groups for joint tuning with expected gain and stability",
         "choice.groups:GROUP_COLUMNS",
@@ -134,7 +146,7 @@ TEXT = frozenset(
     (
         *("method", "source", "target", "task", "measure", "metric", "gain_kind", "scope"),
         *("statistic", "given", "term", "relation", "effect", "role", "ranker", "a", "b", "kind"),
-        *("component", "unit", "rule", "link", "factor", "verdict"),
+        *("component", "unit", "rule", "link", "factor", "verdict", "model", "mates"),
         *("description", "interval", "reason", *CAPTIONS),
     )
 )

@@ -22,7 +22,7 @@ from .gains.table import GAIN_KINDS, gain_table, seed_gains, single_seed_cells
 from .parallel import side_by_side
 from .read import pairs
 from .read.study import Factors, factor_frame, families
-from .tables import call, explanations, groupings, made, rankings
+from .tables import call, completions, explanations, groupings, made, rankings
 
 
 def statistics(
@@ -59,6 +59,7 @@ def statistics(
     groups = factor_frame(tasks, factors) if factors else None
     calls = explanations(gains, similarity, GAIN_KINDS, **tests, factors=groups)
     calls += rankings(gains, similarity, families(tasks, factors))
+    calls += completions(gains, similarity, families(tasks, factors), seed)
     calls += [
         call("variance", shares.variance_table, transfer, tasks=tasks),
         call("asymmetry", controls.asymmetry_table, gains, **tests),

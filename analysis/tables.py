@@ -16,6 +16,8 @@ import pandas as pd
 from .association import links, measures
 from .association import tables as association
 from .catalogue import TABLES
+from .choice.complete import completed_table, completion_table
+from .choice.gain_model import Grid
 from .choice.groups import Objective, givers, group_table
 from .choice.ranking import rank_quality, summarise_quality
 from .gains.table import seed_gains
@@ -67,6 +69,31 @@ def rankings(
     ranking_by_target, and givers where pairs were tested. `families`: task -> family, if any."""
     methods = gains.groupby("method", sort=False)
     return [partial(_ranked, str(m), part, similarity, families) for m, part in methods]
+
+
+def completions(
+    gains: pd.DataFrame, similarity: pd.DataFrame, families: Mapping[str, str], seed: int
+) -> list[Call]:
+    """Calls, one a method, that tell what was not measured (completed), and how well (completion)."""
+    methods = gains.groupby("method", sort=False)
+    return [partial(_completed, str(m), part, similarity, families, seed) for m, part in methods]
+
+
+def _completed(
+    method: str,
+    gains: pd.DataFrame,
+    similarity: pd.DataFrame,
+    families: Mapping[str, str],
+    seed: int,
+) -> Made:
+    alike = of_method(similarity, method) if len(similarity) else None
+    known = [] if alike is None else untrained(alike["measure"].unique())
+    grid = Grid.from_frames(gains, alike, known)
+    made = [
+        ("completion", completion_table(grid, families, seed=seed)),
+        ("completed", completed_table(grid, seed=seed)),
+    ]
+    return _of(method, made)
 
 
 def _ranked(

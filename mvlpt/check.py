@@ -33,14 +33,16 @@ def check_tasks_data(
     cache: Path | None,
     study: Path | None,
     sheet: Path | None = None,
+    label_column: str = "",
 ) -> bool:
     """Check the data of a configuration's or suite's tasks, or of the task in a folder or file; print a
     table, what the text tower reads, and all that is wrong; whether nothing is.
 
     `study` is the folder of a study whose prepared images are looked for in the data; `sheet` is a PNG to
-    write, of images as the backbone sees them. Raises `InputError` for a mistake in what is asked for.
+    write, of images as the backbone sees them; `label_column` goes with a task's own data. Raises
+    `InputError` for a mistake in what is asked for.
     """
-    rows, root = find_rows(name, tasks)
+    rows, root = find_rows(name, tasks, label_column)
     if out is not None and out.suffix != ".csv":
         raise InputError(f"--out {out}: expected a name that ends in .csv")
     if sheet is not None and sheet.suffix != ".png":

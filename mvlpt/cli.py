@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,8 @@ Run = Callable[[argparse.Namespace], int]
 _TASKS = (
     "a study's YAML file, a suite's TSV file, the name of a shipped one, or (check) a task's data"
 )
+
+_LABEL_COLUMN = "of tables or parquet files: which column holds the labels (where one alone can)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -125,6 +128,7 @@ def _parser() -> tuple[_Parser, list[str]]:
     init.add_argument(
         "--out", type=Path, default=Path("mine"), help="name of the study and its files (mine)"
     )
+    init.add_argument("--label-column", default="", help=_LABEL_COLUMN)
 
     benchmark = command(
         "benchmark",
@@ -164,17 +168,34 @@ def _parser() -> tuple[_Parser, list[str]]:
     recommend = command(
         "recommend",
         "rank a study's prompts as starts for a task that was not in it",
-        "  mvlpt recommend --study results/testbed --task /data/birds",
+        "  mvlpt recommend --study results/testbed --task /data/birds\n"
+        "  mvlpt recommend --library testbed_library --task /data/birds      a study that was published",
         _recommend,
     )
-    recommend.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
+    given = recommend.add_mutually_exclusive_group(required=True)
+    given.add_argument("--study", type=Path, help="a finished results/<study>")
+    given.add_argument("--library", type=Path, help="a folder that `mvlpt publish` made")
     recommend.add_argument(
         "--task", type=Path, required=True, help="the new task: a folder or file"
     )
     recommend.add_argument("--shots", type=int, help="which of the study's shots (the first)")
     recommend.add_argument("--top", type=whole, default=5, help="sources shown a method (5)")
     recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
+    recommend.add_argument("--label-column", default="", help=_LABEL_COLUMN)
+    recommend.add_argument(
+        "--backbone", help="of a library: its backbone, converted (found by its name)"
+    )
     recommend.add_argument("--device", default="auto", help="where to encode the task (auto)")
+
+    publish = command(
+        "publish",
+        "write a finished study as a folder for others: its grid, its prompts, and what they are",
+        "  mvlpt publish results/testbed --license cc-by-4.0",
+        _publish,
+    )
+    publish.add_argument("study", type=Path, help="a finished results/<study>")
+    publish.add_argument("--out", type=Path, help="the folder to make (<study>_library)")
+    publish.add_argument("--license", default="", help="of what is published, as the hub names it")
 
     tune.add_options(
         command(
@@ -278,6 +299,7 @@ def _parser() -> tuple[_Parser, list[str]]:
         made.add_argument("config", help=_TASKS)
         made.add_argument("--task", nargs="+", default=[], help="which of its tasks (all)")
         made.add_argument("--data-root", help="the tasks' folder (as the configuration says)")
+    data.add_argument("--label-column", default="", help=_LABEL_COLUMN)
     data.add_argument("--workers", type=whole, help="processes (all cores)")
     data.add_argument("--out", type=Path, help="also write the table (.csv)")
     data.add_argument(
@@ -342,7 +364,7 @@ def _study(given: argparse.Namespace) -> int:
 def _init(given: argparse.Namespace) -> int:
     from mvlpt.init import write_study
 
-    print(write_study(given.folders, given.out))
+    print(write_study(given.folders, given.out, given.label_column))
     return 0
 
 
@@ -372,11 +394,26 @@ def _recommend(given: argparse.Namespace) -> int:
     def say(line: str) -> None:
         print(f"{line} ...", file=sys.stderr, flush=True)
 
-    say(f"reading study {given.study}")  # before what is slow to import
+    say(f"reading {given.study or given.library}")  # before what is slow to import
+    from mvlpt import sources
     from mvlpt.recommend import recommend_folder
 
-    options = (given.shots, given.top, given.out, given.device, say)
-    print(recommend_folder(given.study, given.task, *options))
+    if given.study and given.backbone:
+        raise InputError("--backbone is for --library: a study has its own")
+    found = (
+        partial(sources.of_study, given.study, given.shots)
+        if given.study
+        else partial(sources.of_library, given.library, given.shots, given.backbone, given.device)
+    )
+    options = (given.top, given.out, given.device, given.label_column, say)
+    print(recommend_folder(found, given.task, *options))
+    return 0
+
+
+def _publish(given: argparse.Namespace) -> int:
+    from mvlpt.publish import publish_study
+
+    print(publish_study(given.study, given.out, given.license))
     return 0
 
 
@@ -449,6 +486,7 @@ def _check(given: argparse.Namespace) -> int:
         given.cache,
         given.study,
         given.sheet,
+        given.label_column,
     )
     return 0 if sound else 1
 

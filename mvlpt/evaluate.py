@@ -12,6 +12,9 @@ def add_options(evaluate: argparse.ArgumentParser) -> None:
         "--task", required=True, help="a folder or file of images, or testbed:<task>"
     )
     evaluate.add_argument("--metric", help="what is scored (as the folder suggests)")
+    evaluate.add_argument(
+        "--label-column", default="", help="where labels are, of a table or parquet file"
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -21,7 +24,7 @@ def run(given: argparse.Namespace) -> int:
     from mvlpt_core.use.model import load, read_header
     from mvlpt_core.use.task import open_task
 
-    task = open_task(given.task, metric=given.metric)
+    task = open_task(given.task, metric=given.metric, label_column=given.label_column)
     for line in remarks([task.source.split("test")]):
         print(f"note: {line}", file=sys.stderr)
     first = next(iter(read_header(given.prompt)["tasks"]))

@@ -19,11 +19,12 @@ from mvlpt_core.tasks.kind import describe
 from mvlpt_core.tasks.open import open_task
 
 
-def write_study(folders: Sequence[Path], out: Path) -> str:
+def write_study(folders: Sequence[Path], out: Path, label_column: str = "") -> str:
     """Write `out`.tsv and `out`.yaml for the tasks in `folders` (or files) and return what to do next.
 
     The configuration says what differs from the defaults: the name, the suite, where the data are, and
-    `shots` where the smallest class has fewer images than the default. Raises `InputError` for a folder
+    `shots` where the smallest class has fewer images than the default. `label_column` is where the labels
+    of all are, where it has to be told. Raises `InputError` for a folder
     that is no task, two of one name, and a file that is there already.
     """
     suite, config = out.with_name(f"{out.name}.tsv"), out.with_name(f"{out.name}.yaml")
@@ -32,7 +33,7 @@ def write_study(folders: Sequence[Path], out: Path) -> str:
             raise InputError(f"{path} is there already: expected another --out, or remove it")
     if len(folders) < 2:
         raise InputError(f"{folders[0]}: one task has no other to start from: expected two or more")
-    described = [describe(folder) for folder in folders]
+    described = [describe(folder, label_column) for folder in folders]
     root = Path(os.path.commonpath([above for _, above in described]))
     rows, smallest, said = [], [], []
     for row, above in described:
@@ -69,11 +70,10 @@ def write_study(folders: Sequence[Path], out: Path) -> str:
 
 def _write_suite(path: Path, rows: Sequence[TaskRow]) -> None:
     table = [REQUIRED, *(tuple(getattr(row, key) for key in REQUIRED) for row in rows)]
-    if any(row.test_split for row in rows):
-        table = [
-            (*cells, test)
-            for cells, test in zip(table, ["test", *(r.test_split for r in rows)], strict=True)
-        ]
+    for column, key in (("label_column", "label_column"), ("test", "test_split")):
+        values = [getattr(row, key) for row in rows]
+        if any(values):
+            table = [(*r, value) for r, value in zip(table, [column, *values], strict=True)]
     lines = map("\t".join, table)
     try:
         write_atomic(path, "".join(f"{line}\n" for line in lines))

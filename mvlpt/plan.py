@@ -47,12 +47,12 @@ class Cost:
     def total(self) -> float:
         return sum(self.seconds.values())
 
-    def hours(self, cores: int, threads: int, on_gpu: bool) -> float:
-        """Hours on `cores` cores: jobs side by side, but one at a time where they share a GPU."""
+    def taken(self, cores: int, threads: int, on_gpu: bool) -> float:
+        """Seconds on `cores` cores: jobs side by side, but one at a time where they share a GPU."""
         at_once = max(1, cores // threads)
         shared = sum(self.seconds.get(rule, 0.0) for rule in _GPU_RULES)
         rest = (self.total - shared) / max(1, cores)
-        return (rest + shared / (1 if on_gpu else at_once)) / 3600
+        return rest + shared / (1 if on_gpu else at_once)
 
 
 def print_plan(
@@ -65,7 +65,7 @@ def print_plan(
     changes: Sequence[str] = (),
 ) -> None:
     """Print the plan of a study with `changes`: `rate` in TFLOP/s, or `timed` here on `device`, or
-    without hours."""
+    without times."""
     checked = checked_study(config, changes)
     counter = study_counter(checked)
     noise, noted = noise_of(pilot, checked.study.shots)
@@ -135,7 +135,7 @@ def study_cost(checked: Checked, counter: Counter, machine: Machine) -> Cost:
 def plan_lines(
     checked: Checked, counter: Counter, machine: Machine | None, source: str, cores: int
 ) -> Iterator[str]:
-    """The plan of a study in lines; without a `machine` no hours. `source`: where its speed is from."""
+    """The plan of a study in lines; without a `machine` no times. `source`: where its speed is from."""
     study = checked.study
     methods = study.methods.by_name()
     yield checked.summary()
@@ -158,22 +158,28 @@ def plan_lines(
     yield ""
     yield _row("disk", _bytes(counter.disk()))
     if machine is None:
-        yield _row("hours", "not known: --calibrate times this machine, --rate takes a rate")
+        yield _row("time", "not known: --calibrate times this machine, --rate takes a rate")
         return
     cost = study_cost(checked, counter, machine)
     on_gpu = machine.on_gpu
-    hours = cost.hours(cores, study.threads, on_gpu)
     yield _row("speed", source)
     if source.startswith("timed"):
         rates = {name: machine.steps[name].rate for name in methods}
         yield _row("", "steps " + ", ".join(f"{n} {_rate(r)}" for n, r in rates.items()))
         yield _row("", f"a job starts in {machine.start:.1f} s")
     unit = "GPU and cores" if on_gpu else counted(cores, "core")
-    yield _row("hours", f"{hours:,.2f} on {unit}; {cost.total / 3600:,.2f} of all jobs together")
+    taken = cost.taken(cores, study.threads, on_gpu)
+    yield _row("time", f"{_time(taken)} on {unit}; {_time(cost.total)} of all jobs together")
     parts = sorted(cost.seconds.items(), key=lambda item: -item[1])[:6]
-    yield _row("", "most of it: " + ", ".join(f"{rule} {s / 3600:,.3f} h" for rule, s in parts))
+    yield _row("", "most of it: " + ", ".join(f"{rule} {_time(s)}" for rule, s in parts))
     peaks = memory(counter, machine)
     yield _row("memory", "a job at most " + ", ".join(f"{m} {_bytes(b)}" for m, b in peaks.items()))
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _operations(checked: Checked, counter: Counter, frozen: float) -> Iterator[str]:

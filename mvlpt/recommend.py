@@ -10,14 +10,11 @@ from textwrap import fill
 
 import pandas as pd
 
+from mvlpt.sources import Sources
 from mvlpt_analysis.new_task import recommend_start
 from mvlpt_analysis.read.features import read_tasks
-from mvlpt_analysis.read.finished import open_finished
-from mvlpt_analysis.read.pairs import read_frame, write_frame
-from mvlpt_analysis.read.study import read_tables
-from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.layout import RANDOM, Layout
-from mvlpt_core.contract.settings import Study
+from mvlpt_analysis.read.pairs import write_frame
+from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks.kind import check_there, describe
 
@@ -27,53 +24,37 @@ WIDTH = 80
 
 
 def recommend_folder(
-    folder: Path,
+    open_sources: Callable[[], Sources],
     task: Path,
-    shots: int | None,
     top: int,
     out: Path | None,
     device: str,
+    label_column: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """The best starts for the task in `task`, of the study in `folder`, as text: advice, tables, next
+    """The best starts for the task in `task`, of a study or a library, as text: advice, tables, next
     commands.
 
     The task passes the frozen backbone once; nothing is tuned; `say` is told how far it is. Raises
-    `InputError`, naming the file or folder, for a study that is not finished and a task that cannot be
-    read.
+    `InputError`, naming the file or folder, for sources that are not whole and a task that cannot be read.
     """
     check_there(task)
-    found = open_finished(folder, shots)
-    row, root = describe(task)
-    at, study, shots = found.at, found.study, found.shots
-    gains = read_tables({"gains": Path(at.table(shots, "gains"))})["gains"]
-    # The study's tasks as its own table names them: none may be missing.
-    names = sorted(gains["target"].unique())
-    tasks = read_tasks(
-        [at.test_features(name) for name in names],
-        [at.sample_features(name, shots, seed) for name in names for seed in study.seeds],
-    )
-    prompts = {
-        (method, name): at.prompt(method, name, RANDOM, shots, study.seeds[0])
-        for method in study.methods.by_name()
-        for name in names
-    }
-    for path in prompts.values():
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such file: expected the study's prompt; run it again")
-    similarity = read_frame(at.similarity(shots))
+    found = open_sources()
+    row, root = describe(task, label_column)
     say(f"passing the images of {task} through the backbone")
     with tempfile.TemporaryDirectory() as scratch:
-        new = read_tasks(*_encoded(row, root, study, at, shots, Path(scratch), device))[0]
-    say(f"comparing it with the {len(names)} tasks of the study")
-    advice = recommend_start(new, tasks, gains, similarity, prompts, study.analysis.seed)
+        new = read_tasks(*_encoded(row, root, found, Path(scratch), device))[0]
+    say(f"comparing it with the {len(found.tasks)} tasks of the study")
+    advice = recommend_start(
+        new, found.tasks, found.gains, found.similarity, found.prompts, found.study.analysis.seed
+    )
     if out is not None:
         write_frame(advice.table, out)
     parts = [fill(line, WIDTH, break_on_hyphens=False) for line in advice.statements]
     parts += [
         _shown(str(m), table.head(top)) for m, table in advice.table.groupby("method", sort=False)
     ]
-    return "\n\n".join([*parts, *_next(advice.table, task)])
+    return "\n\n".join([*parts, *_next(advice.table, task, found.given)])
 
 
 def _shown(method: str, table: pd.DataFrame) -> str:
@@ -106,7 +87,7 @@ def shorten_name(name: str, most: int = 18) -> str:
     return name if len(name) <= most else name[: most - 2] + ".."
 
 
-def _next(table: pd.DataFrame, task: Path) -> list[str]:
+def _next(table: pd.DataFrame, task: Path, backbone: str) -> list[str]:
     """The commands that follow: each method's best start, and scratch beside it where the gain is in
     doubt."""
     lines = []
@@ -114,29 +95,31 @@ def _next(table: pd.DataFrame, task: Path) -> list[str]:
     for _, own in table.groupby("method", sort=False):
         best = own.iloc[0]
         if best["expected_gain"] > 0:
-            lines.append(_command(task, shlex.quote(best["prompt"])))
+            lines.append(_command(task, shlex.quote(best["prompt"]), backbone))
         if not best["low"] > 0:
             doubt = True
             like = f"{RANDOM} \\\n    --like {shlex.quote(best['prompt'])}"
-            lines.append(_command(task, like))
+            lines.append(_command(task, like, backbone))
     if not lines:
         return []
     what = "to find out, tune from both and compare:" if doubt else "next:"
     return ["\n".join([what, *lines])]
 
 
-def _command(task: Path, start: str) -> str:
-    return f"  mvlpt tune --task {shlex.quote(str(task))} \\\n    --start {start}"
+def _command(task: Path, start: str, backbone: str) -> str:
+    more = f" \\\n    --backbone {shlex.quote(backbone)}" if backbone else ""
+    return f"  mvlpt tune --task {shlex.quote(str(task))} \\\n    --start {start}{more}"
 
 
 def _encoded(
-    row: TaskRow, root: Path, study: Study, at: Layout, shots: int, scratch: Path, device: str
+    row: TaskRow, root: Path, found: Sources, scratch: Path, device: str
 ) -> tuple[list[Path], list[Path]]:
     """Feature files of the new task's test images and of a few-shot sample, made in `scratch`."""
     from mvlpt_core.features import encode_sample, encode_test  # torch: slow to import
     from mvlpt_core.tasks.prepare import prepare_sample, prepare_test, read_preprocess
 
-    preprocess = read_preprocess(at.backbone)
+    study = found.study
+    preprocess = read_preprocess(found.backbone)
     test, sample = scratch / "test.safetensors", scratch / "sample.safetensors"
     prepare_test(row, root, preprocess, max_test=study.max_test, out=test)
     prepare_sample(
@@ -145,15 +128,15 @@ def _encoded(
         row.location,
         root,
         preprocess,
-        shots=shots,
+        shots=found.shots,
         seed=study.seeds[0],
         val_share=study.val_share,
         short_classes="use_all",
-        test_split=row.test_split,
         out=sample,
+        **row.reading,
     )
     outputs = scratch / "test_features.safetensors", scratch / "sample_features.safetensors"
     options = {"device": device, "precision": study.backbone.precision}
-    encode_test(at.backbone, [test], [outputs[0]], **options)  # type: ignore[arg-type]
-    encode_sample(at.backbone, [sample], [outputs[1]], **options)
+    encode_test(found.backbone, [test], [outputs[0]], **options)  # type: ignore[arg-type]
+    encode_sample(found.backbone, [sample], [outputs[1]], **options)
     return [outputs[0]], [outputs[1]]

@@ -18,13 +18,14 @@ def add_options(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("--task", required=True, help="a folder or file of images, or testbed:<task>")
     tune.add_argument("--start", required=True, help="a prompt file, or random")
     tune.add_argument("--like", type=Path, help="with random: a prompt file to be tuned like")
-    tune.add_argument("--backbone", help="with random: open_clip's name, or a converted folder")
+    tune.add_argument("--backbone", help="open_clip's name, or a converted folder (as the start)")
     tune.add_argument("--pretrained", default="", help="open_clip's tag of the weights")
     tune.add_argument("--method", help="text, visual or unified (as the start; text)")
     tune.add_argument("--shots", type=whole, help="training images a class (as the start; 20)")
     tune.add_argument("--seed", type=whole0, help="of sample, start and order (as the start; 1)")
     tune.add_argument(
         "--set",
+        action="extend",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
@@ -32,6 +33,9 @@ def add_options(tune: argparse.ArgumentParser) -> None:
     )
     tune.add_argument("--name", help="name of the task (new_<folder>); it seeds the sample")
     tune.add_argument("--metric", help="what is scored (as the folder suggests)")
+    tune.add_argument(
+        "--label-column", default="", help="where labels are, of a table or parquet file"
+    )
     tune.add_argument(
         "--orientation", default="", help="exif: turn images as their EXIF tag says (left alone)"
     )
@@ -54,6 +58,7 @@ def run(given: argparse.Namespace) -> int:
         given.task,
         given.name,
         metric=given.metric,
+        label_column=given.label_column,
         orientation=given.orientation,
         grey_bits=given.grey_bits,
     )

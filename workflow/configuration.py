@@ -122,21 +122,23 @@ def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
-def find_rows(name: str, tasks: Collection[str] = ()) -> tuple[list[TaskRow], str | None]:
+def find_rows(
+    name: str, tasks: Collection[str] = (), label_column: str = ""
+) -> tuple[list[TaskRow], str | None]:
     """The tasks of a configuration, of both its suites, of a suite (a TSV, or a shipped one's name) or the
     one in a folder or file of images, `tasks` of them where some are named; and the data root that the
     configuration names.
 
-    The data need not be there. Raises `InputError` for a name that is none, of a file or of a task, and
-    for a mistake in the file.
+    A suite's data need not be there; `label_column` says where the labels of those in a folder or file are.
+    Raises `InputError` for a name that is none, of a file or of a task, and for a mistake in the file.
     """
     shipped = located(f"config/suites/{name}.tsv")
     root: str | None = None
     if name.endswith(".tsv"):
         rows = read_suite(located(name))
     elif is_data(Path(name)) and not Path(shipped).is_file():
-        row, folder = describe(Path(name))
-        rows, root = [row], str(folder)
+        row, folder = describe(Path(name), label_column)
+        return [row], str(folder)
     elif Path(shipped).is_file() and not Path(located(f"config/{name}.yaml")).is_file():
         rows = read_suite(shipped)
     else:
@@ -144,6 +146,10 @@ def find_rows(name: str, tasks: Collection[str] = ()) -> tuple[list[TaskRow], st
         suites = [study.suite, *filter(None, [study.source_suite])]
         rows = [row for suite in suites for row in read_suite(located(suite))]
         root = study.data_root
+    if label_column:
+        raise InputError(
+            f"--label-column {label_column}: {name} is no task's data: expected label_column in its suite"
+        )
     known = [row.task for row in rows]
     for task in tasks:
         if task not in known:

@@ -19,7 +19,7 @@ def packed(checked: Checked) -> Iterator[tuple[Pack, list[int]]]:
     for shots, pairs in planned.pairs.items():
         alike.setdefault(tuple(pairs), []).append(shots)
     for same, values in alike.items():
-        for pack in packs(same, planned.groups, study.pack, study.tasks_per_job):
+        for pack in packs(same, planned.groups, study.pack, study.tasks_per_job, planned.parts):
             yield pack, values
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..stats.variance import mean_interval
+from ..stats.variance import mean_interval, mean_intervals
 from .table import check_scores
 
 ADAPTATION_COLUMNS = (
@@ -42,9 +42,10 @@ def judge(
     """`ADAPTATION_COLUMNS`: what tuning the tasks of a group together adds, by method, start and shots.
 
     `groups` are the groups to judge with their members. A task alone has the same start: random, or a
-    set's prompt. Rows with a `group` and a `target` are paired over seeds (`unit` seeds); those with a
-    `group` alone are means over its tasks, those without either over all tasks (`unit` targets; a task
-    of several groups counts once, with the mean of its differences).
+    set's prompt. Rows with a `group` and a `target` are paired over seeds (`unit` seeds, the
+    tasks' variances moderated by one another); those with a `group` alone are means over its tasks, those
+    without either over all tasks (`unit` targets; a task of several groups counts once, with the mean of its
+    differences).
     `found_on` are the seeds from whose gains the groups were found: they are left out where others
     are left to judge by, for groups look better on the seeds that they were chosen by; `judged_on` says
     what was possible. No rows where none of the groups was tuned.
@@ -65,11 +66,13 @@ def judge(
     both["d"] = both["score"] - both["score_alone"]
     rows: list[tuple[object, ...]] = []
     for cell, part in both.groupby(_CELL):
-        for group in (name for name in groups if (part["group"] == name).any()):
+        here = [name for name in groups if (part["group"] == name).any()]
+        pairs = [(group, target) for group in here for target in groups[group]]
+        by_task = dict(zip(pairs, _judged(part, pairs, level), strict=True))
+        for group in here:
             of_group = part[part["group"] == group]
             for target in groups[group]:
-                found = of_group[of_group["target"] == target]
-                rows.append((*cell, group, target, *_judged(found, level), "seeds", judged))
+                rows.append((*cell, group, target, *by_task[group, target], "seeds", judged))
             rows.append((*cell, group, None, *_mean(of_group, level), "targets", judged))
         rows.append((*cell, None, None, *_mean(part, level), "targets", judged))
     table = pd.DataFrame(rows, columns=[c for c in ADAPTATION_COLUMNS if c != "reason"])
@@ -77,12 +80,18 @@ def judge(
     return table[list(ADAPTATION_COLUMNS)]
 
 
-def _judged(runs: pd.DataFrame, level: float) -> tuple[float, ...]:
-    """Means together and alone over the seeds that have both, the difference's interval, p and n."""
+def _judged(
+    runs: pd.DataFrame, pairs: Sequence[tuple[str, str]], level: float
+) -> list[tuple[float, ...]]:
+    """Of each (group, task): means together and alone over the seeds that have both, the difference's
+    interval, p and n."""
     paired = runs[runs["d"].notna()]
-    d = paired["d"].to_numpy(float)
-    means = paired[["score", "score_alone"]].mean()
-    return (*means.to_numpy(float), *mean_interval(d, level), len(d))
+    parts = [paired[(paired["group"] == g) & (paired["target"] == t)] for g, t in pairs]
+    intervals = mean_intervals([part["d"].to_numpy(float) for part in parts], level)
+    return [
+        (*part[["score", "score_alone"]].mean().to_numpy(float), *interval, len(part))
+        for part, interval in zip(parts, intervals, strict=True)
+    ]
 
 
 def _mean(runs: pd.DataFrame, level: float) -> tuple[float, ...]:

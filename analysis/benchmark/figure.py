@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ..figures.style import (
     MUTED,
@@ -39,6 +40,7 @@ _KIND_NAMES = {
 }
 _BASES = (ZERO_SHOT, PROBE)
 _DASHES = ("-", "--", ":", "-.")
+_WITH_BARS = 6  # entries of a panel a task; of more, bars hide the lines
 # Octaves: from one entry to the next where bars would hide one another, and all together at most.
 _DODGE, _WIDEST = 0.07, 0.6
 
@@ -116,24 +118,9 @@ def plot_average(result: Benchmark) -> Plate:
             draw_shots(axes[0][0], frame, result.entries, _by_method(result.entries))
             legend_above(figure)
         else:
-            caption += "; on the right, of the difference of a multitask start to scratch"
-            count = len(methods)
-            figure, axes = new_figure(TWO_COLUMNS, 2.7, 1, count + 1)
-            for ax, method in zip(axes[0], methods, strict=False):
-                own = [entry for entry in result.entries if entry.method in ("", method)]
-                if ax is not axes[0][0]:
-                    ax.sharey(axes[0][0])  # before drawing, so that the first makes room for all
-                draw_shots(ax, frame, own, _by_kind(own))
-                ax.set_title(Entry(SCRATCH, method).name, loc="left")
-            legend_above(figure, 3)
-            ax = axes[0][-1]
-            ax.axhline(0, color="black", lw=0.6)
-            joint = [entry for entry in result.entries if entry.kind == MULTITASK]
-            draw_shots(ax, added, joint, _looks(result.entries))
-            ax.set_ylabel("difference (points)")
-            ax.set_title("what the start adds", loc="left")
-            if count > 1:  # else the lines have the looks and names of the panel beside it
-                ax.legend(loc="best")
+            place = "below" if len(methods) > 1 else "on the right"
+            caption += f"; {place}, of the difference of a multitask start to scratch"
+            figure, axes = _draw_methods(result, methods, frame, added)
         axes[0][0].set_ylabel(f"average score {_over(result)} (points)")
         figure.supxlabel("shots (training images a class)", fontsize=7)
     if any(entry.hindsight for entry in result.entries):
@@ -141,10 +128,38 @@ def plot_average(result: Benchmark) -> Plate:
     return Plate(title, f"{caption}.", figure)
 
 
+def _draw_methods(
+    result: Benchmark, methods: Sequence[str], frame: pd.DataFrame, added: pd.DataFrame
+) -> tuple[Figure, list[list[Axes]]]:
+    """Of each method a panel of scores, and one of what a multitask start adds: beside it where there is one
+    method, else below. A start has one look in all of them."""
+    if len(methods) == 1:
+        figure, axes = new_figure(TWO_COLUMNS, 2.7, 1, 2)
+        scores, differences = axes[0][:1], axes[0][1:]
+    else:
+        figure, axes = new_figure(TWO_COLUMNS, 4.6, 2, len(methods))
+        scores, differences = axes
+    chosen = _by_kind(result.entries)
+    for row in (scores, differences):
+        for ax in row[1:]:
+            ax.sharey(row[0])  # before drawing, so that the first makes room for all
+    for above, below, method in zip(scores, differences, methods, strict=True):
+        own = [entry for entry in result.entries if entry.method in ("", method)]
+        draw_shots(above, frame, own, chosen)
+        above.set_title(Entry(SCRATCH, method).name, loc="left")
+        below.axhline(0, color="black", lw=0.6)
+        draw_shots(below, added, [entry for entry in own if entry.kind == MULTITASK], chosen)
+    differences[0].set_title("what the start adds", loc="left")
+    differences[0].set_ylabel("difference to scratch (points)")
+    legend_above(figure, 3)
+    return figure, axes
+
+
 def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
     """Score by shots, a panel a task."""
     entries = [entry for entry in result.entries if entry.kind not in (AS_IS, SINGLE)]
     chosen = _looks(entries)
+    bars = len(entries) <= _WITH_BARS
     columns = min(columns, len(result.targets))
     rows = -(-len(result.targets) // columns)
     with style():
@@ -157,6 +172,8 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
             ax.set_title(target, loc="left", fontsize=6.5, fontweight="normal")
             if len(part):
                 points = 100 * part[["score", "low", "high"]]
+                if not bars:
+                    points[["low", "high"]] = np.nan
                 draw_shots(ax, part[["entry", "shots"]].join(points), entries, chosen)
         for i, ax in enumerate(panels[len(result.targets) :], len(result.targets)):
             ax.remove()
@@ -168,10 +185,10 @@ def plot_tasks(result: Benchmark, columns: int = 5) -> Plate:
         figure.supxlabel("shots (training images a class)", fontsize=7)
         figure.supylabel("score (points)", fontsize=7)
         legend_above(figure, min(5, len(entries)))
-    caption = (
-        "Score of each task by shots, means over seeds; bars are 95% intervals over seeds, cut where they "
-        "go beyond all scores."
+    said = (
+        "; bars are 95% intervals over seeds, cut where they go beyond all scores" if bars else ""
     )
+    caption = f"Score of each task by shots, means over seeds{said}."
     return Plate(f"{result.title}, task by task", caption, figure)
 
 

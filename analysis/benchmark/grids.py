@@ -18,6 +18,7 @@ from .table import AS_IS, SINGLE, Benchmark, Entry, common_targets, shots_name
 from .write import DAGGER, PLUS_MINUS, Grid
 
 Row = Mapping[Any, Any]
+_MODERATED = "variances of ten tasks or more drawn towards one another"
 _OPTIMISTIC = "groups look better there than on others"
 
 
@@ -56,7 +57,7 @@ def score_grid(result: Benchmark, shots: int, entries: Sequence[Entry], subtitle
         notes.append(f"{DAGGER} marks scores of fewer seeds than there are")
     notes += _left_out(averages, entries)
     if any(np.isfinite(cell["low"]) for cell in cells.values()):
-        notes.append(f"{PLUS_MINUS} is half of a 95% interval over seeds")
+        notes.append(f"{PLUS_MINUS} is half of a 95% interval over seeds, {_MODERATED}")
     if any(entry.hindsight for entry in entries):
         notes.append("the best source is chosen with hindsight, by the scores shown: never bold")
     title = f"{result.title}, {shots_name(shots)}"
@@ -99,14 +100,16 @@ def average_grid(result: Benchmark) -> Grid:
 def difference_grid(result: Benchmark) -> Grid:
     """Mean differences with intervals (targets as units): contrasts in rows, shots in columns."""
     means = result.differences[result.differences["target"].isna()]
-    rows, notes = [], []
+    rows: list[tuple[str, ...]] = []
+    lacking: dict[tuple[int, str], list[str]] = {}
     for (entry, minus), part in means.groupby(["entry", "minus"], sort=False):
         own = {row["shots"]: row for row in part.to_dict("records")}
         name = f"{entry} {MINUS} {minus}"
         rows.append((name, *(_difference(own[shots]) for shots in result.shots)))
-        notes += [
-            f"{name}, {shots_name(k)}: {row['reason']}" for k, row in own.items() if row["reason"]
-        ]
+        for k, row in own.items():
+            if row["reason"]:
+                lacking.setdefault((k, row["reason"]), []).append(name)
+    notes = [f"{shots_name(k)}, {why}: {', '.join(names)}" for (k, why), names in lacking.items()]
     notes.append("95% intervals with tasks as units; differences are paired by task and seed")
     return Grid(
         f"{result.title}: differences in points",
@@ -160,7 +163,7 @@ def adaptation_grids(table: pd.DataFrame) -> list[Grid]:
             if row["reason"]:
                 notes.append(f"{f'{name}, {group}' if group else name}: {row['reason']}")
         notes.append(f"judged on {judged}{f': {_OPTIMISTIC}' if judged == SAME else ''}")
-        notes.append("95% intervals over seeds, of means with tasks as units")
+        notes.append(f"95% intervals over seeds, {_MODERATED}; of means with tasks as units")
         grids.append(
             Grid(
                 f"Tasks tuned together, {method} from {start}, {shots_name(shots)}",

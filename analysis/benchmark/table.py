@@ -16,7 +16,7 @@ import pandas as pd
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import PROBE, ZERO_SHOT
 
-from ..stats.variance import mean_interval
+from ..stats.variance import mean_interval, mean_intervals
 
 SCRATCH = "scratch"
 MULTITASK, AS_IS, SINGLE = "multitask", "as_is", "single"
@@ -180,20 +180,32 @@ def cell_table(
     shots: Sequence[int],
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """`CELL_COLUMNS`: mean and t interval over the seeds that finished; every cell is there, one
-    without a score says why in `reason`, as does one with fewer seeds than there are."""
+    """`CELL_COLUMNS`: mean and t interval over the seeds that finished, the variances of an entry's targets
+    moderated by one another; every cell is there, one without a score says why in `reason`, as does one
+    with fewer seeds than there are."""
     keys = ["entry", "target", "shots"]
     found = dict(list(runs.groupby(keys)))
     tuned = runs[runs["entry"] != Entry(ZERO_SHOT).name]
     seeds = tuned.groupby("shots")["seed"].nunique()
     rows: list[tuple[object, ...]] = []
     for k in shots:
+        scores = {
+            (entry.name, target): part["score"].to_numpy(float)
+            if (part := found.get((entry.name, target, k))) is not None
+            else np.array([])
+            for target in targets
+            for entry in entries
+        }
+        intervals: dict[tuple[str, str], tuple[float, float, float, float]] = {}
+        for entry in entries:
+            means = mean_intervals([scores[entry.name, target] for target in targets], level)
+            intervals |= {(entry.name, t): m for t, m in zip(targets, means, strict=True)}
         for target in targets:
             for entry in entries:
                 part = found.get((entry.name, target, k))
-                values = np.array([]) if part is None else part["score"].to_numpy(float)
+                values = scores[entry.name, target]
                 done = values[np.isfinite(values)]
-                mean, low, high, _ = mean_interval(done, level)
+                mean, low, high, _ = intervals[entry.name, target]
                 source = "" if part is None else str(part["source"].iloc[0])
                 wanted = 1 if entry.kind == ZERO_SHOT else int(seeds.get(k, 0))
                 reason = _lack(len(values), len(done), wanted)
@@ -266,7 +278,8 @@ def difference_table(
     level: float = 0.95,
 ) -> pd.DataFrame:
     """`DIFFERENCE_COLUMNS` of each contrast and shots: on each target, paired by seed (`unit`
-    seeds), and with an empty target their mean over targets (`unit` targets), p against 0.
+    seeds; the targets' variances moderated by one another), and with an empty target their mean over
+    targets (`unit` targets), p against 0.
 
     Zero-shot has one score for all seeds. p-values are not corrected for how many there are.
     """
@@ -281,11 +294,15 @@ def difference_table(
             both = both.assign(d=both["score"] - both["score_minus"])
             what = (entry.name, minus.name, entry.method)
             means = []
-            for target in targets:
-                d = both.loc[both["target"] == target, "d"].dropna().to_numpy(float)
+            by_target = [
+                both.loc[both["target"] == target, "d"].dropna().to_numpy(float)
+                for target in targets
+            ]
+            intervals = mean_intervals(by_target, level)
+            for target, d, interval in zip(targets, by_target, intervals, strict=True):
                 reason = "" if len(d) else "no seed has both scores"
-                rows.append((*what, target, k, *mean_interval(d, level), len(d), "seeds", reason))
-                means.append(float(d.mean()) if len(d) else np.nan)
+                rows.append((*what, target, k, *interval, len(d), "seeds", reason))
+                means.append(interval[0])
             left = [t for t, mean in zip(targets, means, strict=True) if np.isnan(mean)]
             known = len(means) - len(left)
             reason = f"left out: {', '.join(left)}" if left else ""

@@ -295,11 +295,19 @@ def legend_handles(
     if compact:
         minus: Any = {"marker": "_", "ls": "", "ms": 4, "mec": "black"}
         handles.append(Line2D([], [], label="clearly negative", **minus))
+    if any(map(_unmeasured, frames)):
+        handles.append(Patch(fc="#E6E6E6", label="not measured"))
     if frame["diverged"].any():
         handles.append(
             Patch(fc="#E6E6E6", ec="#444444", hatch="xxxx", lw=0, label="diverged: no score")
         )
     return handles
+
+
+def _unmeasured(frame: pd.DataFrame) -> int:
+    """How many pairs of two tasks of a `gain_frame` have no row."""
+    sources, targets = set(frame["source"]), set(frame["target"])
+    return len(sources) * len(targets) - len(sources & targets) - int((~frame["diagonal"]).sum())
 
 
 def room(rows: Sequence[str], columns: Sequence[str], width: float) -> float:

@@ -27,6 +27,7 @@ from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
 from .rules import against_bar
 from .tasks import overview
+from .unmeasured import what_is_told
 from .variance import where_variance_lies
 from .words import records
 
@@ -39,6 +40,7 @@ HEADINGS = (
     ("How certain is that?", answers.how_certain),
     ("What explains it?", answers.what_explains),
     ("What to do?", answers.what_to_do),
+    ("What need not be measured?", what_is_told),
 )
 
 

@@ -7,6 +7,8 @@ Molecular Biology 3, article 3): variances are taken as d0 s0^2 / chi^2(d0), and
 (d0 s0^2 + d s^2) / (d0 + d) has d0 + d degrees of freedom.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma, stdtr, stdtrit
@@ -83,7 +85,26 @@ def mean_interval(
     if np.ptp(values) <= 1e-12 * max(1.0, abs(mean)):  # no spread but rounding
         return mean, mean, mean, 1.0 if mean == 0 else 0.0
     # scipy.stats.ttest_1samp in the functions behind it: thousands of means are tested.
-    df = len(values) - 1
     error = widened * float(values.std(ddof=1)) / np.sqrt(len(values))
+    return _by_t(mean, error, len(values) - 1, level)
+
+
+def mean_intervals(
+    samples: Sequence[np.ndarray], level: float = 0.95
+) -> list[tuple[float, float, float, float]]:
+    """As `mean_interval`, of samples whose variances are moderated by one another."""
+    samples = [np.asarray(values, float)[~np.isnan(values)] for values in samples]
+    counts = np.array([len(values) for values in samples])
+    own = [values.var(ddof=1) if len(values) > 1 else np.nan for values in samples]
+    variance, df = moderated(np.array(own), counts - 1)
+    return [
+        mean_interval(values, level)  # nothing, one value, or no spread in any sample
+        if not v > 0
+        else _by_t(float(values.mean()), float(np.sqrt(v / len(values))), d, level)
+        for values, v, d in zip(samples, variance, df, strict=True)
+    ]
+
+
+def _by_t(mean: float, error: float, df: float, level: float) -> tuple[float, float, float, float]:
     half = float(stdtrit(df, 0.5 + level / 2)) * error
     return mean, mean - half, mean + half, float(2 * stdtr(df, -abs(mean) / error))

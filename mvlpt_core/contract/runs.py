@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TypeVar
 
+from mvlpt_core.contract.design import designed_pairs
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.settings import Mean, Pattern, Study
@@ -42,7 +43,7 @@ class Runs:
 
     `asked` says which list of runs asked for which multitask start or mean, of what, and under which
     name it stands: (list, start as asked for, group, start). `joint_pairs` are the groups that the word
-    `pairs` made.
+    `pairs` made. `parts` numbers the parts of designed fractions, whose packs are apart.
     """
 
     pairs: dict[int, list[Pair]]
@@ -50,6 +51,7 @@ class Runs:
     origins: dict[Pair, Origin] = field(default_factory=dict)
     asked: tuple[tuple[str, str, str, str], ...] = ()
     joint_pairs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: dict[Pair, int] = field(default_factory=dict)
 
     @property
     def all_pairs(self) -> list[Pair]:
@@ -124,6 +126,7 @@ class _Expansion:
         self.origins: dict[Pair, Origin] = {}
         self.asked: dict[tuple[str, str, str, str], None] = {}
         self.joint_pairs: dict[str, tuple[str, ...]] = {}
+        self.parts: dict[Pair, int] = {}
         for name in study.means:
             check_name(name, "mean")
             if name in self.named or name in tasks or name in sources:
@@ -141,10 +144,27 @@ class _Expansion:
                         wanted |= dict.fromkeys(self._of(name, pattern))
             pairs[shots] = self._complete(wanted)
         groups = self._in_use(pairs)
-        return Runs(pairs, groups, self.origins, tuple(self.asked), self.joint_pairs)
+        return Runs(pairs, groups, self.origins, tuple(self.asked), self.joint_pairs, self.parts)
 
     def _of(self, name: str, pattern: Pattern) -> Iterable[Pair]:
         where = f"runs.{name}"
+        found = list(self._pairs(name, pattern, where))
+        if pattern.fraction == 1:
+            return found
+        # Scratch runs and the control by a task's own prompt are measured in any case.
+        cells = [pair for pair in found if pair[1] != RANDOM and pair[0] != pair[1]]
+        if not cells:
+            raise InputError(
+                f"{where} has the fraction {pattern.fraction:g} of no cell: expected it where tasks start "
+                "from others' prompts"
+            )
+        groups, starts = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+        kept = designed_pairs(groups, starts, pattern.fraction)
+        self.parts |= kept
+        left_out = {*cells} - {*kept}
+        return [pair for pair in found if pair not in left_out]
+
+    def _pairs(self, name: str, pattern: Pattern, where: str) -> Iterable[Pair]:
         for start in self._names(pattern.start, where, (RANDOM, *self.study.means)):
             for word in pattern.group:
                 said = pattern.leave_out or ("nothing" if word == "members" else None)
@@ -297,12 +317,16 @@ class Pack:
 
 
 def packs(
-    pairs: Sequence[Pair], named: Container[str], pack: int, groups_per_job: int
+    pairs: Sequence[Pair],
+    named: Container[str],
+    pack: int,
+    groups_per_job: int,
+    parts: Mapping[Pair, int] | None = None,
 ) -> list[Pack]:
     """The pairs as jobs: at most `pack` starts side by side, for `groups_per_job` groups in turn.
 
-    Tasks and `named` groups (of several tasks) stand in jobs of their own. Every pair is in exactly
-    one pack; jobs whose starts are random come first.
+    Tasks and `named` groups (of several tasks) stand in jobs of their own, as do the `parts` of a
+    design. Every pair is in exactly one pack; jobs whose starts are random come first.
     """
     starts: dict[str, list[str]] = {}
     for group, start in pairs:
@@ -310,7 +334,11 @@ def packs(
     # By what can share jobs: kind of start, kind of group, how many of a group's starts came before.
     portions: dict[tuple[bool, bool, int], list[list[Pair]]] = {}
     for group, own in starts.items():
-        loaded = blocks([start for start in own if start != RANDOM], pack)
+        by_part: dict[int, list[str]] = {}
+        for start in own:
+            if start != RANDOM:
+                by_part.setdefault((parts or {}).get((group, start), 0), []).append(start)
+        loaded = [some for part in sorted(by_part) for some in blocks(by_part[part], pack)]
         for place, some in enumerate(([[RANDOM]] if RANDOM in own else []) + loaded):
             key = (some != [RANDOM], group in named, place)
             portions.setdefault(key, []).append([(group, start) for start in some])

@@ -225,6 +225,16 @@ class Pattern(Settings):
         "target, nothing or null",
         None,
     )
+    fraction: float = key(
+        "how much of the list's pairs of a start and another group is measured: a designed part, in which "
+        "every start and every group occurs equally often; the report completes the rest. A larger fraction "
+        "later keeps the quarters that were whole",
+        "a number above 0, up to 1",
+        1.0,
+        "0.25, to learn in a quarter of the time which pairs matter",
+        gt=0,
+        le=1,
+    )
 
 
 class Mean(Settings):

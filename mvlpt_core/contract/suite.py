@@ -26,13 +26,15 @@ KINDS = ("testbed", "wds", "folder", "table", "parquet", "npz", "coop", "hateful
 REQUIRED = ("task", "kind", "location", "metric")
 # How a task is read, where its data alone would not do.
 TEXTS = ("templates", "names")
-READ = (*TEXTS, "orientation", "grey_bits")
+READ = (*TEXTS, "label_column", "orientation", "grey_bits")
+# Of these, what a sample depends on as well: its texts do not matter.
+READING = ("label_column", "orientation", "grey_bits", "test_split")
 ORIENTATIONS = ("", "exif")
 # Instead of a number in the column `test`: the part of the data that stands for the test.
 TEST_SPLITS = ("", "val")
 # What a task's copy should be and where it comes from; no result depends on it.
 COUNTS = ("classes", "train", "test")
-EXPECTED = ("repo", "revision", *COUNTS, "note")
+EXPECTED = ("repo", "revision", *COUNTS, "license", "note")
 # Where a table of groups or choices comes from, as the command that writes it notes.
 FOUND = ("method", "study", "config_digest", "seeds")
 # Words that mean something else where a task's or a group's name may stand.
@@ -51,12 +53,14 @@ class TaskRow:
 
     `location` is a path below the data root (for `testbed` the name of the built-in task).
     `templates` and `names` are empty where the data's own templates and class names count.
+    `label_column` says which column of a table or of parquet files holds the labels, "" where one alone can.
     `test_split` is `val` where that part of the data stands for the test, else "". `orientation` is `exif`
     where images are turned as their EXIF tag says, "" where they are left alone; `grey_bits` is how many
     bits 16-bit grey images use, None where each says so by itself. `factors` holds the values of the
     grouping columns, "" where the task has none. `repo` (owner/name on the hub), pinned to `revision`, is
     where `location` can be fetched from; `classes`, `train` and `test` are the numbers of the paper's split,
-    and `note` says where the copy differs from it; "" and None where unknown.
+    `license` is that of the images, and `note` says where the copy differs from the paper's; "" and None
+    where unknown.
     Raises `InputError` for a bad value.
     """
 
@@ -66,6 +70,7 @@ class TaskRow:
     metric: str
     templates: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    label_column: str = ""
     orientation: str = ""
     grey_bits: int | None = None
     test_split: str = ""
@@ -75,6 +80,7 @@ class TaskRow:
     classes: int | None = None
     train: int | None = None
     test: int | None = None
+    license: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -108,6 +114,11 @@ class TaskRow:
             raise InputError(
                 f"revision {self.revision!r} of task {self.task} has no repo: expected owner/name"
             )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How labels and images are read: what `tasks.open_source` and `prepare_sample` are told of it."""
+        return {key: getattr(self, key) for key in READING}
 
     @property
     def place(self) -> tuple[str, PurePosixPath]:

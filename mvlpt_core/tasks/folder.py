@@ -150,7 +150,7 @@ def _class_folders(path: Path) -> list[str]:
     if not folders:
         raise InputError(
             f"folder {path} has {counted(len(images_in(path)[0]))} and no folders: expected one folder of "
-            "images a class, or a table of labels"
+            "images a class, or a table of labels (.csv, .tsv, .jsonl, .txt)"
         )
     for folder in folders:
         inner = [inside.name for inside in folders_in(folder)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.suite import TaskRow, plain_name
@@ -18,23 +19,23 @@ _FILES = {
 }
 
 
-def describe(path: Path) -> tuple[TaskRow, Path]:
+def describe(path: Path, label_column: str = "") -> tuple[TaskRow, Path]:
     """A suite row for the data at `path`, a folder or a file, and the folder that its location is below.
 
-    The task's name is made of the path's; its test is `val` where there is no other. Raises `InputError` for
-    a path that is not there, and for data that are no task.
+    The task's name is made of the path's; its test is `val` where there is no other. `label_column` is the
+    suite's. Raises `InputError` for a path that is not there, and for data that are no task.
     """
     path = check_there(path)
-    kind = kind_of(path)
+    kind = kind_of(path, label_column)
     name = _name(path)
-    test_split = ""
+    reading: dict[str, Any] = {"label_column": label_column}
     try:
-        source = open_source(name, kind, path.name, path.parent)
+        source = open_source(name, kind, path.name, path.parent, **reading)
     except NoTest:
-        test_split = "val"
-        source = open_source(name, kind, path.name, path.parent, test_split=test_split)
+        reading["test_split"] = "val"
+        source = open_source(name, kind, path.name, path.parent, **reading)
     metric = "map_11point" if source.multilabel else "accuracy"
-    return TaskRow(f"new_{name}", kind, path.name, metric, test_split=test_split), path.parent
+    return TaskRow(f"new_{name}", kind, path.name, metric, **reading), path.parent
 
 
 def check_there(path: Path) -> Path:
@@ -56,7 +57,7 @@ def is_data(path: Path) -> bool:
     )
 
 
-def kind_of(path: Path) -> str:
+def kind_of(path: Path, label_column: str = "") -> str:
     """The kind of the data at `path`, or in it where it is an archive."""
     path = content_root(archive.unpacked(path) if archive.is_archive(path) else path)
     if path.is_file():
@@ -76,13 +77,14 @@ def kind_of(path: Path) -> str:
         return "parquet"
     if len(list(path.glob(f"*{npz.SUFFIX}"))) == 1:
         return "npz"
-    return "table" if table.find_tables(path) or _has_other_table(path) else "folder"
+    return "table" if table.find_tables(path, label_column) or _has_other_table(path) else "folder"
 
 
 def _has_other_table(path: Path) -> bool:
     """Whether a table without the columns of one is all that could tell labels: no folder can be a class."""
     flat = not folders_in(path) or not any(map(folders_in, folders_in(path)))
-    return flat and len(folders_in(path)) < 2 and bool(table.tables_in(path))
+    others = [file for file in table.tables_in(path) if file.suffix.lower() != table.LIST]
+    return flat and len(folders_in(path)) < 2 and bool(others)
 
 
 def _name(path: Path) -> str:

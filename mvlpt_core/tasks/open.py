@@ -24,12 +24,9 @@ READERS = {
     "hateful_memes": memes.open_memes,
 }
 # Of data in any parts; a reader is told where they come from and what is to be the test.
-PARTED = {
-    "folder": folder.open_folder,
-    "table": table.open_table,
-    "parquet": parquet.open_parquet,
-    "npz": npz.open_npz,
-}
+PARTED = {"folder": folder.open_folder, "npz": npz.open_npz}
+# Of those with columns, too; a reader is also told which holds the labels.
+COLUMNED = {"table": table.open_table, "parquet": parquet.open_parquet}
 DATA_ROOT_VARIABLE = "MVLPT_DATA_ROOT"
 
 
@@ -59,16 +56,22 @@ def open_source(
     kind: str,
     location: str,
     data_root: str | Path | None = None,
+    label_column: str = "",
     orientation: str = "",
     grey_bits: int | None = None,
     test_split: str = "",
 ) -> TaskSource:
     """Open a task's data; no image is decoded, and no split read, before it is asked.
 
-    `orientation`, `grey_bits` and `test_split` are the suite's. An archive is unpacked once, whatever the
+    The last four are the suite's. An archive is unpacked once, whatever the
     kind of data in it. Raises `InputError` for data that is absent or malformed.
     """
-    if test_split and kind not in PARTED:
+    if label_column and kind not in COLUMNED:
+        raise InputError(
+            f"label_column {label_column!r} of task {task}: kind {kind} has no columns of labels: expected "
+            "nothing"
+        )
+    if test_split and kind not in PARTED and kind not in COLUMNED:
         raise InputError(
             f"test {test_split!r} of task {task}: kind {kind} has a test split of its own: expected nothing"
         )
@@ -76,23 +79,18 @@ def open_source(
         return drawn.open_drawn(task, location)
     home = find_data_root(data_root, task) / location
     path = content_root(unpacked(home) if is_archive(home) else home)
-    source = (
-        PARTED[kind](task, path, home, test_split) if kind in PARTED else READERS[kind](task, path)
-    )
+    if kind in COLUMNED:
+        source = COLUMNED[kind](task, path, home, test_split, label_column)
+    elif kind in PARTED:
+        source = PARTED[kind](task, path, home, test_split)
+    else:
+        source = READERS[kind](task, path)
     return replace(source, decoding=Decoding(orientation == "exif", grey_bits or 0))
 
 
 def open_data(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:
     """Open the data of a suite's row as they are: with their own names and templates, whatever is scored."""
-    return open_source(
-        row.task,
-        row.kind,
-        row.location,
-        data_root,
-        row.orientation,
-        row.grey_bits,
-        row.test_split,
-    )
+    return open_source(row.task, row.kind, row.location, data_root, **row.reading)
 
 
 def open_task(row: TaskRow, data_root: str | Path | None = None) -> TaskSource:

@@ -32,7 +32,7 @@ from mvlpt_core.tasks.files import is_system, left_over, split_in, split_of
 from mvlpt_core.tasks.folder import TEXTS, read_templates_of
 from mvlpt_core.tasks.labels import classes_of, numbered, unnamed
 from mvlpt_core.tasks.splits import WHOLE, chosen, roles
-from mvlpt_core.tasks.table import LABEL
+from mvlpt_core.tasks.table import LABEL, NAME_IT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,18 +41,25 @@ SUFFIX = ".parquet"
 _BATCH = 64  # rows of images in memory at once
 
 
-def open_parquet(task: str, path: Path, home: Path, test_split: str = "") -> TaskSource:
-    """The parquet files below `path`, or the one at it; raises `InputError` for files that are not whole or
+def open_parquet(
+    task: str, path: Path, home: Path, test_split: str = "", label_column: str = ""
+) -> TaskSource:
+    """The parquet files below `path`, or the one at it, with the labels of `label_column` where several
+    columns could hold them; raises `InputError` for files that are not whole or
     not alike, for columns that are not clear, and for rows without a label."""
     parts = _files_by_part(path)
     folder = path if path.is_dir() else path.parent
     first = next(iter(parts.values()))[0]
     schema = _opened(first).schema_arrow
-    image, label, names = _columns(schema, first)
+    image, label, names = told = _columns(schema, first, label_column)
     labels: dict[str, list[list[str]]] = {}
     places: dict[str, list[Place]] = {}
     for part, files in parts.items():
         for file in files:
+            if _columns(_opened(file).schema_arrow, file, label_column) != told:
+                raise InputError(
+                    f"{file} has other columns or names of classes than {first}: expected the same"
+                )
             own = _labels(file, label, names)
             labels.setdefault(part, []).extend(own)
             places.setdefault(part, []).extend(Place(str(file), str(i)) for i in range(len(own)))
@@ -96,10 +103,18 @@ def find_parquet(path: Path) -> list[Path]:
 
 def _files_by_part(path: Path) -> dict[str, list[Path]]:
     parts: dict[str, list[Path]] = {}
+    folders: dict[tuple[str, ...], Path] = {}
     for file in find_parquet(path):
         above = file.relative_to(path).parts[:-1]
         folder = next((part for name in reversed(above) if (part := split_of(name))), "")
+        folders.setdefault(tuple(name for name in above if not split_of(name)), file)
         parts.setdefault(split_in(file.stem) or folder, []).append(file)
+    if len(folders) > 1:  # a data set of several configurations, each whole in itself
+        first, second, *_ = folders.values()
+        raise InputError(
+            f"{path} has parquet files of several data sets ({first.relative_to(path)}, "
+            f"{second.relative_to(path)}): expected the folder of one as the location"
+        )
     if not parts:
         raise InputError(f"{path} has no files ending in {SUFFIX}: expected one a split or more")
     if WHOLE in parts and len(parts) > 1:
@@ -128,7 +143,7 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
         return {}
 
 
-def _columns(schema: pa.Schema, file: Path) -> tuple[str, str, list[str]]:
+def _columns(schema: pa.Schema, file: Path, wanted: str) -> tuple[str, str, list[str]]:
     """The columns of images and of labels, and the names of the labels where the file has them."""
     import pyarrow as pa
 
@@ -142,14 +157,20 @@ def _columns(schema: pa.Schema, file: Path) -> tuple[str, str, list[str]]:
         if names := _names(features.get(field.name)):
             named[field.name] = names
     labels = list(named) or [name for name in schema.names if name.lower() in LABEL]
+    if wanted and wanted not in schema.names:
+        raise InputError(
+            f"{file} has no column {wanted!r}, which label_column names: expected one of "
+            + ", ".join(schema.names)
+        )
     if len(labels) > 1 and "label" in labels:
         labels = ["label"]
-    for found, what in ((structs or plain, "images"), (labels, "labels")):
+    labels = [wanted] if wanted else labels
+    for found, what, how in ((structs or plain, "images", ""), (labels, "labels", NAME_IT)):
         if len(found) != 1:
             has = (
                 f"columns {', '.join(found)}" if found else f"none among {', '.join(schema.names)}"
             )
-            raise InputError(f"{file} has {has} for {what}: expected one")
+            raise InputError(f"{file} has {has} for {what}: expected one{how}")
     return (structs or plain)[0], labels[0], named.get(labels[0], [])
 
 

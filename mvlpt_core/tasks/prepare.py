@@ -125,18 +125,16 @@ def prepare_sample(
     val_share: float,
     short_classes: str,
     views: int = 0,
-    orientation: str = "",
-    grey_bits: int | None = None,
-    test_split: str = "",
     out: str | Path,
+    **reading: Any,
 ) -> None:
     """Draw a task's few-shot sample and decode its images, as `prepare_test` does the test split.
 
     What is scored, and with which texts, does not matter to a sample: of a suite's row it takes what
-    says where the images are. `views` augmented crops of each original training image follow the
-    images; they depend on task, seed and image alone.
+    says where the images are and how they are read (`TaskRow.reading`). `views` augmented crops of each
+    original training image follow the images; they depend on task, seed and image alone.
     """
-    source = open_source(task, kind, location, data_root, orientation, grey_bits, test_split)
+    source = open_source(task, kind, location, data_root, **reading)
     split = source.split("train")
     drawn, kept = _drawn(source, split, shots, seed, val_share, short_classes)
     tensors = {

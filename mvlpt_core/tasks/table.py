@@ -1,10 +1,11 @@
 """Images and a table of their labels: `labels.csv` beside the images, `metadata.csv` in each split's folder.
 
 A table is a .csv, .tsv or .jsonl file with a column for the image's file (`FILE`), one for its label
-(`LABEL`) and optionally one for its split (`SPLIT`); where the table lies in a split's folder or is called
-like one (`train.csv`), that is the split. Files are named from the table's folder or from one in it. Several
-labels of an image are separated by `|` or `;`, stand in a list (.jsonl) or in rows of their own. Classes are
-named as `labels.classes_of` says.
+(`LABEL`, or as the suite says) and optionally one for its split (`SPLIT`), or a .txt list without a header
+of files and labels (`images/1.jpg 0`). Where the table lies in a split's folder or is called like one
+(`train.csv`), that is the split. Files are named from the table's folder or from one in it. Several labels of
+an image are separated by `|` or `;`, stand in a list (.jsonl) or in rows of their own. Classes are named as
+`labels.classes_of` says.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from mvlpt_core.tasks.folder import TEXTS, read_templates_of
 from mvlpt_core.tasks.labels import classes_of, numbered, unnamed
 from mvlpt_core.tasks.splits import WHOLE, chosen, roles
 
-SUFFIXES = (".csv", ".tsv", ".jsonl")
+LIST = ".txt"
+SUFFIXES = (".csv", ".tsv", ".jsonl", LIST)
 FILE = ("file", "filename", "file_name", "image", "image_path", "path", "filepath", "img")
 LABEL = ("label", "labels", "class", "class_name", "target", "category")
 SPLIT = ("split", "subset")
+# What helps where none or several could be the labels.
+NAME_IT = ", or its name as label_column (--label-column)"
 METADATA = "metadata"  # the name of a table that always is one of labels
 _SEPARATORS = re.compile(r"[|;]")
 
@@ -51,16 +55,21 @@ class _Held:
     unused: dict[str, None] = field(default_factory=dict)  # columns, in their order
 
 
-def open_table(task: str, path: Path, home: Path, test_split: str = "") -> TaskSource:
-    """The tables of labels in the folder `path`, or the one at `path`; raises `InputError` for what is
-    absent or malformed, for a row without a label, and for files that are not there."""
-    tables = find_tables(path)
+def open_table(
+    task: str, path: Path, home: Path, test_split: str = "", label_column: str = ""
+) -> TaskSource:
+    """The tables of labels in the folder `path`, or the one at `path`, with the labels of `label_column`
+    where it is named; raises `InputError` for what is absent or malformed, for a row without a label, and
+    for files that are not there."""
+    tables = find_tables(path, label_column)
     folder = path if path.is_dir() else path.parent
     if not tables:
-        raise InputError(f"{path} has no table of labels: expected a .csv, .tsv or .jsonl file")
+        raise InputError(
+            f"{path} has no table of labels: expected a .csv, .tsv, .jsonl or .txt file"
+        )
     held = _Held()
     for table, part in tables.items():
-        _read_table(table, part, held)
+        _read_table(table, part, held, label_column)
     images = held.images
     several = [image for image in images.values() if len(image.labels) > 1]
     order, names = classes_of([image.labels for image in images.values()], folder)
@@ -99,10 +108,11 @@ def open_table(task: str, path: Path, home: Path, test_split: str = "") -> TaskS
     )
 
 
-def find_tables(path: Path) -> dict[Path, str]:
+def find_tables(path: Path, label_column: str = "") -> dict[Path, str]:
     """Tables of labels at or in `path`, each with the split that its place or name says, "" for none.
 
-    Those called `metadata` come first; any other has to have the columns. Raises `InputError` for several
+    Those called `metadata` come first; any other has to have the columns, `label_column` among them where
+    it is named. Raises `InputError` for several
     that no split tells apart.
     """
     if path.is_file():
@@ -111,9 +121,10 @@ def find_tables(path: Path) -> dict[Path, str]:
     for folder in folders_in(path):
         part = split_of(folder.name)
         named |= {table: part for table in tables_in(folder) if part and table.stem == METADATA}
-    found = {t: part for t, part in named.items() if _has_columns(t)}
+    found = {t: part for t, part in named.items() if _has_columns(t, label_column)}
     if not found:
-        found = {table: split_in(table.stem) for table in tables_in(path) if _has_columns(table)}
+        others = [table for table in tables_in(path) if _has_columns(table, label_column)]
+        found = {table: split_in(table.stem) for table in others}
     if len(found) > 1 and not all(found.values()):
         names = ", ".join(table.relative_to(path).as_posix() for table in found)
         raise InputError(
@@ -128,23 +139,26 @@ def tables_in(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.is_file() and not file.name.startswith("."))
 
 
-def _has_columns(table: Path) -> bool:
+def _has_columns(table: Path, label_column: str) -> bool:
     try:
         _, row = next(_rows(table), (0, {}))
     except InputError:
         return False
+    if table.suffix.lower() == LIST:  # other texts lie beside images, too
+        return bool(row) and _is_there(table, str(row["file"]))
     words = [column.strip().lower() for column in row]
-    return any(w in FILE for w in words) and any(w in LABEL for w in words)
+    named = label_column in row if label_column else any(w in LABEL for w in words)
+    return any(w in FILE for w in words) and named
 
 
-def _read_table(table: Path, part: str, held: _Held) -> None:
+def _read_table(table: Path, part: str, held: _Held, label_column: str) -> None:
     columns: dict[str, str] = {}
     roots: list[Path] = []
     gone = []
     for number, row in _rows(table):
         where = f"table {table}, line {number}"
         if not columns:
-            columns = _columns(list(row), table)
+            columns = _columns(list(row), table, label_column)
             held.unused |= dict.fromkeys(c for c in row if c not in columns.values())
         name = str(row.get(columns["file"]) or "").strip().replace("\\", "/")
         if not is_below(name):
@@ -179,6 +193,16 @@ def _add(held: _Held, file: Path, labels: list[str], part: str, where: str) -> N
 
 def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """(line number, values by column) of each row; `InputError` for one of another form."""
+    if table.suffix.lower() == LIST:
+        for number, line in enumerate(read_lines(table, "a file and its label a line"), 1):
+            values = re.split(r"[\t,;]\s*" if re.search(r"[\t,;]", line) else r"\s+(?=\S+$)", line)
+            if line and len(values) != 2:
+                raise InputError(
+                    f"table {table}, line {number}: {line!r}: expected a file and its label"
+                )
+            if line:
+                yield number, dict(zip(("file", "label"), values, strict=True))
+        return
     if table.suffix.lower() == ".jsonl":
         for number, line in enumerate(read_lines(table, "a JSON object a line"), 1):
             try:
@@ -214,21 +238,29 @@ def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         ) from None
 
 
-def _columns(header: list[str], table: Path) -> dict[str, str]:
+def _columns(header: list[str], table: Path, label_column: str) -> dict[str, str]:
     """The columns of a table that count, by what they say."""
     found = {}
     for what, known in (("file", FILE), ("label", LABEL), ("split", SPLIT)):
         own = [column for column in header if column.strip().lower() in known]
+        if what == "label" and label_column:
+            own = [label_column] if label_column in header else []
         if len(own) > 1 or (not own and what != "split"):
             has = (
                 f"columns {', '.join(own)}"
                 if own
                 else f"no column of the {what} ({', '.join(header)})"
             )
-            raise InputError(f"table {table} has {has}: expected one, called {', '.join(known)}")
+            how = NAME_IT if what == "label" and not label_column else ""
+            called = label_column or ", ".join(known)
+            raise InputError(f"table {table} has {has}: expected one, called {called}{how}")
         if own:
             found[what] = own[0]
     return found
+
+
+def _is_there(table: Path, name: str) -> bool:
+    return is_below(name) and any((r / name).is_file() for r in _roots(table.parent, name))
 
 
 def _roots(folder: Path, name: str) -> list[Path]:

@@ -38,6 +38,7 @@ def open_task(
     metric: str | None = None,
     templates: Sequence[str] = (),
     names: Sequence[str] = (),
+    label_column: str = "",
     orientation: str = "",
     grey_bits: int | None = None,
 ) -> OpenTask:
@@ -46,20 +47,21 @@ def open_task(
 
     Its `name` seeds the few-shot sample and the order of batches: with the name that a study has for it,
     tuning gives the study's numbers. `metric`, `templates` ("a photo of a {c}.") and class `names` stand for
-    what is read off the data; `orientation` ("exif") and `grey_bits` say how images are read, as in a suite.
-    Raises `InputError` for data that are missing or are no task.
+    what is read off the data; `label_column` says where labels are, `orientation` ("exif") and `grey_bits`
+    how images are read, as in a suite. Raises `InputError` for data that are missing or are no task.
     """
     if str(where).startswith(_DRAWN):
         location, root = str(where).removeprefix(_DRAWN), None
         row = TaskRow(name or location, "testbed", location, metric or "accuracy", tuple(templates))
     else:
-        found, root = describe(Path(where))
+        found, root = describe(Path(where), label_column)
         row = TaskRow(
             name or found.task,
             found.kind,
             found.location,
             metric or found.metric,
             tuple(templates),
+            label_column=label_column,
             test_split=found.test_split,
         )
     row = replace(row, names=tuple(names), orientation=orientation, grey_bits=grey_bits)

@@ -223,10 +223,8 @@ def _prepared(task: OpenTask, backbone: OpenBackbone, how: Recipe, work: Path) -
         val_share=how.val_share,
         short_classes="use_all",
         views=how.tuning.stored_views,
-        test_split=row.test_split,
-        orientation=row.orientation,
-        grey_bits=row.grey_bits,
         out=sample,
+        **row.reading,
     )
     drawn = load_sample(sample)
     _log.info(

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import digamma, polygamma
 
-from mvlpt_analysis.stats.variance import MIN_PAIRS, fit_prior, moderated, moderated_by_group
+from mvlpt_analysis.stats.variance import (
+    MIN_PAIRS,
+    fit_prior,
+    mean_interval,
+    mean_intervals,
+    moderated,
+    moderated_by_group,
+)
 
 
 def drawn(prior: float, strength: float, df: int, n: int, seed: int) -> np.ndarray:
@@ -96,3 +103,32 @@ def test_few_groups_and_groups_without_variances_are_taken_as_they_come() -> Non
     assert np.isnan(total[:4]).all()
     assert np.isfinite(after[4:]).all()
     assert (total[4:] <= 8).all()
+
+
+def test_intervals_of_means_lend_one_another_their_variances() -> None:
+    """Two seeds of 20 tasks with one spread: they cover as often as they say, and are far narrower."""
+    rng = np.random.default_rng(3)
+    covered, widths, alone = [], [], []
+    for _ in range(100):
+        samples = list(rng.normal(5, 2, (20, 2)))
+        found = np.array(mean_intervals(samples))
+        covered.append((found[:, 1] < 5) & (found[:, 2] > 5))
+        widths.append(found[:, 2] - found[:, 1])
+        alone.append([np.subtract(*mean_interval(values)[2:0:-1]) for values in samples])
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
+    assert np.median(widths) < 0.4 * np.median(alone)
+
+
+def test_intervals_of_means_by_hand() -> None:
+    samples = [np.array([i, i + 1.0 + i % 3, np.nan]) for i in range(12)]
+    found = mean_intervals([*samples, np.array([3.0]), np.array([])])
+    variance, df = moderated(np.array([(1 + i % 3) ** 2 / 2 for i in range(12)]), np.ones(12))
+    for (mean, low, high, p), v, d, values in zip(found, variance, df, samples, strict=False):
+        assert mean == np.nanmean(values)
+        expected = stats.t(d, mean, np.sqrt(v / 2))
+        assert (low, high) == pytest.approx(expected.interval(0.95))
+        assert p == pytest.approx(2 * min(expected.cdf(0), expected.sf(0)))
+    assert found[12][0] == 3
+    assert np.isnan([*found[12][1:], *found[13]]).all()
+    few = samples[: MIN_PAIRS - 1]
+    assert mean_intervals(few) == [pytest.approx(mean_interval(values)) for values in few]

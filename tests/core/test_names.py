@@ -121,3 +121,16 @@ def test_images_of_several_classes_are_counted_by_class(tmp_path: Path) -> None:
     assert check_tasks([row], str(tmp_path), 1, "error") == []
     with pytest.raises(InputError, match=r"class 'a' of task toy has only 1 training image but"):
         check_tasks([row], str(tmp_path), 2, "error")
+
+
+def test_texts_are_read_without_the_models_of_open_clip() -> None:
+    """Its tokens, from its file, and not the seconds that the package takes to import."""
+    text = "A photo of a \u00c9tude &amp; Boxer, 犬"
+    program = (
+        "import sys; from mvlpt_core.backbone.tokens import tokenizer;"
+        f"found = [tokenizer(clean)({text!r}) for clean in ('lower', 'canonicalize')];"
+        "assert not {'open_clip', 'torchvision', 'timm'} & set(sys.modules), 'imported';"
+        "from open_clip.tokenizer import SimpleTokenizer as S;"
+        f"assert found == [S(clean=clean).encode({text!r}) for clean in ('lower', 'canonicalize')]"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -6,6 +6,7 @@ import os
 import stat
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,42 @@ def test_bad_parquet(tmp_path: Path) -> None:
     two = pa.table({"image": [b"x"], "fine": [1], "coarse": [1]})
     pq.write_table(two, toy / "train.parquet")
     expect(
-        tmp_path, ROW, r"train\.parquet has none among image, fine, coarse for labels: expected one"
+        tmp_path,
+        ROW,
+        r"train\.parquet has none among image, fine, coarse for labels: expected one, or its name as",
     )
+    expect(
+        tmp_path,
+        replace(ROW, label_column="label"),
+        r"train\.parquet has no column 'label', which label_column names: expected one of image, fine",
+    )
+    for label in ({"names": ["dog", "red_cat"], "_type": "ClassLabel"}, None):
+        write_parquet(toy / "train.parquet", [0, 1], 0)
+        write_parquet(toy / "test.parquet", [0, 1], 0, label)
+        expect(tmp_path, ROW, r"train\.parquet has other columns or names of classes than .*test")
+    (toy / "test.parquet").unlink()
+    write_parquet(toy / "other/train.parquet", [0, 1], 0)
+    expect(tmp_path, ROW, r"toy has parquet files of several data sets \(other/train\.parquet, tr")
+
+
+def test_parquet_with_two_columns_of_labels(tmp_path: Path) -> None:
+    for part, first in (("train", 0), ("test", 9)):
+        path = tmp_path / f"toy/{part}.parquet"
+        images = [{"bytes": picture((first + i, 0, 99)), "path": None} for i in range(3)]
+        coarse = CLASSES | {"names": ["animal", "thing"]}
+        made = pa.table({"img": images, "fine_label": [0, 1, 0], "coarse_label": [1, 1, 0]})
+        features = {"fine_label": CLASSES, "coarse_label": coarse}
+        notes = {"huggingface": json.dumps({"info": {"features": features}})}
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(made.replace_schema_metadata(notes), path)
+    expect(tmp_path, ROW, r"has columns fine_label, coarse_label for labels: expected one, or its")
+    row, root = describe(tmp_path / "toy", "coarse_label")
+    task = open_task(row, root)
+    assert task.classnames == ("animal", "thing")
+    assert numbers(task.split("test")) == {9: 1, 10: 1, 11: 0}
+    fine = open_task(replace(ROW, label_column="fine_label"), tmp_path)
+    assert fine.classnames == ("red cat", "dog")
+    assert remarks([fine.split("train")]) == ["columns that are not used: coarse_label"]
 
 
 def write_npz(path: Path, **arrays: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.runs import Origin, Runs, expand
+from mvlpt_core.contract.runs import Origin, Runs, expand, packs
 from mvlpt_core.contract.settings import read_study
 
 TASKS = ["a", "b", "c"]
@@ -173,3 +173,44 @@ def test_ways_are_named_by_their_list_or_by_their_starts() -> None:
     }
     assert several.behind("a", "mean") == several.behind("a", "all_less_a") == ("b", "c")
     assert runs([{"group": "tasks", "start": "tasks"}]).ways() == {}
+
+
+def test_a_fraction_leaves_out_cells_alone() -> None:
+    every = [{"group": "tasks", "start": "tasks"}]
+    whole, half = pairs(every), pairs([every[0] | {"fraction": 0.5}])
+    assert [pair for pair in whole if pair in half] == half
+    left_out = set(whole) - set(half)
+    assert {group for group, _ in left_out} == {start for _, start in left_out} == set(TASKS)
+    assert len(left_out) == 3
+    assert all(start not in (group, "random") for group, start in left_out)
+    # In one list, not in another.
+    more = [every[0] | {"fraction": 0.5}, {"group": "a", "start": ["b", "c"]}]
+    assert {("a", "b"), ("a", "c")} < set(pairs(more))
+    with pytest.raises(
+        InputError, match=r"runs\.x has the fraction 0\.5 of no cell: expected it where"
+    ):
+        runs([{"group": "tasks", "start": "random", "fraction": 0.5}])
+    for bad in (0, 1.5, "half", float("nan")):
+        with pytest.raises(InputError, match=r"fraction.*expected a number above 0, up to 1"):
+            runs([every[0] | {"fraction": bad}])
+
+
+def test_a_larger_fraction_leaves_whole_packs_alone() -> None:
+    tasks = [f"t{i}" for i in range(20)]
+    config = {**NEEDED, "tuning": {"steps": 1}}
+    jobs = {}
+    for fraction in (0.25, 0.4, 0.5, 0.9):
+        every = {"group": "tasks", "start": "tasks", "fraction": fraction}
+        found = expand(read_study({**config, "runs": {"x": [every]}}, "here"), tasks, {})
+        pairs = found.pairs[found_shots(found)]
+        jobs[fraction] = {pack.pairs for pack in packs(pairs, found.groups, 20, 5, found.parts)}
+        assert sorted(pair for pack in jobs[fraction] for pair in pack) == sorted(pairs)
+    assert jobs[0.25] <= jobs[0.4]
+    assert jobs[0.25] <= jobs[0.5] <= jobs[0.9]
+    assert not jobs[0.4] <= jobs[0.5]  # its second quarter was not whole
+    assert max(map(len, jobs[0.5])) < max(map(len, jobs[0.9]))
+
+
+def found_shots(found: Runs) -> int:
+    (shots,) = found.pairs
+    return shots

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,48 @@ def test_bad_tables(tmp_path: Path, toy: Path, header: str, rows: list[str], mes
     expect(tmp_path, row, message, "test")
 
 
+def test_a_column_of_labels_that_is_named(tmp_path: Path, toy: Path) -> None:
+    rows = [f"{line},{i % 3}" for i, line in enumerate(SPLIT)]
+    table(toy / "labels.csv", "file,class,split,colour", rows)
+    row, root = describe(toy, "colour")
+    task = open_task(row, root)
+    assert numbers(task.split("train")) == {0: 0, 1: 1, 2: 2, 3: 0}
+    assert remarks([task.split("train")])[0] == "columns of the table that are not used: class"
+    expect(
+        tmp_path,
+        replace(ROW, location="toy/labels.csv", label_column="color"),
+        r"labels\.csv has no column of the label \(file, class, split, colour\): expected one, called color$",
+    )
+    table(toy / "labels.csv", "file,class,label,split", rows)
+    expect(tmp_path, ROW, r"labels\.csv has columns class, label: .*, or its name as label_column")
+    row = replace(ROW, kind="folder", label_column="x")
+    expect(
+        tmp_path,
+        row,
+        r"label_column 'x' of task toy: kind folder has no columns of labels: expected",
+    )
+
+
+@pytest.mark.parametrize("between", [" ", "\t", ", ", ";"])
+def test_lists_of_files_and_labels(tmp_path: Path, toy: Path, between: str) -> None:
+    (toy / "images/0.png").rename(toy / "images/a picture.png")
+    train = ["a picture.png", "1.png", "2.png", "3.png"]
+    for name, files in (("train", train), ("test", TEST)):
+        lines = [f"{file}{between}{i % 2}" for i, file in enumerate(files)]
+        (toy / f"{name}_list.txt").write_text("\n".join(lines) + "\n")
+    (toy / "README.txt").write_text("Six pictures.\n")
+    (toy / "classnames.txt").write_text("cat\ndog\n")
+    row, root = describe(toy)
+    assert row.kind == "table"
+    task = open_task(row, root)
+    assert task.classnames == ("cat", "dog")
+    assert numbers(task.split("train")) == {0: 0, 1: 1, 2: 0, 3: 1}
+    assert numbers(task.split("test")) == {4: 0, 5: 1}
+    with (toy / "test_list.txt").open("a") as file:
+        file.write("6.png\n")
+    expect(tmp_path, ROW, r"test_list\.txt, line 3: '6\.png': expected a file and its label")
+
+
 def test_a_table_that_is_no_text(tmp_path: Path, toy: Path) -> None:
     (toy / "metadata.jsonl").write_text("[1]\n")
     row = TaskRow("toy", "table", "toy/metadata.jsonl", "accuracy")
@@ -218,4 +261,6 @@ def test_a_table_that_is_no_text(tmp_path: Path, toy: Path) -> None:
     (toy / "labels.csv").unlink()
     (toy / "metadata.jsonl").unlink()
     (toy / "0.txt").write_text("")
-    expect(tmp_path, ROW, r"toy has no table of labels: expected a \.csv, \.tsv or \.jsonl file")
+    expect(
+        tmp_path, ROW, r"toy has no table of labels: expected a \.csv, \.tsv, \.jsonl or \.txt file"
+    )

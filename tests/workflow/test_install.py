@@ -33,6 +33,7 @@ COMMANDS = [
     "study",
     "init",
     "recommend",
+    "publish",
     "tune",
     "predict",
     "evaluate",

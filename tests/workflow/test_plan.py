@@ -48,7 +48,7 @@ def test_the_paper_is_planned_without_its_data(
     assert "Study paper_vitb16: 3,780 runs" in said
     assert "scratch 180, cells 3,600" in said
     assert "60 TFLOP/s as given for A100" in said
-    assert re.search(r"^hours +[\d,.]+ on \d+ core", said, re.MULTILINE)
+    assert re.search(r"^time +[\d,.]+ h on \d+ core", said, re.MULTILINE)
     assert re.search(r"^visual +[\d,]+ +[\d,]+ +[\d.]+ E", said, re.MULTILINE)
     for row in ("disk", "memory", "smallest gain told from 0"):
         assert row in said

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 import mvlpt_analysis
 import mvlpt_core as mvlpt
+from mvlpt_analysis.publish.library import OpenLibrary
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.rows import read_rows
@@ -166,7 +168,7 @@ def test_a_folder_of_images_gets_a_recommendation(tiny: Path, tmp_path: Path) ->
     told, _, commands = done.stdout.rpartition("\n\n")
     assert max(map(len, told.splitlines())) <= 80
     assert "mvlpt tune --task" in commands
-    assert done.stderr.startswith(f"reading study {study} ...\n")
+    assert done.stderr.startswith(f"reading {study} ...\n")
     lost = tiny / AT.test_features("object_rosy")
     content = lost.read_bytes()
     lost.unlink()
@@ -174,6 +176,103 @@ def test_a_folder_of_images_gets_a_recommendation(tiny: Path, tmp_path: Path) ->
     lost.write_bytes(content)
     assert done.returncode == 2
     assert "object_rosy/test.safetensors: no such file" in done.stderr
+
+
+def test_a_study_is_published_and_recommends(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny / "results/tiny", tmp_path / "results/tiny")
+    shutil.copy(TINY.parent / "tiny.tsv", tmp_path)
+
+    def mvlpt_(*given: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mvlpt", *given],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = mvlpt_("publish", "results/tiny", "--license", "cc-by-4.0")
+    assert done.returncode == 0, done.stderr
+    library = OpenLibrary(tmp_path / "tiny_library")
+    assert set(library.known) == {library.name(path) for path in library.files()}
+    library.check(library.files())
+    for name, columns in {
+        "gains": "method source target shots",
+        "tasks": "task",
+        "prompts": "file",
+        "similarity": "source target measure shots method",
+        "scores": "method group start shots seed target",
+    }.items():
+        table = library.read(name)
+        assert len(table)
+        assert not table.duplicated(columns.split()).any()
+    prompts = library.read("prompts")
+    own = tiny / AT.prompt("text", "object_rosy", "random", 4, 2)
+    place = library.prompt("text", "object_rosy", "random", 4, 2)
+    assert place.read_bytes() == own.read_bytes()
+    assert library.name(place) in set(prompts["file"])
+    assert not any(
+        "images" in read_tensors(path, "task")[1] for path in library.root.glob("features/*/*")
+    )
+    card = library.card.read_text()
+    for text in ('license: "cc-by-4.0"', "| object_rosy | ", "seeds 1, 2"):
+        assert text in card
+    # By MLCommons' own reader, in a process of its own: what it imports warns.
+    program = (
+        "import sys, mlcroissant; found = mlcroissant.Dataset(sys.argv[1]);"
+        "assert not found.metadata.ctx.issues.errors;"
+        "print([record['tasks/task'].decode() for record in found.records('tasks')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(library.croissant)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == str(list(library.read("tasks")["task"])), done.stderr
+
+    # The same study, the same bytes; nothing there is written over, and no other study is taken.
+    assert (
+        mvlpt_("publish", "results/tiny", "--license", "cc-by-4.0", "--out", "again").returncode
+        == 0
+    )
+    assert (tmp_path / "again/SHA256SUMS").read_bytes() == library.sums.read_bytes()
+    done = mvlpt_("publish", "results/tiny")
+    assert (done.returncode, done.stderr.count("is there already")) == (2, 1)
+    (tmp_path / "results/tiny/scores.parquet").write_bytes(b"cut")
+    done = mvlpt_("publish", "results/tiny", "--out", "third")
+    assert (done.returncode, done.stderr.count("scores.parquet: not what was written")) == (2, 1)
+    assert not [path for path in tmp_path.iterdir() if "third" in path.name]
+
+    # Without the study, from its own folder and the same as from the study.
+    shutil.rmtree(tmp_path / "results")
+    birds = write_birds(tmp_path / "birds", 4)
+    given = ("recommend", "--task", str(birds), "--out", "found.csv")
+    done = mvlpt_(*given, "--library", "tiny_library", "--backbone", "testbed")
+    assert done.returncode == 0, done.stderr
+    assert "--start tiny_library/prompts/" in done.stdout
+    assert "--backbone testbed" in done.stdout
+    found = pd.read_csv(tmp_path / "found.csv")
+    done = mvlpt_(*given, "--study", str(tiny / "results/tiny"))
+    assert done.returncode == 0, done.stderr
+    expected = pd.read_csv(tmp_path / "found.csv")
+    pd.testing.assert_frame_equal(found.drop(columns="prompt"), expected.drop(columns="prompt"))
+    lost = library.test_features("object_golden")
+    for path, message in (
+        (
+            library.prompt("text", "object_rosy", "random", 4, 1),
+            "not the file that SHA256SUMS says",
+        ),
+        (lost, "no such file"),
+    ):
+        content = path.read_bytes()
+        path.write_bytes(content[:-1]) if path != lost else path.unlink()
+        done = mvlpt_(*given, "--library", "tiny_library", "--backbone", "testbed")
+        path.write_bytes(content)
+        assert (done.returncode, done.stderr.count(message)) == (2, 1), done.stderr
+        assert path.name in done.stderr
+    done = mvlpt_(*given, "--library", str(birds))
+    assert "expected a folder that `mvlpt publish` made" in done.stderr
 
 
 def test_tuning_by_hand_is_the_studys_run(tiny: Path, tmp_path: Path) -> None:
