@@ -30,7 +30,7 @@ PROBE = """
   };
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const said = (path) => path.getAttribute("aria-label").split(": ")[0];
-  const cells = () => all("#play-map .mark-rect.role-mark path");
+  const cells = () => all("#play-map .layer_0_marks path");
   const cell = (source, target) => cells().find((path) => said(path) === `${source} to ${target}`);
   const table = (within) =>
     all("tr", within).map((row) => [...row.cells].map((cell) => cell.textContent));
