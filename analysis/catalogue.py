@@ -145,7 +145,7 @@ _ALL = (
     Table(
         "agreement",
         "agreement of the given tables with one another",
-        "foreign:AGREEMENT_COLUMNS",
+        "gains.agreement:AGREEMENT_COLUMNS",
     ),
 )
 TABLES = {table.name: table for table in _ALL}

@@ -14,10 +14,11 @@ from .catalogue import distinct
 from .figures.agreement import plot_pair
 from .figures.style import save, style
 from .foreign import read_given
-from .gains.between import Matrix, agreement_table, common
+from .gains.agreement import Matrix, agreement_table, shared_tasks
 from .opened import open_study
 from .read import pairs
 from .report.words_of_agreement import sentences
+from .stats import agree
 
 
 def compare(
@@ -30,10 +31,10 @@ def compare(
     """Compare the gains of studies (folders results/<study>) or of tables by others (files), two by two.
 
     Of several, the same methods are compared (all with all where their names differ); of one study, its
-    methods. Writes agreement.csv (`gains.between.COMPARE_COLUMNS`) and a figure a comparison into `out`,
-    and returns what they say. `permuted`: draws of each test; `shots`: of studies with several. Raises
-    `InputError` for what is no study or table, for one matrix alone, and for fewer than `agree.MIN_TASKS`
-    tasks in common.
+    methods. Writes agreement.csv (`gains.agreement.AGREEMENT_COLUMNS`) and a figure a comparison into
+    `out`, and returns what they say. `permuted`: draws of each test; `shots`: of studies with several.
+    Raises `InputError` for what is no study or table, for one matrix alone, and for fewer than
+    `agree.MIN_TASKS` tasks in common.
     """
     matrices = read_matrices(sources, shots)
     both = _to_compare(matrices, len(sources))
@@ -41,8 +42,8 @@ def compare(
     names: list[str] = []
     with style(matrix.name for matrix in matrices):
         for a, b in both:
-            tasks = common(a, b)
-            table = agreement_table(a, b, tasks, permuted, seed)
+            tasks = _common(a, b)
+            table = agreement_table(a, b, permuted, seed)
             rows.append(table)
             said += sentences(table)
             names.append(distinct(f"{a.name}_and_{b.name}", names))
@@ -81,3 +82,14 @@ def _to_compare(matrices: Sequence[Matrix], sources: int) -> list[tuple[Matrix, 
         return every
     across = [(a, b) for a, b in every if a.study != b.study]
     return [(a, b) for a, b in across if a.method == b.method] or across
+
+
+def _common(a: Matrix, b: Matrix) -> list[str]:
+    """The tasks to compare on; raises `InputError` where they are too few."""
+    tasks = shared_tasks(a, b)
+    if len(tasks) < agree.MIN_TASKS:
+        raise InputError(
+            f"{a.name} and {b.name} have {len(tasks)} tasks in common that are source and target in both: "
+            f"expected {agree.MIN_TASKS} or more, named alike"
+        )
+    return tasks

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,18 @@ from .catalogue import drawings, foreign_tables
 from .choice.groups import profile_clusters
 from .figures.gallery import draw_figures
 from .figures.style import fonts
+from .gains.agreement import agreements
 from .gains.others import SEED_COLUMNS, has_seeds, kind_of, pair_gains, run_gains
 from .gains.table import PAIR
 from .read import pairs
 from .read.others import meeting, read_scores, read_similarity, without_baselines
 from .report.made import made_today
 from .report.page import Part, write_report
-from .stats.resample import bootstrap_mean, unit_counts
 from .tables import call, explanations, made, rankings
 from .view import View, Wording
 from .vocabulary import MAIN_MEASURES
 
 CLUSTER_COLUMNS = ("method", "cluster", "task")
-AGREEMENT_COLUMNS = ("a", "b", "n_pairs", "spearman", "spearman_per_target", "low", "high")
 _OTHERS: dict[str, Any] = {
     "own_name": "source = target",
     "heads_name": "table",
@@ -91,7 +89,6 @@ def analyse_tables(
     similarity: Path | None = None,
     gain: str = "auto",
     permutations: int = 10_000,
-    bootstrap: int = 2000,
     seed: int = 0,
     workers: int = 1,
     baselines: Sequence[str] = (),
@@ -115,8 +112,7 @@ def analyse_tables(
         pairs.write_frame(alike, out / "similarity.parquet")
     else:
         (out / "similarity.parquet").unlink(missing_ok=True)
-    draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
-    tables = _tables(given, alike, **draws, workers=workers)
+    tables = _tables(given, alike, permutations=permutations, seed=seed, workers=workers)
     _write(tables, out)
 
     methods = list(dict.fromkeys(given.gains["method"]))
@@ -196,7 +192,6 @@ def _tables(
     alike: pd.DataFrame,
     *,
     permutations: int,
-    bootstrap: int,
     seed: int,
     workers: int,
 ) -> dict[str, pd.DataFrame]:
@@ -206,7 +201,7 @@ def _tables(
     calls.append(call("clusters", cluster_table, gains))
     several = len(set(gains["method"])) > 1
     if several:
-        calls.append(call("agreement", agreement, gains, bootstrap, seed))
+        calls.append(call("agreement", agreements, gains, permutations, seed))
     names = foreign_tables(len(alike) > 0, several, seeds is not None)
     known = {"gains": gains} if seeds is None else {"gains": gains, "seed_gains": seeds}
     return {**made(calls, names, workers), **known}
@@ -249,28 +244,3 @@ def cluster_table(gains: pd.DataFrame) -> pd.DataFrame:
         table = pd.DataFrame({"method": method, "cluster": labels, "task": wide.index})
         parts.append(table.sort_values("cluster", kind="stable"))
     return pd.concat(parts[1:] or parts, ignore_index=True)
-
-
-def agreement(gains: pd.DataFrame, bootstrap: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """How far the tables of `gains` agree on the pairs they share, off the diagonal: a, b, n_pairs,
-    spearman (all pairs), spearman_per_target (mean over targets) with low, high from a bootstrap
-    over targets."""
-    off = gains[gains["source"] != gains["target"]]
-    wide = off.pivot_table(index=["source", "target"], columns="method", values="gain", sort=False)
-    rng = np.random.default_rng(seed)
-    rows = []
-    for a, b in combinations(dict.fromkeys(gains["method"]), 2):
-        if a not in wide or b not in wide:
-            continue
-        both = wide[[a, b]].dropna()
-        ranks = both.groupby(level="target").rank()
-        by_target = [
-            part[a].corr(part[b])
-            for _, part in ranks.groupby(level="target")
-            if len(part) >= 3 and len(set(part[a])) > 1 and len(set(part[b])) > 1
-        ]
-        values = np.array(by_target)
-        mean, low, high = bootstrap_mean(values, unit_counts(len(values), bootstrap, rng))
-        pooled = both[a].rank().corr(both[b].rank()) if len(both) >= 3 else np.nan
-        rows.append((a, b, len(both), pooled, mean, low, high))
-    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))

@@ -244,7 +244,6 @@ def _parser() -> tuple[_Parser, list[str]]:
         "--gain", default="auto", help="what counts as the gain (auto: by columns)"
     )
     analyse.add_argument("--permutations", type=whole, default=10_000, help="draws of each test")
-    analyse.add_argument("--bootstrap", type=whole, default=2000, help="draws of each interval")
     analyse.add_argument("--seed", type=whole0, default=0, help="seed of all draws")
     analyse.add_argument("--workers", type=whole, help="processes (all cores)")
 
@@ -439,7 +438,6 @@ def _analyse(given: argparse.Namespace) -> int:
         given.similarity,
         given.gain,
         given.permutations,
-        given.bootstrap,
         given.seed,
         given.workers or cores(),
         given.baseline,

@@ -18,6 +18,7 @@ from ..vocabulary import pretty, signed
 from . import apart
 from .rules import choice, first_choice
 from .words import Frames, Row, interval, p_value, records
+from .words_of_agreement import all_sentences
 
 VERDICTS = (GAIN, LOSS, EQUAL, UNCLEAR)
 
@@ -92,7 +93,7 @@ def how_certain(view: View, tables: Frames) -> list[str]:
         out.append(_shrunk(gains))
     if "n_diverged" in gains and gains["n_diverged"].sum():
         out.append(_diverged(gains))
-    out += [_agreement(row) for row in records(tables["agreement"])]
+    out += all_sentences(tables["agreement"], view.wording.scale, view.wording.unit)
     for row in records(tables["diagonal"]):
         if row["gain_kind"] == "gain" and np.isfinite(row["diagonal_gain"]):
             out.append(_control(view, row))
@@ -142,18 +143,6 @@ def _diverged(gains: pd.DataFrame) -> str:
     verb = "runs diverged and have" if count > 1 else "run diverged and has"
     more = f" and {len(names) - 3} more pairs" if len(names) > 3 else ""
     return f"{count} {verb} no score: {', '.join(names[:3])}{more}."
-
-
-def _agreement(row: Row) -> str:
-    both = f"{row['a']} and {row['b']}"
-    if not (np.isfinite(row["spearman_per_target"]) and np.isfinite(row["spearman"])):
-        return f"{both} share too few pairs to tell whether they agree on the order of sources."
-    span = interval(row["low"], row["high"], 2)
-    return (
-        f"{both} agree on the order of sources to a Spearman correlation of "
-        f"{signed(row['spearman_per_target'], 2)}{span} (mean over targets; "
-        f"{signed(row['spearman'], 2)} over all {row['n_pairs']:.0f} pairs)."
-    )
 
 
 def _control(view: View, row: Row) -> str:

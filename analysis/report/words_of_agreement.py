@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..stats.agree import ORDER
 from ..stats.multiplicity import ALPHA
 from ..view import View
 from ..vocabulary import signed
@@ -63,11 +64,38 @@ def _tested(row: Row) -> str:
     return f"{signed(row['value'], 2)}{interval(row['low'], row['high'], 2)} ({p_value(row['p'])})"
 
 
-def sentences(table: pd.DataFrame) -> list[str]:
-    """Of one comparison (`gains.between.COMPARE_COLUMNS`): how far the two agree, then each direction."""
+def all_sentences(table: pd.DataFrame, scale: float = 100, unit: str = "points") -> list[str]:
+    """Of a table of several comparisons: what `sentences` says of each, in their order."""
+    first: dict[frozenset[str], list[int]] = {}
+    for place, row in enumerate(records(table)):
+        first.setdefault(frozenset((row["a"], row["b"])), []).append(place)
+    return [s for rows in first.values() for s in sentences(table.iloc[rows], scale, unit)]
+
+
+def sentences(table: pd.DataFrame, scale: float = 100, unit: str = "points") -> list[str]:
+    """Of one comparison (`gains.agreement.AGREEMENT_COLUMNS`): how far the two agree, then each direction;
+    `scale`: units of gain in one unit of the table."""
     rows = records(table)
     found = {(row["a"], row["b"], row["measure"]): row for row in rows}
     a, b = rows[0]["a"], rows[0]["b"]
+    order = _order(found[a, b, ORDER])
+    return [order] if (a, b, "raw") not in found else [*_pairs(found, a, b, scale, unit), order]
+
+
+def _order(row: Row) -> str:
+    both = f"{row['a']} and {row['b']}"
+    if not np.isfinite(row["value"]):
+        return f"{both} share too few pairs to tell whether they agree on the order of sources."
+    return (
+        f"{both} agree on the order of sources to a Spearman correlation of {_coefficient(row)}, mean over "
+        f"{row['n']:.0f} targets."
+    )
+
+
+def _pairs(
+    found: dict[tuple[str, str, str], Row], a: str, b: str, scale: float, unit: str
+) -> list[str]:
+    """Of two that have tasks in common: whether their pairs agree, and what each says of the other."""
     raw, left = found[a, b, "raw"], found[a, b, "residual"]
     text = f"{a} and {b}: gains of the same pairs correlate by {_coefficient(raw)}; "
     text += f"without what each source and each target brings, by {_coefficient(left)}"
@@ -89,8 +117,8 @@ def sentences(table: pd.DataFrame) -> list[str]:
         kept, regret = found[one, other, "best_kept"], found[one, other, "regret"]
         targets = f"{kept['n']:.0f} targets"
         text = f"The best source by {one} is the best by {other} for {100 * kept['value']:.0f}% of {targets}"
-        span = interval(100 * regret["low"], 100 * regret["high"])
-        text += f"; taking it costs {100 * regret['value']:.1f}{span} points there"
+        span = interval(scale * regret["low"], scale * regret["high"])
+        text += f"; taking it costs {scale * regret['value']:.1f}{span} {unit} there"
         same = found.get((one, other, "replicated"))
         if same is not None and np.isfinite(same["value"]):
             opposite = found[one, other, "opposite"]
@@ -103,5 +131,5 @@ def sentences(table: pd.DataFrame) -> list[str]:
 
 
 def _coefficient(row: Row) -> str:
-    span = interval(row["low"], row["high"], 2)
-    return f"{signed(row['value'], 2)}{span} (p = {row['p']:.2g})"
+    tested = f" (p = {row['p']:.2g})" if np.isfinite(row["p"]) else ""
+    return f"{signed(row['value'], 2)}{interval(row['low'], row['high'], 2)}{tested}"

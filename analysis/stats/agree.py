@@ -18,10 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..read.pairs import off_diagonal
-from .correlation import coefficient, p_values
+from .correlation import coefficient, group_values, p_values
 from .structure import jackknife, residual
+from .variance import mean_interval
 
 MIN_TASKS = 4
+ORDER = "rank_per_target"
 _BOUND = 1 - 1e-12  # of correlations, before their z
 
 
@@ -40,9 +42,9 @@ class Agreement:
 
 def symmetric(x: np.ndarray, y: np.ndarray, permuted: np.ndarray) -> list[Agreement]:
     """Correlations of x and y [T, T]: `raw` and `rank` (Pearson, Spearman) of all cells, `residual` (Pearson)
-    beyond sources and targets; `permuted` [P, T] are orders of the tasks for the tests."""
+    beyond sources and targets, `rank_per_target` (`ordered`); `permuted` [P, T] are orders of the tasks for
+    the tests."""
     x, y = _common(x, y)
-    n = int(np.isfinite(x).sum())
 
     def raw(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return x, y
@@ -51,19 +53,33 @@ def symmetric(x: np.ndarray, y: np.ndarray, permuted: np.ndarray) -> list[Agreem
         return residual(x), residual(y)
 
     found = []
-    for name, statistic, part in (
-        ("raw", "pearson", raw),
-        ("rank", "spearman", raw),
-        ("residual", "pearson", left),
+    for name, statistic, scope, part in (
+        ("raw", "pearson", "pooled", raw),
+        ("rank", "spearman", "pooled", raw),
+        ("residual", "pearson", "pooled", left),
+        (ORDER, "spearman", "per_target", raw),
     ):
         parts = [part(a, b) for a, b in _with_left_out(x, y)]
-        values = [coefficient(a.ravel(), b.ravel(), statistic) for a, b in parts]
+        values = [group_values(a, b, scope, statistic) for a, b in parts]
+        means = np.array([_mean(some) for some in values])
         one, other = parts[0]
-        p = float(p_values(one[None], other[None], permuted, "pooled", statistic)[0, 0])
-        z = np.arctanh(np.clip(np.array(values), -_BOUND, _BOUND))
+        p = float(p_values(one[None], other[None], permuted, scope, statistic)[0, 0])
+        z = np.arctanh(np.clip(means, -_BOUND, _BOUND))
         low, high = np.tanh(jackknife(z[0], z[1:]))
-        found.append(Agreement(name, values[0], float(low), float(high), p, n))
+        of = np.isfinite(x) if scope == "pooled" else np.isfinite(values[0])
+        found.append(Agreement(name, means[0], float(low), float(high), p, int(of.sum())))
     return found
+
+
+def ordered(x: np.ndarray, y: np.ndarray) -> Agreement:
+    """`rank_per_target` of x and y [S, T]: mean over targets of the Spearman correlation of their sources.
+
+    For sources and targets of two kinds, so that no cell is a task with itself: the interval is Student's t
+    with targets as units, and there is no p."""
+    columns = zip(x.T, y.T, strict=True)
+    values = np.array([coefficient(a, b, "spearman") for a, b in columns])
+    mean, low, high, _ = mean_interval(values)
+    return Agreement(ORDER, mean, low, high, np.nan, int(np.isfinite(values).sum()))
 
 
 def recommended(x: np.ndarray, y: np.ndarray) -> list[Agreement]:
@@ -123,5 +139,10 @@ def _over_targets(
 ) -> float:
     """The mean of `judged` over targets with two sources or more."""
     columns = [(a[np.isfinite(a)], b[np.isfinite(a)]) for a, b in zip(x.T, y.T, strict=True)]
-    values = [judged(a, b) for a, b in columns if len(a) > 1]
-    return float(np.mean(values)) if values else np.nan
+    return _mean(np.array([judged(a, b) for a, b in columns if len(a) > 1]))
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of the defined values; NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else np.nan

@@ -7,16 +7,17 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr, ttest_1samp
 
 from mvlpt.cli import main
 from mvlpt_analysis.compare import compare
-from mvlpt_analysis.gains.between import (
-    COMPARE_COLUMNS,
+from mvlpt_analysis.gains.agreement import (
+    AGREEMENT_COLUMNS,
     Matrix,
     agreement_table,
-    method_agreement,
+    agreements,
 )
-from mvlpt_analysis.report.words_of_agreement import do_methods_agree, methods_beside
+from mvlpt_analysis.report.words_of_agreement import all_sentences, do_methods_agree, methods_beside
 from mvlpt_analysis.stats import agree
 from mvlpt_analysis.stats.resample import permutations
 from mvlpt_analysis.stats.structure import residual
@@ -116,7 +117,7 @@ def test_a_matrix_agrees_with_itself_at_any_scale(seed: int, scale: float, shift
     orders = permutations(7, 50, 0)
     for sign in (1.0, -1.0):
         found = agree.symmetric(x, sign * scale * x + shift, orders)
-        assert [one.value for one in found] == pytest.approx([sign] * 3, abs=1e-6)
+        assert [one.value for one in found] == pytest.approx([sign] * 4, abs=1e-6)
     assert by_name(agree.recommended(x, scale * x + shift))["best_kept"].value == 1
 
 
@@ -145,8 +146,8 @@ def test_tables_by_others_are_compared(tmp_path: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert said.count("so that the pairs themselves agree") == 3
     table = pd.read_csv(out / "agreement.csv")
-    assert tuple(table.columns) == COMPARE_COLUMNS
-    assert len(table) == 3 * 7
+    assert tuple(table.columns) == AGREEMENT_COLUMNS
+    assert len(table) == 3 * 8
     for suffix in ("png", "svg", "pdf"):
         assert (out / f"vit_b32_and_vit_b16.{suffix}").stat().st_size > 1000
 
@@ -157,7 +158,7 @@ def test_established_pairs_are_compared_where_both_tested() -> None:
     gains["gain"] = np.random.default_rng(0).normal(size=25)
     a = Matrix("one", "one", "text", gains.assign(significant=gains["gain"] > 0.5))
     b = Matrix("two", "two", "text", gains.assign(gain=-gains["gain"], significant=True))
-    table = agreement_table(a, b, TASKS[:5], 20).set_index(["a", "measure"])["value"]
+    table = agreement_table(a, b, 20).set_index(["a", "measure"])["value"]
     assert table["one", "opposite"] == 1
     assert table["two", "replicated"] == 0
 
@@ -205,6 +206,38 @@ def test_every_two_methods_of_a_study() -> None:
 
 def off(matrix: np.ndarray) -> np.ndarray:
     return matrix[~np.eye(len(matrix), dtype=bool)]
+def test_the_order_of_sources_against_plain_loops() -> None:
+    x, y = published("vit_b32"), published("vit_b16")
+    np.fill_diagonal(x, np.nan)
+    values = [
+        spearmanr(np.delete(x[:, t], t), np.delete(y[:, t], t)).statistic for t in range(len(x))
+    ]
+    found = by_name(agree.symmetric(x, y, ORDERS[:200]))[agree.ORDER]
+    assert found.value == pytest.approx(np.mean(values))
+    assert found.low < found.value < found.high
+    assert (found.n, found.p < 0.01) == (8, True)
+
+
+def test_models_on_data_sets_are_compared_by_their_order_alone() -> None:
+    """Sources and targets of two kinds: the cells that stand on a diagonal are cells like others."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 6, 4))
+    y += x
+    pairs = [(f"model{s}", f"data{t}") for s in range(6) for t in range(4)]
+    frame = pd.DataFrame(pairs, columns=["source", "target"])
+    a, b = (
+        Matrix(name, "", name, frame.assign(gain=gain.ravel()))
+        for name, gain in (("a", x), ("b", y))
+    )
+    (row,) = agreement_table(a, b).to_dict("records")
+    values = [spearmanr(x[:, t], y[:, t]).statistic for t in range(4)]
+    assert (row["measure"], row["n"], row["n_tasks"]) == (agree.ORDER, 4, 0)
+    assert row["value"] == pytest.approx(np.mean(values))
+    expected = ttest_1samp(values, 0).confidence_interval()
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+    (said,) = all_sentences(agreement_table(a, b))
+    assert said.startswith("a and b agree on the order of sources to a Spearman correlation of ")
+    assert said.endswith(", mean over 4 targets.")
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from mvlpt_analysis.association import links, measures
 from mvlpt_analysis.association import tables as association
 from mvlpt_analysis.choice import groups, ranking
 from mvlpt_analysis.choice.recommend import recommend
-from mvlpt_analysis.foreign import AGREEMENT_COLUMNS, CLUSTER_COLUMNS, agreement, cluster_table
+from mvlpt_analysis.foreign import CLUSTER_COLUMNS, cluster_table
 from mvlpt_analysis.gains import controls, curves, image_bootstrap, relations
+from mvlpt_analysis.gains.agreement import AGREEMENT_COLUMNS, agreements
 from mvlpt_analysis.gains.shares import VARIANCE_COLUMNS, variance_table
 from mvlpt_analysis.gains.table import GAIN_COLUMNS, GAIN_KINDS, gain_table
 from mvlpt_analysis.read import pairs
@@ -102,7 +103,7 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
         curves.REACHED_COLUMNS,
     ),
     "clusters": (lambda s: cluster_table(s.gains), CLUSTER_COLUMNS),
-    "agreement": (lambda s: agreement(s.gains, 9), AGREEMENT_COLUMNS),
+    "agreement": (lambda s: agreements(s.gains, 9), AGREEMENT_COLUMNS),
 }
 TESTED = ("correlations", "links", "partial", "regression", "measure_correlations")
 

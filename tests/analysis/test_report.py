@@ -183,8 +183,9 @@ def test_small_bare_and_diverged_studies(tmp_path, n, methods, seeds, alike, los
 def test_no_sentence_holds_nan(frames, view):
     """Every number that may be missing is: no sentence tells of it as one."""
     data = {**frames, "agreement": pd.DataFrame(columns=catalogue.TABLES["agreement"].columns)}
-    data["agreement"].loc[0] = ["x", "y", 4, 0.5, 0.4, np.nan, np.nan]
-    data["agreement"].loc[1] = ["x", "z", 1, np.nan, np.nan, np.nan, np.nan]
+    nan = np.nan
+    data["agreement"].loc[0] = ["x", "y", "rank_per_target", 0.5, nan, nan, nan, 4, 2]
+    data["agreement"].loc[1] = ["x", "z", "rank_per_target", nan, nan, nan, nan, 0, 2]
     for name in ("gains", "correlations", "ranking", "effects", "diagonal", "groups"):
         numbers = data[name].select_dtypes("number").columns
         counts = ["group", "size", "n_seeds", "n_diverged"]

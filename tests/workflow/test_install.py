@@ -152,7 +152,7 @@ def test_the_installed_analysis_writes_a_report(installed: Path, tmp_path: Path)
     tasks = ["a", "b", "c", "d"]
     rows = [(s, t, 0.1 * i - 0.03 * j) for i, s in enumerate(tasks) for j, t in enumerate(tasks)]
     pd.DataFrame(rows, columns=["source", "target", "gain"]).to_csv(tmp_path / "gains.csv")
-    numbers = ["--permutations", "20", "--bootstrap", "20", "--workers", "1"]
+    numbers = ["--permutations", "20", "--workers", "1"]
     text = told([installed / "mvlpt", "analyse", "gains.csv", *numbers], tmp_path)
     assert text == "report: results/gains/report.html\n"
     assert "<html" in (tmp_path / "results/gains/report.html").read_text()
