@@ -85,9 +85,9 @@ def sentences(table: pd.DataFrame, scale: float = 100, unit: str = "points") -> 
 def _order(row: Row) -> str:
     both = f"{row['a']} and {row['b']}"
     if not np.isfinite(row["value"]):
-        return f"{both} share too few pairs to tell whether they agree on the order of sources."
+        return f"{both} share too few pairs to tell whether they agree on the order of a target's sources."
     return (
-        f"{both} agree on the order of sources to a Spearman correlation of {_coefficient(row)}, mean over "
+        f"{both} order a target's sources to a Spearman correlation of {_coefficient(row)}, mean over "
         f"{row['n']:.0f} targets."
     )
 

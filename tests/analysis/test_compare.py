@@ -236,7 +236,7 @@ def test_models_on_data_sets_are_compared_by_their_order_alone() -> None:
     expected = ttest_1samp(values, 0).confidence_interval()
     assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
     (said,) = all_sentences(agreement_table(a, b))
-    assert said.startswith("a and b agree on the order of sources to a Spearman correlation of ")
+    assert said.startswith("a and b order a target's sources to a Spearman correlation of ")
     assert said.endswith(", mean over 4 targets.")
 
 

@@ -79,7 +79,7 @@ def test_several_tables_are_compared(tmp_path):
     assert found.loc["residual", "p"] <= 0.05
     assert set(pd.read_csv(out / "tables" / "clusters.csv")["method"]) == {"1k", "16k"}
     page = (out / "report.html").read_text()
-    assert "agree on the order of sources" in page
+    assert "order a target's sources to a Spearman correlation" in unescape(page)
     assert "sources left out" in page
     gains = pd.read_csv(out / "tables" / "gains.csv")
     off = gains[gains["source"] != gains["target"]].groupby(["method", "target"])["gain"]
