@@ -13,12 +13,13 @@ from mvlpt_core.contract.errors import InputError
 from .catalogue import distinct
 from .figures.agreement import plot_pair
 from .figures.style import save, style
-from .foreign import read_given
+from .foreign import GAINS, read_given
 from .gains.agreement import Matrix, agreement_table, shared_tasks
 from .opened import open_study
 from .read import pairs
 from .report.words_of_agreement import sentences
 from .stats import agree
+from .view import Wording
 
 
 def compare(
@@ -45,7 +46,7 @@ def compare(
             tasks = _common(a, b)
             table = agreement_table(a, b, permuted, seed)
             rows.append(table)
-            said += sentences(table)
+            said += sentences(table, {m.name: (m.scale, m.unit) for m in (a, b)})
             names.append(distinct(f"{a.name}_and_{b.name}", names))
             plate = plot_pair(a.name, b.name, a.square(tasks), b.square(tasks), tasks)
             save(plate.figure, out / names[-1])
@@ -59,15 +60,16 @@ def read_matrices(sources: Sequence[Path], shots: int | None = None) -> list[Mat
     for path in sources:
         if path.is_dir():
             opened = open_study(path, shots)
-            gains, study = opened.gains, opened.study.study
+            gains, study, words = opened.gains, opened.study.study, Wording()
             study = (
                 study if opened.shots == opened.study.shots[0] else f"{study} {opened.shots} shots"
             )
         else:
-            gains, study = read_given([path]).gains, path.stem
+            given = read_given([path])
+            gains, study, words = given.gains, path.stem, GAINS[given.kind]
         for method, part in gains.groupby("method", sort=False):
             name = study if method == study else f"{study} {method}"
-            found.append(Matrix(name, study, str(method), part))
+            found.append(Matrix(name, study, str(method), part, words.scale, words.unit))
     repeated = {m.name for m in found if [other.name for other in found].count(m.name) > 1}
     if repeated:
         raise InputError(f"'{min(repeated)}' is given twice: expected names of their own")

@@ -19,12 +19,15 @@ AGREEMENT_COLUMNS = ("a", "b", "measure", "value", "low", "high", "p", "n", "n_t
 @dataclass(frozen=True)
 class Matrix:
     """Gains of one method in one study or table: `name` in full, `study` and `method` apart; gains (a
-    frame with source, target, gain, and `significant` where pairs were tested)."""
+    frame with source, target, gain, and `significant` where pairs were tested); `unit` of gains, `scale` of
+    them in one unit of the frame."""
 
     name: str
     study: str
     method: str
     gains: pd.DataFrame
+    scale: float = 100.0
+    unit: str = "points"
 
     def square(self, tasks: Sequence[str]) -> np.ndarray:
         return pairs.square(self.gains, "gain", tasks)

@@ -93,7 +93,10 @@ def how_certain(view: View, tables: Frames) -> list[str]:
         out.append(_shrunk(gains))
     if "n_diverged" in gains and gains["n_diverged"].sum():
         out.append(_diverged(gains))
-    out += all_sentences(tables["agreement"], view.wording.scale, view.wording.unit)
+    out += all_sentences(
+        tables["agreement"],
+        dict.fromkeys(view.methods, (view.wording.scale, view.wording.unit)),
+    )
     for row in records(tables["diagonal"]):
         if row["gain_kind"] == "gain" and np.isfinite(row["diagonal_gain"]):
             out.append(_control(view, row))

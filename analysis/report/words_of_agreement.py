@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +14,10 @@ from ..stats.multiplicity import ALPHA
 from ..view import View
 from ..vocabulary import signed
 from .words import Frames, Row, interval, p_value, records
+
+# Of gains by table: how many to one unit of it, and their name.
+Units = Mapping[str, tuple[float, str]]
+POINTS = (100.0, "points")
 
 _NOTE = (
     "Correlation over pairs of two tasks, with 95% interval (jackknife over tasks in both roles, since pairs "
@@ -63,23 +68,23 @@ def _tested(row: Row) -> str:
         return "undefined"
     return f"{signed(row['value'], 2)}{interval(row['low'], row['high'], 2)} ({p_value(row['p'])})"
 
-
-def all_sentences(table: pd.DataFrame, scale: float = 100, unit: str = "points") -> list[str]:
+def all_sentences(table: pd.DataFrame, units: Units) -> list[str]:
     """Of a table of several comparisons: what `sentences` says of each, in their order."""
     first: dict[frozenset[str], list[int]] = {}
     for place, row in enumerate(records(table)):
         first.setdefault(frozenset((row["a"], row["b"])), []).append(place)
-    return [s for rows in first.values() for s in sentences(table.iloc[rows], scale, unit)]
+    return [s for rows in first.values() for s in sentences(table.iloc[rows], units)]
 
 
-def sentences(table: pd.DataFrame, scale: float = 100, unit: str = "points") -> list[str]:
-    """Of one comparison (`gains.agreement.AGREEMENT_COLUMNS`): how far the two agree, then each direction;
-    `scale`: units of gain in one unit of the table."""
+def sentences(table: pd.DataFrame, units: Units) -> list[str]:
+    """Of one comparison (`gains.agreement.AGREEMENT_COLUMNS`): how far the two agree, then each direction."""
     rows = records(table)
     found = {(row["a"], row["b"], row["measure"]): row for row in rows}
     a, b = rows[0]["a"], rows[0]["b"]
     order = _order(found[a, b, ORDER])
-    return [order] if (a, b, "raw") not in found else [*_pairs(found, a, b, scale, unit), order]
+    known = [found[a, b, name]["value"] for name in ("raw", "residual") if (a, b, name) in found]
+    alone = not known or not np.isfinite(known).all()
+    return [order] if alone else [*_pairs(found, a, b, units), order]
 
 
 def _order(row: Row) -> str:
@@ -92,9 +97,7 @@ def _order(row: Row) -> str:
     )
 
 
-def _pairs(
-    found: dict[tuple[str, str, str], Row], a: str, b: str, scale: float, unit: str
-) -> list[str]:
+def _pairs(found: dict[tuple[str, str, str], Row], a: str, b: str, units: Units) -> list[str]:
     """Of two that have tasks in common: whether their pairs agree, and what each says of the other."""
     raw, left = found[a, b, "raw"], found[a, b, "residual"]
     text = f"{a} and {b}: gains of the same pairs correlate by {_coefficient(raw)}; "
@@ -115,6 +118,7 @@ def _pairs(
     out = [text]
     for one, other in ((a, b), (b, a)):
         kept, regret = found[one, other, "best_kept"], found[one, other, "regret"]
+        scale, unit = units.get(other, POINTS)
         targets = f"{kept['n']:.0f} targets"
         text = f"The best source by {one} is the best by {other} for {100 * kept['value']:.0f}% of {targets}"
         span = interval(scale * regret["low"], scale * regret["high"])

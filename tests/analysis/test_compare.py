@@ -1,5 +1,6 @@
 """Comparing matrices of gains: known answers, a published example, and what is refused."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,16 @@ def test_tables_by_others_are_compared(tmp_path: Path, capsys: pytest.CaptureFix
         assert (out / f"vit_b32_and_vit_b16.{suffix}").stat().st_size > 1000
 
 
+def test_each_table_is_spoken_of_in_its_own_unit(tmp_path: Path) -> None:
+    """Raw affinities have no points: what a choice costs there is in standard deviations."""
+    files = [write(tmp_path, name) for name in ("vit_b32", "vit_b16")]
+    affinities = pd.read_csv(files[1], index_col=0) - 50
+    affinities.to_csv(files[1])
+    said = compare(files, tmp_path / "out", 20)
+    assert re.search(r"best by vit_b16 for .* s\.d\. within target there", said[1])
+    assert re.search(r"best by vit_b32 for .* percent there", said[2])
+
+
 def test_established_pairs_are_compared_where_both_tested() -> None:
     cells = [(s, t) for s in TASKS[:5] for t in TASKS[:5]]
     gains = pd.DataFrame(cells, columns=["source", "target"])
@@ -235,7 +246,7 @@ def test_models_on_data_sets_are_compared_by_their_order_alone() -> None:
     assert row["value"] == pytest.approx(np.mean(values))
     expected = ttest_1samp(values, 0).confidence_interval()
     assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
-    (said,) = all_sentences(agreement_table(a, b))
+    (said,) = all_sentences(agreement_table(a, b), {})
     assert said.startswith("a and b order a target's sources to a Spearman correlation of ")
     assert said.endswith(", mean over 4 targets.")
 
