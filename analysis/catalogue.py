@@ -123,11 +123,6 @@ _ALL = (
         "gains.controls:ASYMMETRY_COLUMNS",
     ),
     Table(
-        "method_agreement",
-        "how far the gains of every two methods agree, beyond sources and targets too",
-        "gains.between:COMPARE_COLUMNS",
-    ),
-    Table(
         "diagonal",
         "control: tuning on from a task's own prompt",
         "gains.controls:DIAGONAL_COLUMNS",
@@ -144,12 +139,12 @@ _ALL = (
     ),
     Table(
         "agreement",
-        "agreement of the given tables with one another",
+        "how far the gains of every two methods or given tables agree, beyond sources and targets too",
         "gains.agreement:AGREEMENT_COLUMNS",
     ),
 )
 TABLES = {table.name: table for table in _ALL}
-_FOREIGN = ("seed_gains", "clusters", "agreement")  # of tables by others alone
+_FOREIGN = ("seed_gains", "clusters")  # of tables by others alone
 # Of every study: `groups` by a stage of its own, all others by the stage `statistics`.
 STUDY_TABLES = tuple(name for name in TABLES if name not in _FOREIGN)
 STATISTICS = tuple(name for name in STUDY_TABLES if name != "groups")

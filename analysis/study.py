@@ -18,7 +18,7 @@ from .association.verdicts import MARGIN
 from .catalogue import SCRATCH, STATISTICS
 from .choice.groups import Objective
 from .gains import controls, relations, shares
-from .gains.between import method_agreement
+from .gains.agreement import agreements
 from .gains.image_bootstrap import image_intervals
 from .gains.table import GAIN_KINDS, gain_table, seed_gains, single_seed_cells
 from .parallel import side_by_side
@@ -67,7 +67,7 @@ def statistics(
     calls += [
         call("variance", shares.variance_table, transfer, tasks=tasks),
         call("asymmetry", controls.asymmetry_table, gains, **tests),
-        call("method_agreement", method_agreement, gains, permutations, seed),
+        call("agreement", agreements, gains, permutations, seed),
         call("diagonal", controls.diagonal_control, gains),
         call("task_effects", controls.task_effects, gains),
     ]

@@ -18,7 +18,6 @@ from ..vocabulary import pretty, signed
 from . import apart
 from .rules import choice, first_choice
 from .words import Frames, Row, interval, p_value, records
-from .words_of_agreement import all_sentences
 
 VERDICTS = (GAIN, LOSS, EQUAL, UNCLEAR)
 
@@ -93,10 +92,6 @@ def how_certain(view: View, tables: Frames) -> list[str]:
         out.append(_shrunk(gains))
     if "n_diverged" in gains and gains["n_diverged"].sum():
         out.append(_diverged(gains))
-    out += all_sentences(
-        tables["agreement"],
-        dict.fromkeys(view.methods, (view.wording.scale, view.wording.unit)),
-    )
     for row in records(tables["diagonal"]):
         if row["gain_kind"] == "gain" and np.isfinite(row["diagonal_gain"]):
             out.append(_control(view, row))

@@ -30,7 +30,7 @@ from .tasks import overview
 from .unmeasured import what_is_told
 from .variance import where_variance_lies
 from .words import records
-from .words_of_agreement import do_methods_agree, methods_beside
+from .words_of_agreement import do_they_agree, methods_beside
 
 WIDE = 640  # pixels: a figure that is wider scrolls in its own box on a phone
 SHOWN = 140 / 72  # pixels of the page for a point of a figure, so that text has one size in all
@@ -38,7 +38,7 @@ MANY = 150_000  # bytes of a drawing that may be smaller as PNG
 HEADINGS = (
     ("Where does the variance lie?", where_variance_lies),
     ("Which tasks help which?", answers.which_help),
-    ("Do the methods agree?", do_methods_agree),
+    ("Do the {heads}s agree?", do_they_agree),
     ("How certain is that?", answers.how_certain),
     ("What explains it?", answers.what_explains),
     ("What to do?", answers.what_to_do),
@@ -133,7 +133,10 @@ def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dic
             table for made in (methods_beside, against_bar) if (table := made(view, frames))
         ],
         "answers": [
-            (heading, [_by_method(sentence, view.methods) for sentence in made(view, frames)])
+            (
+                heading.format(heads=view.wording.heads_name),
+                [_by_method(sentence, view.methods) for sentence in made(view, frames)],
+            )
             for heading, made in HEADINGS
         ],
         "figures": [_figure(part, row, shots) for row in drawn],

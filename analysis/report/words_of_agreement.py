@@ -23,14 +23,23 @@ _NOTE = (
     "Correlation over pairs of two tasks, with 95% interval (jackknife over tasks in both roles, since pairs "
     "share sources and targets) and p (permutations of tasks, not corrected for the number of rows). Beyond "
     "sources and targets: what is left of both without the mean of each source and target. Best source kept: "
-    "share of targets for which both have the same best source. Two methods share their few-shot samples and "
-    "test images."
+    "share of targets for which both have the same best source."
 )
+_SHARED = " Two methods share their few-shot samples and test images."
+_SHOWN = {
+    "raw": "gains",
+    "rank": "ranks of gains",
+    "residual": "gains beyond sources and targets",
+    ORDER: "order of a target's sources",
+}
 
 
-def do_methods_agree(view: View, tables: Frames) -> list[str]:
-    """A sentence for every two methods of a study."""
-    return [sentences(own)[0] for own in _every_two(view, tables)]
+def do_they_agree(view: View, tables: Frames) -> list[str]:
+    """Of every two methods (or tables by others): all that `sentences` says where there are but two, else
+    its first sentence; the rest is in `methods_beside`."""
+    units = dict.fromkeys(view.methods, (view.wording.scale, view.wording.unit))
+    said = [sentences(own, units) for own in _every_two(view, tables)]
+    return said[0] if len(said) == 1 else [of[0] for of in said]
 
 
 def methods_beside(view: View, tables: Frames) -> dict[str, Any] | None:
@@ -39,41 +48,40 @@ def methods_beside(view: View, tables: Frames) -> dict[str, Any] | None:
     for own in _every_two(view, tables):
         a, b = own[["a", "b"]].iloc[0]
         of = {(row["a"], row["measure"]): row for row in records(own)}
-        rows.append([a, b, *(_tested(of[a, what]) for what in ("raw", "rank", "residual"))])
-        kept = of[a, "best_kept"]
-        span = interval(100 * kept["low"], 100 * kept["high"], 0)
-        rows[-1].append(f"{100 * kept['value']:.0f}%{span}" if np.isfinite(kept["value"]) else "")
+        rows.append([a, b, *(_tested(of.get((a, what))) for what in _SHOWN)])
+        rows[-1].append(_share(of.get((a, "best_kept"))))
     if not rows:
         return None
-    heads = ["gains", "ranks of gains", "gains beyond sources and targets", "best source kept"]
+    heads = view.wording.heads_name
     return {
-        "title": "How far do the methods agree?",
-        "header": [view.wording.heads_name, "and", *heads],
+        "title": f"How far do the {heads}s agree?",
+        "header": [heads, "and", *_SHOWN.values(), "best source kept"],
         "rows": rows,
-        "note": _NOTE,
+        "note": _NOTE + _SHARED * bool(view.wording.baseline),
     }
 
 
 def _every_two(view: View, tables: Frames) -> list[pd.DataFrame]:
-    """The rows of `method_agreement` of every two methods, in the order of the methods."""
-    table = tables["method_agreement"]
+    """The rows of `agreement` of every two methods, in the order of the methods."""
+    table = tables["agreement"]
     found = [
         table[table["a"].isin(two) & table["b"].isin(two)] for two in combinations(view.methods, 2)
     ]
     return [own for own in found if len(own)]
 
 
-def _tested(row: Row) -> str:
+def _share(row: Row | None) -> str:
+    if row is None or not np.isfinite(row["value"]):
+        return ""
+    return f"{100 * row['value']:.0f}%{interval(100 * row['low'], 100 * row['high'], 0)}"
+
+
+def _tested(row: Row | None) -> str:
+    if row is None:
+        return ""
     if not np.isfinite(row["value"]):
         return "undefined"
     return f"{signed(row['value'], 2)}{interval(row['low'], row['high'], 2)} ({p_value(row['p'])})"
-
-def all_sentences(table: pd.DataFrame, units: Units) -> list[str]:
-    """Of a table of several comparisons: what `sentences` says of each, in their order."""
-    first: dict[frozenset[str], list[int]] = {}
-    for place, row in enumerate(records(table)):
-        first.setdefault(frozenset((row["a"], row["b"])), []).append(place)
-    return [s for rows in first.values() for s in sentences(table.iloc[rows], units)]
 
 
 def sentences(table: pd.DataFrame, units: Units) -> list[str]:

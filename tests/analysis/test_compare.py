@@ -18,7 +18,7 @@ from mvlpt_analysis.gains.agreement import (
     agreement_table,
     agreements,
 )
-from mvlpt_analysis.report.words_of_agreement import all_sentences, do_methods_agree, methods_beside
+from mvlpt_analysis.report.words_of_agreement import do_they_agree, methods_beside, sentences
 from mvlpt_analysis.stats import agree
 from mvlpt_analysis.stats.resample import permutations
 from mvlpt_analysis.stats.structure import residual
@@ -188,7 +188,7 @@ def test_every_two_methods_of_a_study() -> None:
         ).reset_index().assign(method=name)
         for name, m in zip(names, matrices, strict=True)
     ]  # fmt: skip
-    table = method_agreement(pd.concat(frames), 500)
+    table = agreements(pd.concat(frames), 500)
     left = table[table["measure"] == "residual"].set_index(["a", "b"])
     assert left["value"].map(np.sign).to_dict() == {
         ("text", "visual"): -1,
@@ -199,10 +199,11 @@ def test_every_two_methods_of_a_study() -> None:
     expected = np.corrcoef(*(off(residual(m)) for m in matrices[:2]))[0, 1]
     assert left.loc[("text", "visual"), "value"] == pytest.approx(expected)
     view = View(TASKS, names)
-    said = do_methods_agree(view, {"method_agreement": table})
+    said = do_they_agree(view, {"agreement": table})
+    assert len(said) == 3
     assert "pairs that gain in one lose in the other" in said[0]
     assert "the pairs themselves agree" in said[1]
-    shown = methods_beside(view, {"method_agreement": table})
+    shown = methods_beside(view, {"agreement": table})
     assert shown is not None
     assert [row[:2] for row in shown["rows"]] == [
         ["text", "visual"],
@@ -210,13 +211,15 @@ def test_every_two_methods_of_a_study() -> None:
         ["visual", "unified"],
     ]
     assert all("p = " in row[4] or "p < " in row[4] for row in shown["rows"])
-    alone = method_agreement(frames[0])
-    assert tuple(alone.columns) == COMPARE_COLUMNS
-    assert methods_beside(view, {"method_agreement": alone}) is None
+    alone = agreements(frames[0])
+    assert tuple(alone.columns) == AGREEMENT_COLUMNS
+    assert methods_beside(view, {"agreement": alone}) is None
 
 
 def off(matrix: np.ndarray) -> np.ndarray:
     return matrix[~np.eye(len(matrix), dtype=bool)]
+
+
 def test_the_order_of_sources_against_plain_loops() -> None:
     x, y = published("vit_b32"), published("vit_b16")
     np.fill_diagonal(x, np.nan)
@@ -246,7 +249,7 @@ def test_models_on_data_sets_are_compared_by_their_order_alone() -> None:
     assert row["value"] == pytest.approx(np.mean(values))
     expected = ttest_1samp(values, 0).confidence_interval()
     assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
-    (said,) = all_sentences(agreement_table(a, b), {})
+    (said,) = sentences(agreement_table(a, b), {})
     assert said.startswith("a and b order a target's sources to a Spearman correlation of ")
     assert said.endswith(", mean over 4 targets.")
 

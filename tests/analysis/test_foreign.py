@@ -272,7 +272,7 @@ def test_a_table_without_any_gain_is_told_in_words(tmp_path):
 def test_tables_that_cannot_agree_are_told_in_words(tmp_path, score):
     files = [write(tmp_path / f"{name}.csv", table(5, 0).assign(score=score)) for name in "ab"]
     page = foreign.analyse_tables(files, tmp_path / "out", **FEW).report.read_text()
-    text = unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", page)))
+    text = prose(page)
     assert "a and b share too few pairs to tell whether they agree" in text
     assert not re.search(r"\bnan\b", text)
 
