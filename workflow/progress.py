@@ -15,7 +15,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from mvlpt_workflow.configuration import counted
 from mvlpt_workflow.devices import taken_by
-from mvlpt_workflow.running import ENDINGS, STOPPED
+from mvlpt_workflow.running import ENDINGS, STOPPED, stopping
 
 _TAIL = 8  # lines of a failed job's log
 _SHOWN = 4  # running jobs in one report
@@ -68,7 +68,9 @@ class Watch(logging.Handler):
         elif event == LogEvent.JOB_ERROR:
             number = getattr(record, "jobid", -1)
             job = self.running.pop(number, None)
-            if job is not None and ending(job) != STOPPED:
+            # A job that was only beginning when the study was stopped cannot say so yet.
+            told = STOPPED if stopping.is_set() else None
+            if job is not None and (ending(job) or told) != STOPPED:
                 self.failed[number] = job
                 logger.error("\n".join(last_words(job)))
 

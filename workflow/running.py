@@ -110,18 +110,20 @@ def join(root: str) -> None:
         )
 
 
+stopping = threading.Event()  # whether this process, Snakemake's or a job's, has been told to stop
+
+
 def stop_with_jobs(start_no_more: Callable[[], None] | None) -> None:
     """From now on SIGINT (Ctrl-C) and SIGTERM end this process's jobs, and then this process.
 
     Left alone, Snakemake waits for the jobs of this machine, which may take hours. `start_no_more` tells it
     to end when none runs. None: its jobs run elsewhere, and it cancels them itself, as after Ctrl-C.
     """
-    asked: list[int] = []
 
     def stop(number: int, frame: object) -> None:
-        asked.append(number)
-        if len(asked) > 1:  # the first is being done
+        if stopping.is_set():  # it is being done
             return
+        stopping.set()
         if start_no_more is None:
             raise KeyboardInterrupt
         # In threads: what this one was doing may hold the locks that they need.
@@ -161,9 +163,6 @@ def _end_jobs() -> None:
         if not left and not threading.main_thread().is_alive():
             return
         time.sleep(0.1)
-
-
-stopping = threading.Event()  # whether this job has been told to
 
 
 def stopped(number: int, frame: object) -> None:

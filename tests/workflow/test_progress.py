@@ -17,6 +17,7 @@ import pytest
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from mvlpt_workflow import progress
 from mvlpt_workflow.progress import Watch
 
 STAMP = "2026-01-01 00:00:00,000"
@@ -104,7 +105,9 @@ def test_packs_and_runs_by_device_and_time_left(tmp_path: Path, said: list[str])
     assert watching.failures() == ""
 
 
-def test_a_failed_jobs_last_words(tmp_path: Path, said: list[str]) -> None:
+def test_a_failed_jobs_last_words(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     watching = watch(tmp_path, Clock())
     tell(watching, LogEvent.JOB_STARTED, jobs=[11, 12])
     write(tmp_path, 1, *map(str, range(1000)), "x.parquet: not score rows", "failed")
@@ -125,6 +128,12 @@ def test_a_failed_jobs_last_words(tmp_path: Path, said: list[str]) -> None:
     assert watching.failures().startswith("1 job failed, 1 of them packs")
     tell(watching, LogEvent.JOB_STARTED, jobs=[13])
     write(tmp_path, 3, "stopped")
+    tell(watching, LogEvent.JOB_ERROR, jobid=13)
+    assert watching.failures().startswith("1 job failed, 1 of them packs")
+    # Nor is one that was only beginning when the study was.
+    monkeypatch.setattr(progress.stopping, "is_set", lambda: True)
+    write(tmp_path, 3)
+    tell(watching, LogEvent.JOB_STARTED, jobs=[13])
     tell(watching, LogEvent.JOB_ERROR, jobid=13)
     assert watching.failures().startswith("1 job failed, 1 of them packs")
 
