@@ -59,11 +59,6 @@ RANKING_COLUMNS = (
 RANKING_BY_TARGET_COLUMNS = ("ranker", "target", "rule", "n_sources", *QUALITY)
 
 
-def _tied_groups(predicted: np.ndarray) -> list[np.ndarray]:
-    """Indices of `predicted` [n] in falling order, one array for each distinct value."""
-    return [np.flatnonzero(predicted == value) for value in np.unique(predicted)[::-1]]
-
-
 def ndcg(gains: np.ndarray, predicted: np.ndarray) -> float:
     """Normalised discounted cumulative gain of the order that `predicted` [n] gives to `gains` [n].
 
@@ -71,12 +66,10 @@ def ndcg(gains: np.ndarray, predicted: np.ndarray) -> float:
     1 / log2(rank + 1) (Jarvelin & Kekalainen 2002, eq. 2), ties averaged (McSherry & Najork 2008).
     Range 0..1, 1 for a perfect order; NaN when there is nothing to rank (all gains equal).
     """
-    from sklearn.metrics import ndcg_score  # slow to import, and only rankings need it
-
     spread = gains.max() - gains.min()
     if not spread > 0:
         return float("nan")
-    return float(ndcg_score([(gains - gains.min()) / spread], [predicted]))
+    return _normalised((gains - gains.min()) / spread, predicted)
 
 
 def ndcg_of_ranks(gains: np.ndarray, predicted: np.ndarray) -> float:
@@ -86,11 +79,19 @@ def ndcg_of_ranks(gains: np.ndarray, predicted: np.ndarray) -> float:
     """
     if not gains.max() > gains.min():
         return float("nan")
-    from sklearn.metrics import ndcg_score
-
     below = rankdata(gains) - 1
     top = below.max()  # all in units of the best source's 2^r, which overflows at 1,024 sources
-    return float(ndcg_score([np.exp2(below - top) - np.exp2(-top)], [predicted]))
+    return _normalised(np.exp2(below - top) - np.exp2(-top), predicted)
+
+
+def _normalised(relevance: np.ndarray, predicted: np.ndarray) -> float:
+    """NDCG of `relevance` [n], not all 0. (scikit-learn's, which this equals, takes a hundred times as long
+    to look at its arguments, and thousands are asked for.)"""
+    discount = 1 / np.log2(np.arange(2, len(relevance) + 2))
+    _, group, sizes = np.unique(-predicted, return_inverse=True, return_counts=True)
+    of_group = np.add.reduceat(discount, np.cumsum(sizes) - sizes)
+    found = (np.bincount(group, weights=relevance) / sizes) @ of_group
+    return float(found / (np.sort(relevance)[::-1] @ discount))
 
 
 def _random_ndcg(gains: np.ndarray) -> float:
@@ -103,14 +104,12 @@ def _random_ndcg(gains: np.ndarray) -> float:
 
 def _top(predicted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Candidates surely among the first k, the tied ones that compete, and the places for these."""
-    sure: list[np.ndarray] = []
-    place = 0
-    for group in _tied_groups(predicted):
-        if place + len(group) > k:
-            return np.concatenate([*sure, group[:0]]), group, k - place
-        sure.append(group)
-        place += len(group)
-    return np.concatenate(sure), np.array([], dtype=np.intp), 0
+    last = np.partition(predicted, -k)[-k]  # of those that have a place
+    sure, tied = np.flatnonzero(predicted > last), np.flatnonzero(predicted == last)
+    places = k - len(sure)
+    if places == len(tied):
+        return np.concatenate([sure, tied]), tied[:0], 0
+    return sure, tied, places
 
 
 def regret(gains: np.ndarray, predicted: np.ndarray, k: int) -> float:
@@ -126,6 +125,15 @@ def regret(gains: np.ndarray, predicted: np.ndarray, k: int) -> float:
         chance = [comb(j, places - 1) / comb(len(values), places) for j in range(len(values))]
         best = float(np.dot(chance, np.maximum(values, best)))
     return float(gains.max() - best)
+
+
+def first_regret(gains: np.ndarray, predicted: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """`regret` of the first source, of many rankings at once: `gains` and `predicted` [..., n], finite among
+    the `candidates` [..., n], of which each ranking has some."""
+    best = np.where(candidates, gains, -np.inf).max(-1)
+    scores = np.where(candidates, predicted, -np.inf)
+    first = candidates & (scores == scores.max(-1, keepdims=True))
+    return best - np.where(first, gains, 0.0).sum(-1) / first.sum(-1)
 
 
 def hit(gains: np.ndarray, predicted: np.ndarray, k: int) -> float:

@@ -12,9 +12,9 @@ from ..vocabulary import BEST_AVERAGE, CHOSEN, MODEL_TASK, RANDOM
 from .gain_model import Grid, leave_family_out
 from .ranking import (
     RANKING_COLUMNS,
+    first_regret,
     judged,
     of_measures,
-    regret,
     summarise_quality,
     units_of,
     with_chosen,
@@ -83,7 +83,8 @@ def thinned(
     kept = [np.ones(size, bool)]
     for _ in range(halves):
         kept.append(np.isin(np.arange(size), rng.permutation(size)[: (size + 1) // 2]))
-    signs = np.array([_signs(grid, list(every.values()), names, units, some) for some in kept])
+    numbers = np.stack(list(every.values()))
+    signs = _signs(grid, numbers, names.index(BEST_AVERAGE), units, np.array(kept))
     held = np.where(np.isnan(signs[1:]), np.nan, signs[1:] == signs[0])
     out = {}
     for k, name in enumerate(names):
@@ -94,28 +95,25 @@ def thinned(
 
 
 def _signs(
-    grid: Grid,
-    predicted: Sequence[np.ndarray],
-    names: Sequence[str],
-    units: np.ndarray,
-    kept: np.ndarray,
+    grid: Grid, predicted: np.ndarray, average: int, units: np.ndarray, kept: np.ndarray
 ) -> np.ndarray:
-    """The sign of each ranker's mean difference [R] with the sources `kept` [S]."""
-    lost = np.full((len(names), len(grid.targets)), np.nan)
-    for t in range(len(grid.targets)):
-        known = np.isfinite(grid.gain[:, t]) & kept
-        gains = grid.gain[known, t]
-        for k, numbers in enumerate(predicted):
-            own = numbers[known, t]
-            if len(gains) >= 2 and np.isfinite(own).all():
-                lost[k, t] = regret(gains, own, 1)
-    difference = lost - lost[names.index(BEST_AVERAGE)]
-    out = np.full(len(names), np.nan)
-    for k, values in enumerate(difference):
-        some = np.isfinite(values)
-        if some.any():
-            counts = np.bincount(units[some])
-            sums = np.bincount(units[some], weights=values[some])
-            mean = float((sums[counts > 0] / counts[counts > 0]).mean())
-            out[k] = 0.0 if abs(mean) < 1e-12 else np.sign(mean)
+    """The sign of the mean difference of each ranker [R, S, T] from the one at `average`, with each
+    choice of sources `kept` [H, S]: [H, R]."""
+    candidates = np.isfinite(grid.gain) & kept[:, :, None]
+    enough = candidates.sum(1) >= 2
+    candidates = candidates.swapaxes(1, 2)  # [H, T, S]
+    lost = np.full((len(predicted), *enough.shape), np.nan)
+    for k, numbers in enumerate(predicted):
+        usable = enough & (np.isfinite(numbers.T) | ~candidates).all(2)
+        every = [np.broadcast_to(values.T, candidates.shape) for values in (grid.gain, numbers)]
+        lost[k, usable] = first_regret(every[0][usable], every[1][usable], candidates[usable])
+    out = np.full((len(kept), len(predicted)), np.nan)
+    for h in range(len(kept)):
+        for k, values in enumerate(lost[:, h] - lost[average, h]):
+            some = np.isfinite(values)
+            if some.any():
+                counts = np.bincount(units[some])
+                sums = np.bincount(units[some], weights=values[some])
+                mean = float((sums[counts > 0] / counts[counts > 0]).mean())
+                out[h, k] = 0.0 if abs(mean) < 1e-12 else np.sign(mean)
     return out

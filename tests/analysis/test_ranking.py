@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.metrics import ndcg_score
 
 from mvlpt_analysis import vocabulary
 from mvlpt_analysis.choice import gain_model, ranking
@@ -62,6 +63,21 @@ def test_ties_count_as_the_mean_over_all_orders_they_allow(ranks, data):
     for name in ("ndcg", "ndcg_of_ranks", "regret1", "regret3", "hit1", "hit3", "gain1"):
         expected = np.mean([value[name] for value in values])
         assert found[name] == pytest.approx(expected, nan_ok=True), name
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 12), st.integers(0, 10**6))
+def test_ndcg_is_scikit_learns_and_many_first_choices_are_those_of_one(n, seed):
+    rng = np.random.default_rng(seed)
+    gains, predicted = rng.integers(-4, 5, (2, 6, n)).astype(float)
+    candidates = rng.random((6, n)) < 0.7
+    candidates[:, 0] = True
+    found = ranking.first_regret(gains, predicted, candidates)
+    for one, score, some, lost in zip(gains, predicted, candidates, found, strict=True):
+        assert lost == pytest.approx(ranking.regret(one[some], score[some], 1))
+        if np.ptp(one):
+            expected = ndcg_score([one - one.min()], [score])
+            assert ranking.ndcg(one, score) == pytest.approx(expected)
 
 
 def test_rank_quality_prefers_the_measure_that_made_the_gains():
