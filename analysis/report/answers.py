@@ -16,7 +16,7 @@ from ..stats.multiplicity import ALPHA, significant
 from ..view import View
 from ..vocabulary import pretty, signed
 from . import apart
-from .rules import choice, first_choice
+from .rules import choice, first_choice, left_out
 from .words import Frames, Row, interval, p_value, records
 
 VERDICTS = (GAIN, LOSS, EQUAL, UNCLEAR)
@@ -271,6 +271,7 @@ def what_to_do(view: View, tables: Frames) -> list[str]:
     """How to choose a source, what it brings, how much faster, and which tasks to group."""
     known = [m for m in view.methods if not why_no_gain(tables["gains"], m)]
     out = [choice(view, tables, method) for method in known]
+    out += left_out(tables) if known else []
     for method in known:
         out += _speed(view, tables, method)
     groups = tables["groups"]

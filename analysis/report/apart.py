@@ -1,16 +1,19 @@
-"""What goes with gain, taken apart: sentences of the table `links`."""
+"""What goes with gain, taken apart: sentences and a table of the table `links`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..association.verdicts import EQUAL, cannot_say
 from ..stats.multiplicity import significant
+from ..view import View
 from ..vocabulary import pretty, signed
-from .words import Row, interval, p_value, records
+from .words import Frames, Row, interval, p_value, records
 
 EXCHANGEABLE = (
     "The suite groups its tasks by no factor, so tests take all of its tasks for exchangeable: where they "
@@ -19,6 +22,10 @@ EXCHANGEABLE = (
 TOLD = (
     "What an unclear link could have told is the size of a correlation that a design like this one tells "
     "from 0 in four of five studies: no evidence of a link is no evidence that there is none."
+)
+_NOTE = (
+    "Spearman's rho with 95% interval and p by permutation; of the ways in which tasks may change places (one"
+    " by one, or by whole families) the one that establishes least."
 )
 # link -> (what is claimed, more, less; what it is about)
 EACH = {
@@ -46,45 +53,93 @@ def in_kinds(links: pd.DataFrame, method: str, measure: str) -> str:
 
 def apart(links: pd.DataFrame, method: str, measures: Sequence[str]) -> list[str]:
     """A sentence a measure: whether good sources are central tasks, whether good pairs are alike, and what
-    goes beyond each factor of the suite."""
+    goes beyond each factor of the suite; `taken_apart` has the sizes of what was not found."""
     out = []
     for measure in measures:
         found: list[str] = []
         absent: list[str] = []
-        same: list[str] = []
-        rows = _rows(links, method, measure)
-        for link in EACH:
-            # A claim stands under every way in which tasks may change places, or not at all.
-            tested = [row for row in rows if row["link"] == link and np.isfinite(row["value"])]
-            if tested:
-                worst = max(tested, key=lambda row: (not established(row), row["p_permutation"]))
-                # Equality, too, is what the widest of them leaves.
-                widest = max(tested, key=lambda row: row["told"])
-                _sort(worst, link, "", found, absent, widest)
-        for row in rows:
-            if str(row["reason"]).startswith("similarity is constant within"):
-                same.append(f"it is constant within {row['factor']}, and says no more than it")
-            elif row["link"] == "beyond" and np.isfinite(row["value"]):
-                _sort(row, "pairs", f", beyond {row['factor']}", found, absent)
-        text = "; ".join([*found, *same])
+        for claim in _claims(links, method, measure):
+            start, more, less, gained = EACH[claim.link]
+            if claim.found:
+                way = more if claim.row["value"] > 0 else less
+                found.append(f"{start} {way}{claim.beyond}{_size(claim.row)}")
+            else:
+                absent.append(f"{gained}{claim.beyond}")
+        found += [
+            f"it is constant within {row['factor']}, and says no more than it"
+            for row in _rows(links, method, measure)
+            if str(row["reason"]).startswith("similarity is constant within")
+        ]
         if absent:
-            text += "; " if text else ""
-            text += f"no evidence that it goes with what {', '.join(absent)}"
-        if text:
-            out.append(f"{method}: {pretty(measure)}, taken apart: {text}.")
+            found.append(f"no evidence that it goes with what {', '.join(absent)}")
+        if found:
+            out.append(f"{method}: {pretty(measure)}, taken apart: {'; '.join(found)}.")
     return out
 
 
-def _sort(
-    row: Row, link: str, beyond: str, found: list[str], absent: list[str], widest: Row | None = None
-) -> None:
-    """Say of a row what it finds, or what it does not; `widest`: the row that says how little is known."""
-    start, more, less, gained = EACH[link]
-    if established(row) and row["verdict"] != EQUAL:
-        found.append(f"{start} {more if row['value'] > 0 else less}{beyond}{_size(row)}")
-    else:
-        said = beside(widest or row)
-        absent.append(f"{gained}{beyond}{_size(row, said)}")
+def taken_apart(view: View, tables: Frames) -> dict[str, Any] | None:
+    """The table of all measures' links: title, header, rows, note; None where there are none."""
+    links, found = tables["links"], {}
+    for method in view.methods:
+        for measure in links.loc[links["method"] == method, "measure"].unique():
+            cells = {c.column: c.told() for c in _claims(links, method, measure)}
+            if cells:
+                found[method, pretty(measure)] = cells
+    columns = list(dict.fromkeys(column for cells in found.values() for column in cells))
+    if not found:
+        return None
+    return {
+        "title": "What goes with each similarity, taken apart?",
+        "header": [view.wording.heads_name, "similarity", *columns],
+        "rows": [
+            [*names, *(cells.get(column, "") for column in columns)]
+            for names, cells in found.items()
+        ],
+        "note": f"{_NOTE} {TOLD}",
+    }
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """One of `EACH`, perhaps `beyond` a factor: the row that is least established of those that test it,
+    and the one that could have told least."""
+
+    link: str
+    beyond: str
+    row: Row
+    widest: Row
+
+    @property
+    def found(self) -> bool:
+        return established(self.row) and self.row["verdict"] != EQUAL
+
+    @property
+    def column(self) -> str:
+        return f"what {EACH[self.link][3]}{self.beyond}"
+
+    def told(self) -> str:
+        said = "" if self.found else f"; {beside(self.widest)}"
+        row = self.row
+        span = interval(row["low"], row["high"], 2)
+        return f"{signed(row['value'], 2)}{span} ({p_value(row['p_permutation'])}){said}"
+
+
+def _claims(links: pd.DataFrame, method: str, measure: str) -> list[_Claim]:
+    """What can be said of a measure, in the order of `EACH`, then beyond each factor."""
+    rows = [row for row in _rows(links, method, measure) if np.isfinite(row["value"])]
+    out = []
+    for link in EACH:
+        # A claim stands under every way in which tasks may change places, or not at all; equality, too,
+        # is what the widest of them leaves.
+        tested = [row for row in rows if row["link"] == link]
+        if tested:
+            worst = max(tested, key=lambda row: (not established(row), row["p_permutation"]))
+            out.append(_Claim(link, "", worst, max(tested, key=lambda row: row["told"])))
+    return out + [
+        _Claim("pairs", f", beyond {row['factor']}", row, row)
+        for row in rows
+        if row["link"] == "beyond"
+    ]
 
 
 def established(row: Row) -> bool:
@@ -113,6 +168,6 @@ def _rows(links: pd.DataFrame, method: str, measure: str) -> list[Row]:
     return records(chosen)
 
 
-def _size(row: Row, said: str = "") -> str:
+def _size(row: Row) -> str:
     span = interval(row["low"], row["high"], 2)
-    return f" (rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])}{said and '; '}{said})"
+    return f" (rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])})"

@@ -22,6 +22,7 @@ from ..read.study import without_rows
 from ..view import View
 from ..vocabulary import NOTHING
 from . import answers
+from .apart import taken_apart
 from .inline import inline, raster
 from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
@@ -130,7 +131,9 @@ def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dic
         "tasks": tasks,
         "glance": answers.glance(view, frames),
         "closer": [
-            table for made in (methods_beside, against_bar) if (table := made(view, frames))
+            table
+            for made in (methods_beside, taken_apart, against_bar)
+            if (table := made(view, frames))
         ],
         "answers": [
             (

@@ -3,7 +3,6 @@ the table of all rules."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -60,16 +59,15 @@ def choice(view: View, tables: Frames, method: str) -> str:
     bar = rows.get((BEST_AVERAGE, "regret1"))
     if bar is None or not np.isfinite(bar["mean"]):
         return f"{method}: too few sources to judge how well they can be chosen."
-    present = {ranker for ranker, _ in rows}
     ours = rows.get((CHOSEN, "regret1"))
     named = chosen_rules(tables["ranking_by_target"], method)
     if ours is None or not (np.isfinite(ours["mean"]) and named):
         return (
             f"{method}: there are no rules to choose from on other targets; {rule_name(BEST_AVERAGE)} "
             f"misses the best source by {_size(view, bar)} (a random choice by "
-            f"{_size(view, rows[RANDOM, 'regret1'])}).{_left_out(present)}"
+            f"{_size(view, rows[RANDOM, 'regret1'])})."
         )
-    count = len(present - CLOSED - {CHOSEN})
+    count = len({ranker for ranker, _ in rows} - CLOSED - {CHOSEN})
     text = f"{method}: of {count} rules, the one with the least regret on the other half of the "
     text += f"{bar['unit']} ({named}) misses the best source by {_size(view, ours)}, "
     text += f"{rule_name(BEST_AVERAGE)} over the other targets by {_size(view, bar)}: {_verdict(view, ours)}"
@@ -82,7 +80,7 @@ def choice(view: View, tables: Frames, method: str) -> str:
         text += f". It brings {_size(view, brings)} over {view.wording.baseline}"
         if not brings["mean"] > 0:
             text += f": with no better rule, tune from {view.wording.baseline}"
-    return f"{text}{_new_family(view, tables, method)}.{_left_out(present)}"
+    return f"{text}{_new_family(view, tables, method)}."
 
 
 def _new_family(view: View, tables: Frames, method: str) -> str:
@@ -168,12 +166,13 @@ def _difference(view: View, row: Row, metric: str) -> str:
     return f"{signed(scale * row['difference'], digits)}{span}{tested}"
 
 
-def _left_out(rankers: Collection[str]) -> str:
-    """Which rules are not open to a new task, and why."""
-    prompts = [pretty(name) for name in MEASURES if name in CLOSED & {*rankers}]
+def left_out(tables: Frames) -> list[str]:
+    """Which rules are not open to a new task, and why, as a sentence; none where all are."""
+    rankers = {*tables["ranking"]["ranker"]}
+    prompts = [pretty(name) for name in MEASURES if name in CLOSED & rankers]
     parts = []
     if prompts:
         parts.append(f"{', '.join(prompts)} (they need a prompt that was tuned on the task itself)")
     if MODEL_TARGET in rankers:
         parts.append(f"{MODEL_TARGET} (it knows the task as a source)")
-    return f" Left out, as not open to a new task: {'; '.join(parts)}." if parts else ""
+    return [f"Left out, as not open to a new task: {'; '.join(parts)}."] * bool(parts)

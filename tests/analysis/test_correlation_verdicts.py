@@ -7,6 +7,7 @@ import pytest
 from mvlpt_analysis.association.tables import correlation_table, matrices
 from mvlpt_analysis.association.verdicts import cannot_say, with_verdicts
 from mvlpt_analysis.report import apart
+from mvlpt_analysis.view import View
 from support import view_data as made
 
 
@@ -79,5 +80,9 @@ def test_an_unclear_link_says_what_it_could_have_told():
     frames = made.tables(6, ("text",))
     links = frames["links"].assign(p_permutation=0.4, q=0.8, verdict="unclear", told=0.55)
     links.loc[links["factor"] == "", ["verdict", "told"]] = ("equal", 0.05)
-    said = " ".join(apart.apart(links, "text", ["visual_cosine"]))
-    assert "unclear: could have told 0.55" in said
+    shown = apart.taken_apart(View(made.tasks(6), ("text",)), {"links": links})
+    assert shown is not None
+    cells = {row[1]: row[2:] for row in shown["rows"]}["visual cosine"]
+    assert any("unclear: could have told 0.55" in cell for cell in cells)
+    (said,) = apart.apart(links, "text", ["visual_cosine"])
+    assert "no evidence that it goes with what" in said
