@@ -124,8 +124,7 @@ def study_cost(checked: Checked, counter: Counter, machine: Machine) -> Cost:
         for rule, count in [*jobs.items(), ("planning", 1)]
         if rule != "tune"
     }
-    tuned = sum(machine.job(job, counter.backbone) for job in counter.jobs)
-    seconds["tune"] = tuned * len(study.seeds)
+    seconds["tune"] = sum(job.seeds * machine.job(job, counter.backbone) for job in counter.jobs)
     drawn = images if any(r.kind != "testbed" for r in checked.suite.values()) else 0
     seconds["prepare_test"] += drawn * machine.image  # of samples and test splits together
     seconds["features_test"] += machine.frozen.seconds(operations)
@@ -184,13 +183,12 @@ def _time(seconds: float) -> str:
 
 def _operations(checked: Checked, counter: Counter, frozen: float) -> Iterator[str]:
     """The table of tuning: steps, images, operations by method."""
-    seeds = len(checked.study.seeds)
     yield f"{'method':10} {'steps':>14} {'images':>16} {'tuning':>10} {'scoring':>10}  (operations)"
     for method in checked.study.methods.by_name():
-        portions = [p for job in counter.jobs if job.method == method for p in job.portions]
-        steps = seeds * sum(p.steps * p.runs for p in portions)
-        images = seeds * sum(p.steps * p.batch * p.runs for p in portions)
-        work = [seeds * sum(getattr(p, what) for p in portions) for what in ("tuning", "scoring")]
+        own = [(j.seeds, p) for j in counter.jobs if j.method == method for p in j.portions]
+        steps = sum(seeds * p.steps * p.runs for seeds, p in own)
+        images = sum(seeds * p.steps * p.batch * p.runs for seeds, p in own)
+        work = [sum(n * getattr(p, what) for n, p in own) for what in ("tuning", "scoring")]
         yield f"{method:10} {steps:>14,} {images:>16,} {_flop(work[0]):>10} {_flop(work[1]):>10}"
     yield f"{'frozen':10} {'':>14} {'':>16} {'':>10} {_flop(frozen):>10}"
 
