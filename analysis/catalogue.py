@@ -44,6 +44,11 @@ _ALL = (
         "gains.shares:VARIANCE_COLUMNS",
     ),
     Table(
+        "seed_noise",
+        "how much of a gain is the seed's, from pairs that were repeated with a second one",
+        "gains.seed_noise:SEED_NOISE_COLUMNS",
+    ),
+    Table(
         "correlations",
         "correlation of gain with each similarity, tests by permutation of tasks",
         "association.tables:CORRELATION_COLUMNS",

@@ -202,7 +202,10 @@ def gain_lines(
     pairs = len(tasks) * (len(tasks) - 1)
     yield f"smallest gain told from 0 (alpha {ALPHA}, two-sided, power {POWER}), in points"
     yield f"  noise: {source}"
-    if seeds == 1:
+    again = max(map(len, checked.runs.replicates.values()), default=0)
+    if again:
+        yield f"  one seed: its intervals hold the seed noise that {again:,} runs a method, repeated, show"
+    elif seeds == 1:
         yield "  one seed: its own interval holds test images alone, and is too narrow for these claims"
     yield f"{'method':10} {'one pair':>16} {'any of ' + format(pairs, ','):>16} {'mean of pairs':>16}"
     for method in checked.study.methods.by_name():

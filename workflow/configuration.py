@@ -65,7 +65,9 @@ class Checked:
             listed = ", ".join(f"{n:,} at {shots}" for shots, n in by_shots.items())
             parts = [f"pairs of group and start ({listed} shots)", counted(methods, "method")]
         parts.append(counted(seeds, "seed"))
-        made = " x ".join(parts) + f", {again:,} again with seed {self.study.second_seed}" * bool(again)
+        made = " x ".join(parts) + f", {again:,} again with seed {self.study.second_seed}" * bool(
+            again
+        )
         return f"Study {self.study.study}: {counted(total, 'run')} ({made})"
 
 

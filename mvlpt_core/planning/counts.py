@@ -1,7 +1,8 @@
 """Runs, steps, images, operations and bytes of a study's jobs, from its configuration alone.
 
-Symbols as in `backbone.cost`. A job is counted once and multiplied by the seeds that it is for. What cannot be known before (which checkpoint is chosen, the length of unseen class names)
-is bounded from above or assumed, and said so.
+Symbols as in `backbone.cost`. A job is counted once and multiplied by the seeds that it is for. What
+cannot be known before (which checkpoint is chosen, the length of unseen class names) is bounded from
+above or assumed, and said so.
 """
 
 from __future__ import annotations
