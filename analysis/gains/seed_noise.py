@@ -81,6 +81,5 @@ def with_seeds(
         rows = mine & one.to_numpy()
         use |= rows
         variance[rows] = beyond + images[rows]
-        scale = variance[rows] / noise.variance if noise.variance > 0 else np.ones(rows.sum())
-        df[rows] = np.maximum(1.0, noise.df * scale**2)
+        df[rows] = noise.df
     return use, variance, df
