@@ -168,14 +168,17 @@ def plan_lines(
         yield _row("", f"a job starts in {machine.start:.1f} s")
     unit = "GPU and cores" if on_gpu else counted(cores, "core")
     taken = cost.taken(cores, study.threads, on_gpu)
-    yield _row("time", f"{_time(taken)} on {unit}; {_time(cost.total)} of all jobs together")
+    yield _row(
+        "time", f"{time_text(taken)} on {unit}; {time_text(cost.total)} of all jobs together"
+    )
     parts = sorted(cost.seconds.items(), key=lambda item: -item[1])[:6]
-    yield _row("", "most of it: " + ", ".join(f"{rule} {_time(s)}" for rule, s in parts))
+    yield _row("", "most of it: " + ", ".join(f"{rule} {time_text(s)}" for rule, s in parts))
     peaks = memory(counter, machine)
     yield _row("memory", "a job at most " + ", ".join(f"{m} {_bytes(b)}" for m, b in peaks.items()))
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """Seconds as a reader says them."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

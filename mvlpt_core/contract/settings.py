@@ -254,6 +254,16 @@ class Pattern(Settings):
         le=1,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_budget(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "budget" in value:
+            raise ValueError(
+                "key 'budget' is no setting, for the runs of a study must not depend on a machine's speed: "
+                "expected the key 'fraction' that `mvlpt plan --budget HOURS` prints"
+            )
+        return value
+
 
 class Mean(Settings):
     """A start that is the mean of several tuned prompts, tensor by tensor."""
