@@ -246,7 +246,11 @@ def task_row(task, images_alone=False):
     return row
 
 
-FIGURES = catalogue.figures(list(METHODS), has_factors=bool(FACTORS))
+# Where a designed part of the grid is measured, figures show the rest as estimated.
+ESTIMATES = bool(PLANNED.parts)
+FIGURES = catalogue.figures(
+    list(METHODS), has_factors=bool(FACTORS), has_estimates=ESTIMATES
+)
 # Kinds of figures that Snakemake's own report explains and shows.
 EXPLAINED = {
     "gains": "Gains",
