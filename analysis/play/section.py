@@ -23,7 +23,8 @@ def playable(
     view: View, parts: Mapping[Any, Frames], prompts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """For the template of the page: `data` (base64 of gzip of JSON), `charts` (JSON), `scripts`, and the
-    `policy` of what may run; whether it links to `prompts`, and shows `estimated` pairs. Nothing where no pair was measured."""
+    `policy` of what may run; whether it links to `prompts`, and shows `estimated` pairs. Nothing where no
+    pair was measured."""
     if all(frames["gains"].empty for frames in parts.values()):
         return {}
     data = pair_data(view, parts, prompts)
