@@ -44,6 +44,11 @@ _ALL = (
         "gains.shares:VARIANCE_COLUMNS",
     ),
     Table(
+        "seed_noise",
+        "how much of a gain is the seed's, from pairs that were repeated with a second one",
+        "gains.seed_noise:SEED_NOISE_COLUMNS",
+    ),
+    Table(
         "correlations",
         "correlation of gain with each similarity, tests by permutation of tasks",
         "association.tables:CORRELATION_COLUMNS",
@@ -195,15 +200,18 @@ def drawings(
     has_curves: bool = True,
     has_groups: bool = True,
     has_seeds: bool = True,
+    has_estimates: bool = False,
 ) -> list[Drawing]:
     """Every figure of an analysis in the order of the report.
 
     `measures`: those with figures of their own; `has_factors`: whether the suite groups its tasks;
-    learning curves, groups and gains by seed belong to studies only. Names are safe and distinct.
+    learning curves, groups and gains by seed belong to studies only, estimates to those of which a designed
+    part of the grid is measured. Names are safe and distinct.
     """
     shown: list[tuple[str, str]] = [("gains", method) for method in methods]
     shown += [("gains_all_methods", "")] * (len(methods) > 1)
     shown += [("gains_shrunk", method) for method in methods if has_seeds]
+    shown += [("completed", method) for method in methods if has_estimates]
     shown += [("relations", "")] * has_factors
     shown += [("scatter", measure) for measure in measures]
     shown += [("correlations", "")] * bool(measures)
@@ -229,10 +237,11 @@ def figures(
     has_curves: bool = True,
     has_groups: bool = True,
     has_seeds: bool = True,
+    has_estimates: bool = False,
 ) -> list[str]:
     """The names of `drawings`: files are `<name>.png`, `.svg` and `.pdf`."""
     wanted = {"has_factors": has_factors, "has_curves": has_curves, "has_groups": has_groups}
-    wanted["has_seeds"] = has_seeds
+    wanted |= {"has_seeds": has_seeds, "has_estimates": has_estimates}
     return [drawing.name for drawing in drawings(methods, measures, **wanted)]
 
 

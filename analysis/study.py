@@ -20,6 +20,7 @@ from .choice.groups import Objective
 from .gains import controls, relations, shares
 from .gains.agreement import agreements
 from .gains.image_bootstrap import image_intervals
+from .gains.seed_noise import replicated, seed_noise_table
 from .gains.table import GAIN_KINDS, gain_table, seed_gains, single_seed_cells
 from .parallel import side_by_side
 from .read import pairs
@@ -42,12 +43,14 @@ def statistics(
     margin: float = 1.0,
     margin_rho: float = MARGIN,
     workers: int = 1,
+    replicates: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
     """All tables of `catalogue.STATISTICS`; one without rows has its header.
 
     transfer, outcomes, truth: as `read.gather` makes them; similarity: `similarity.pairs`;
     `tasks`, `methods`: their order in tables and figures; `factors`: grouping factor -> its value
-    for each task. `margin`: points of gain that matter, `margin_rho`: correlations that do.
+    for each task; `replicates`: runs of a second seed, as `transfer`, if any.
+    `margin`: points of gain that matter, `margin_rho`: correlations that do.
     `permutations` and `bootstrap` are draws a test and an interval, `workers` the processes used. Same
     inputs and `seed`, same tables. A source that is a group of tasks has its gains, and no part in what is
     said of pairs of tasks. Raises InputError for an unusable transfer table, or one with a target or a
@@ -57,7 +60,10 @@ def statistics(
     if transfer.empty:
         return made([], STATISTICS, workers)
     images = _image_intervals(transfer, outcomes, truth, bootstrap, seed, workers)
-    every = gain_table(transfer, images, margin=margin / 100, tasks=tasks)
+    again = None
+    if replicates is not None and len(replicates):
+        again = _ordered(pairs.check_transfer(replicates), tasks, methods)
+    every = gain_table(transfer, images, margin=margin / 100, tasks=tasks, replicates=again)
     gains = every[every["source"].isin(tasks)]
     tests = {"permutations": permutations, "seed": seed}
     groups = factor_frame(tasks, factors) if factors else None
@@ -65,12 +71,15 @@ def statistics(
     calls += rankings(gains, similarity, families(tasks, factors))
     calls += completions(gains, similarity, families(tasks, factors), seed)
     calls += [
-        call("variance", shares.variance_table, transfer, tasks=tasks),
+        call("variance", shares.variance_table, transfer, tasks=tasks, replicates=again),
         call("asymmetry", controls.asymmetry_table, gains, **tests),
         call("agreement", agreements, gains, permutations, seed),
         call("diagonal", controls.diagonal_control, gains),
         call("task_effects", controls.task_effects, gains),
     ]
+    if again is not None:
+        both = replicated(seed_gains(transfer), seed_gains(again))
+        calls.append(call("seed_noise", seed_noise_table, both))
     if groups is not None:
         calls.append(call("relations", relations.relation_table, gains, groups))
         calls.append(call("effects", relations.effect_table, gains, groups, **tests))

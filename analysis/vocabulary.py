@@ -18,6 +18,9 @@ MODEL_TARGET, MODEL_TASK = "model, target left out", "model, task left out"
 CHOSEN = "rule chosen on others"  # the rule with the least regret on the other targets
 # The factor of a suite whose values are kinds of task. Tasks of one kind are no independent evidence.
 FAMILY = "family"
+REPLICATES = (
+    "replicates"  # of an interval whose seed noise is that of other pairs, run with two seeds
+)
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,7 @@ def study_cost(checked: Checked, counter: Counter, machine: Machine) -> Cost:
         for rule, count in [*jobs.items(), ("planning", 1)]
         if rule != "tune"
     }
-    tuned = sum(machine.job(job, counter.backbone) for job in counter.jobs)
-    seconds["tune"] = tuned * len(study.seeds)
+    seconds["tune"] = sum(job.seeds * machine.job(job, counter.backbone) for job in counter.jobs)
     drawn = images if any(r.kind != "testbed" for r in checked.suite.values()) else 0
     seconds["prepare_test"] += drawn * machine.image  # of samples and test splits together
     seconds["features_test"] += machine.frozen.seconds(operations)
@@ -169,14 +168,17 @@ def plan_lines(
         yield _row("", f"a job starts in {machine.start:.1f} s")
     unit = "GPU and cores" if on_gpu else counted(cores, "core")
     taken = cost.taken(cores, study.threads, on_gpu)
-    yield _row("time", f"{_time(taken)} on {unit}; {_time(cost.total)} of all jobs together")
+    yield _row(
+        "time", f"{time_text(taken)} on {unit}; {time_text(cost.total)} of all jobs together"
+    )
     parts = sorted(cost.seconds.items(), key=lambda item: -item[1])[:6]
-    yield _row("", "most of it: " + ", ".join(f"{rule} {_time(s)}" for rule, s in parts))
+    yield _row("", "most of it: " + ", ".join(f"{rule} {time_text(s)}" for rule, s in parts))
     peaks = memory(counter, machine)
     yield _row("memory", "a job at most " + ", ".join(f"{m} {_bytes(b)}" for m, b in peaks.items()))
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """Seconds as a reader says them."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
@@ -184,13 +186,12 @@ def _time(seconds: float) -> str:
 
 def _operations(checked: Checked, counter: Counter, frozen: float) -> Iterator[str]:
     """The table of tuning: steps, images, operations by method."""
-    seeds = len(checked.study.seeds)
     yield f"{'method':10} {'steps':>14} {'images':>16} {'tuning':>10} {'scoring':>10}  (operations)"
     for method in checked.study.methods.by_name():
-        portions = [p for job in counter.jobs if job.method == method for p in job.portions]
-        steps = seeds * sum(p.steps * p.runs for p in portions)
-        images = seeds * sum(p.steps * p.batch * p.runs for p in portions)
-        work = [seeds * sum(getattr(p, what) for p in portions) for what in ("tuning", "scoring")]
+        own = [(j.seeds, p) for j in counter.jobs if j.method == method for p in j.portions]
+        steps = sum(seeds * p.steps * p.runs for seeds, p in own)
+        images = sum(seeds * p.steps * p.batch * p.runs for seeds, p in own)
+        work = [sum(n * getattr(p, what) for n, p in own) for what in ("tuning", "scoring")]
         yield f"{method:10} {steps:>14,} {images:>16,} {_flop(work[0]):>10} {_flop(work[1]):>10}"
     yield f"{'frozen':10} {'':>14} {'':>16} {'':>10} {_flop(frozen):>10}"
 
@@ -204,7 +205,10 @@ def gain_lines(
     pairs = len(tasks) * (len(tasks) - 1)
     yield f"smallest gain told from 0 (alpha {ALPHA}, two-sided, power {POWER}), in points"
     yield f"  noise: {source}"
-    if seeds == 1:
+    again = max(map(len, checked.runs.replicates.values()), default=0)
+    if again:
+        yield f"  one seed: its intervals hold the seed noise that {again:,} runs a method, repeated, show"
+    elif seeds == 1:
         yield "  one seed: its own interval holds test images alone, and is too narrow for these claims"
     yield f"{'method':10} {'one pair':>16} {'any of ' + format(pairs, ','):>16} {'mean of pairs':>16}"
     for method in checked.study.methods.by_name():

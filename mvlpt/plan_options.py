@@ -21,6 +21,9 @@ def add_options(plan: argparse.ArgumentParser) -> None:
         "--device", help="where to calibrate (as the study says); with --rate the device's name"
     )
     plan.add_argument("--cores", type=whole, help="processor cores to use (all)")
+    plan.add_argument(
+        "--budget", type=above0, help="hours: print the fraction of the grid that fits into them"
+    )
     plan.add_argument("--pilot", type=Path, help="a finished results/<study> that shows the noise")
     plan.add_argument("--register", action="store_true", help="write what is claimed, once")
     for option, about in (
@@ -47,6 +50,8 @@ def run(given: argparse.Namespace) -> int:
         for name, value in chosen.items():
             if value is not None:
                 raise InputError(f"--{name} is for --register: expected both or neither")
+    if given.budget is not None:
+        return _print_budget(given)
     from mvlpt.plan import print_plan, register_plan
 
     if given.register:
@@ -62,4 +67,20 @@ def run(given: argparse.Namespace) -> int:
         given.pilot,
         given.set,
     )
+    return 0
+
+
+def _print_budget(given: argparse.Namespace) -> int:
+    """Print which part of the grid fits into hours."""
+    if given.register or given.pilot:
+        other = "--register" if given.register else "--pilot"
+        raise InputError(f"--budget is not for {other}: expected one of them")
+    if given.rate is None and not given.calibrate:
+        raise InputError("--budget needs a speed: expected --rate or --calibrate")
+    from mvlpt.plan_budget import budget_lines
+    from mvlpt_analysis.parallel import cores
+
+    speed = (given.rate, given.device, given.cores or cores())
+    for line in budget_lines(given.config, given.budget, *speed, given.set):
+        print(line)
     return 0

@@ -56,7 +56,8 @@ class Checked:
         """How large the study is, in words."""
         methods, seeds = len(self.study.methods.by_name()), len(self.study.seeds)
         by_shots = {shots: len(pairs) for shots, pairs in self.runs.pairs.items()}
-        total = sum(by_shots.values()) * methods * seeds
+        again = methods * sum(map(len, self.runs.replicates.values()))
+        total = sum(by_shots.values()) * methods * seeds + again
         if len(set(by_shots.values())) == 1:
             pairs = f"{counted(by_shots.popitem()[1], 'pair')} of group and start"
             parts = [pairs, counted(methods, "method"), f"{len(self.study.shots)} shots"]
@@ -64,7 +65,10 @@ class Checked:
             listed = ", ".join(f"{n:,} at {shots}" for shots, n in by_shots.items())
             parts = [f"pairs of group and start ({listed} shots)", counted(methods, "method")]
         parts.append(counted(seeds, "seed"))
-        return f"Study {self.study.study}: {counted(total, 'run')} ({' x '.join(parts)})"
+        made = " x ".join(parts) + f", {again:,} again with seed {self.study.second_seed}" * bool(
+            again
+        )
+        return f"Study {self.study.study}: {counted(total, 'run')} ({made})"
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,21 +6,52 @@ It stands beside the rules because it repeats what they say; a test holds it aga
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from mvlpt_core.contract.runs import Pack, blocks, packs
+from mvlpt_core.contract.layout import RANDOM
+from mvlpt_core.contract.runs import Packed, blocks, packs
 from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import Checked
 
 
-def packed(checked: Checked) -> Iterator[tuple[Pack, list[int]]]:
-    """Packs, each with the values of shots that it is tuned at."""
+@dataclass(frozen=True)
+class Sampled:
+    """Tasks whose samples one job makes features of, at each of the values of shots and seeds."""
+
+    tasks: tuple[str, ...]
+    shots: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def jobs(self) -> int:
+        return len(self.shots) * len(self.seeds)
+
+
+def packed(checked: Checked) -> Iterator[Packed]:
+    """Packs, each with the values of shots and the seeds that it is tuned at; those of replicates last."""
     study, planned = checked.study, checked.runs
-    alike: dict[tuple[tuple[str, str], ...], list[int]] = {}
-    for shots, pairs in planned.pairs.items():
-        alike.setdefault(tuple(pairs), []).append(shots)
-    for same, values in alike.items():
-        for pack in packs(same, planned.groups, study.pack, study.tasks_per_job, planned.parts):
-            yield pack, values
+    # Few runs a group: a job takes more groups, so that it has about as many runs as others.
+    many = study.tasks_per_job * max(1, study.pack // 2)
+    for by_shots, seeds, parts, groups_per_job in (
+        (planned.pairs, tuple(study.seeds), planned.parts, study.tasks_per_job),
+        (planned.replicates, (study.second_seed,), {}, many),
+    ):
+        alike: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        for shots, pairs in by_shots.items():
+            alike.setdefault(tuple(pairs), []).append(shots)
+        for same, values in alike.items():
+            for pack in packs(same, planned.groups, study.pack, groups_per_job, parts):
+                yield Packed(pack, tuple(values), seeds)
+
+
+def sampled(checked: Checked) -> Iterator[Sampled]:
+    """The few-shot samples by the jobs that make their features; those of replicates, which are few, last."""
+    study, planned = checked.study, checked.runs
+    for tasks in blocks(used_tasks(checked), study.tasks_per_job):
+        yield Sampled(tuple(tasks), tuple(study.shots), tuple(study.seeds))
+    for shots, pairs in planned.replicates.items():
+        tuned = dict.fromkeys(group for group, start in pairs if start == RANDOM)
+        yield Sampled(tuple(tuned), (shots,), (study.second_seed,))
 
 
 def used_tasks(checked: Checked) -> list[str]:
@@ -49,7 +80,7 @@ def jobs_by_rule(checked: Checked) -> dict[str, int]:
     task_blocks = len(blocks(tasks, study.tasks_per_job))
     sentence = any(getattr(m, "class_text", "templates") != "templates" for m in methods.values())
     means = {pair for pair in planned.all_pairs if pair[1] in study.means}
-    tuned = sum(len(shots) for _, shots in packed(checked)) * len(methods) * len(study.seeds)
+    tuned = sum(len(own.shots) * len(own.seeds) for own in packed(checked)) * len(methods)
     shots = len(analysed(checked))
     counts = {
         "config": 1,
@@ -57,9 +88,9 @@ def jobs_by_rule(checked: Checked) -> dict[str, int]:
         "group": len(planned.groups),
         "mean": len(means),
         "prepare_test": len(tasks),
-        "prepare_sample": len(tasks) * samples,
+        "prepare_sample": sum(len(some.tasks) * some.jobs for some in sampled(checked)),
         "features_test": task_blocks,
-        "features_sample": task_blocks * samples,
+        "features_sample": sum(some.jobs for some in sampled(checked)),
         "class_texts": task_blocks * sentence,
         "tune": tuned,
         "probe": len(blocks(list(checked.suite), study.tasks_per_job))

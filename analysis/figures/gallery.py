@@ -16,6 +16,7 @@ from ..parallel import side_by_side
 from ..view import View
 from . import (
     clusters,
+    completed,
     curves,
     forest,
     graph,
@@ -42,6 +43,7 @@ KINDS = {
     "gains": Kind(heatmaps.plot_gains, ("gains",)),
     "gains_all_methods": Kind(heatmaps.plot_all_gains, ("gains",)),
     "gains_shrunk": Kind(shrunk.plot_shrunk, ("gains",)),
+    "completed": Kind(completed.plot_completed, ("gains", "completed")),
     "relations": Kind(relations.plot_relations, ("relations",)),
     "scatter": Kind(scatter.plot_scatter, ("gains", "similarity")),
     "correlations": Kind(forest.plot_forest, ("correlations",)),

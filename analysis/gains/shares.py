@@ -22,14 +22,17 @@ def variance_table(
     gain_kinds: Sequence[str] = GAIN_KINDS,
     level: float = 0.95,
     tasks: Sequence[str] | None = None,
+    replicates: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """The social relations model (`stats.social`) of each method and kind of gain
     (`VARIANCE_COLUMNS`), one row a component, over `tasks` (None: those that are source and target).
 
     n_pairs: pairs of two tasks with a gain; n_missing: runs of such pairs without one (diverged),
-    which are left out as if missing at random.
+    which are left out as if missing at random. `replicates` (a transfer table) tell of seeds where there
+    is one.
     """
     seeds = seed_gains(transfer)
+    again = None if replicates is None else seed_gains(replicates)
     names = list(tasks) if tasks is not None else common_tasks(seeds)
     rows = []
     for method, runs in seeds.groupby("method", sort=False):
@@ -46,6 +49,10 @@ def variance_table(
                 "n_pairs": int(measured.sum()),
                 "n_missing": int(pairs[kind].isna().sum()),
             }
-            for found in variance_split(cubes, level):
+            differences = None
+            if again is not None and len(cubes) == 1:
+                second = again[again["method"] == method]
+                differences = off_diagonal(square(second, kind, names)) - cubes[0]
+            for found in variance_split(cubes, level, differences):
                 rows.append({"method": method, "gain_kind": kind} | vars(found) | sizes)
     return pd.DataFrame(rows, columns=list(VARIANCE_COLUMNS))

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from ..read.pairs import square
 from ..stats.shrink import shrunk
+from ..vocabulary import REPLICATES
 
 
 def shrunk_gains(
-    seeds: pd.DataFrame, table: pd.DataFrame, tasks: Sequence[str] | None = None
+    seeds: pd.DataFrame,
+    table: pd.DataFrame,
+    tasks: Sequence[str] | None = None,
+    shared: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     """`stats.shrink` of each row [n] of a gains `table` (method, source, target, se, interval), from the
     gains by seed (`table.seed_gains`); NaN on the diagonal and for sources that are none of the `tasks`
     (None: all are), such as groups.
 
-    With one seed the noise is that of test images, where the table has it.
+    With one seed the noise is what the table has: of seeds, where there are replicates, of which `shared`
+    (variance by method) is common to a target; else of test images.
     """
     out = np.full(len(table), np.nan)
     for method, rows in table.reset_index(drop=True).groupby("method", sort=False):
@@ -29,9 +34,9 @@ def shrunk_gains(
         if not names:
             continue
         cubes = np.array([square(own, "gain", names) for _, own in runs.groupby("seed")])
-        images = rows[rows["interval"] == "images"]
-        noise = square(images, "se", names) ** 2 if len(images) else None
-        found = shrunk(cubes, noise)
+        one = rows[rows["interval"].isin(["images", REPLICATES])]
+        noise = square(one, "se", names) ** 2 if len(one) else None
+        found = shrunk(cubes, noise, (shared or {}).get(str(method), 0.0))
         place = {name: i for i, name in enumerate(names)}
         out[rows.index] = found[rows["source"].map(place), rows["target"].map(place)]
     return out

@@ -20,11 +20,12 @@ from mvlpt_core.contract.errors import InputError
 from ..read.pairs import check_transfer, mask_diverged
 from ..stats.multiplicity import benjamini_hochberg, significant
 from ..stats.variance import moderated_by_group
+from ..vocabulary import REPLICATES
+from .seed_noise import PAIR, replicated, seed_noises, with_seeds
 from .shrunk import shrunk_gains
 from .verdicts import MARGIN, verdicts
 
 GAIN_KINDS = ("gain", "relative_error_reduction", "ceiling_gain")
-PAIR = ["method", "source", "target"]
 GAIN_COLUMNS = (
     *PAIR,
     "metric",
@@ -38,6 +39,8 @@ GAIN_COLUMNS = (
     "high",
     "se",
     "df",
+    "new_seed_low",
+    "new_seed_high",
     "gain_shrunk",
     "relative_error_reduction",
     "relative_error_reduction_low",
@@ -64,17 +67,22 @@ def gain_table(
     level: float = 0.95,
     margin: float = MARGIN,
     tasks: Sequence[str] | None = None,
+    replicates: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row a (method, source, target) with `GAIN_COLUMNS`, in the order of `transfer`.
 
     With two seeds or more: mean over seeds and t interval of the paired differences, whose
     variance is moderated by those of the method's other pairs, targets' levels first
     (`stats.variance`). With one: interval and p of `images` (`image_bootstrap.image_intervals`), if
-    given. `se` and `df` (t's degrees of freedom; NaN with `images`) belong to the gain. `gain_shrunk` is
+    given; and where some pairs were repeated with a second seed (`replicates`, a transfer table of its own),
+    t interval and p with the seed noise that these show (`seed_noise.with_seeds`). The gain is the first
+    seed's everywhere: replicates tell of noise alone. `se` and `df` (t's degrees of freedom; NaN where the
+    interval is of `images`) belong to the gain, `new_seed_low` and `_high` hold what one more seed would
+    find, wherever seeds are known. `gain_shrunk` is
     the gain as `gains.shrunk` predicts it, for sources that are `tasks` (None: all). p tests gain 0; q is
     Benjamini-Hochberg over the off-diagonal pairs of a method, `significant` by `stats.multiplicity`,
     `verdict` beside the `margin` (score units) by `verdicts.verdicts`.
-    Intervals of the ceiling gain take the ceiling as known.
+    Intervals of the ceiling gain take the ceiling as known; with replicates both other kinds take scratch so.
     Diverged cells count in `n_diverged` only. Raises InputError for an unusable transfer table.
     """
     seeds = seed_gains(transfer)
@@ -106,8 +114,18 @@ def gain_table(
     table = table.reset_index()
     if images is not None:
         _add_image_intervals(table, seeds, images)
+    shared = {}
+    if replicates is not None and len(replicates):
+        repeated = replicated(seeds, seed_gains(replicates))
+        noises = seed_noises(repeated)
+        _add_seed_noise(table, *with_seeds(table, repeated, noises), level)
+        shared = {method: noise.shared for method, noise in noises.items()}
+    # A new seed's gain varies about the mean as the seeds do, which is se^2 times their number.
+    mean, se, df = (table[name].to_numpy(dtype=float) for name in ("gain", "se", "df"))
+    half = np.sqrt(table["n_seeds"] + 1) * t_interval(mean, se, df, level)[0]
+    table["new_seed_low"], table["new_seed_high"] = table["gain"] - half, table["gain"] + half
 
-    table["gain_shrunk"] = shrunk_gains(seeds, table, tasks)
+    table["gain_shrunk"] = shrunk_gains(seeds, table, tasks, shared)
     table["diagonal"] = table["source"] == table["target"]
     table["excludes_zero"] = (table["low"] > 0) | (table["high"] < 0)
     tested = table["p"].where(~table["diagonal"])
@@ -172,6 +190,26 @@ def _add_image_intervals(table: pd.DataFrame, seeds: pd.DataFrame, images: pd.Da
     for side in ("low", "high"):
         table.loc[use, f"ceiling_gain_{side}"] = (table[side] / room)[use]
     table.loc[use, "interval"] = "images"
+
+
+def _add_seed_noise(
+    table: pd.DataFrame, use: np.ndarray, variance: np.ndarray, df: np.ndarray, level: float
+) -> None:
+    """Fill in place the intervals and p of the rows to `use` [n], from the variances of their gains."""
+    gain, se = table["gain"].to_numpy(float), np.sqrt(variance)
+    half, p = t_interval(gain, se, df, level)
+    for column, values in {"se": se, "df": df, "p": p}.items():
+        table.loc[use, column] = values[use]
+    for kind, top in (
+        ("gain", None),
+        ("relative_error_reduction", 1.0),
+        ("ceiling_gain", table["ceiling"]),
+    ):
+        room = 1.0 if top is None else (top - table["scratch"]).where(top > table["scratch"])
+        low, high = bound_names(kind)
+        for column, bound in ((low, gain - half), (high, gain + half)):
+            table.loc[use, column] = (pd.Series(bound, table.index) / room)[use]
+    table.loc[use, "interval"] = REPLICATES
 
 
 def bound_names(kind: str) -> tuple[str, str]:

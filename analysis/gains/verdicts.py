@@ -8,10 +8,12 @@ from scipy import stats
 
 from ..stats.multiplicity import ALPHA
 from ..stats.power import smallest_effect
+from ..vocabulary import REPLICATES
 
 MARGIN = 0.01  # score units: a point
 GAIN, LOSS, EQUAL, UNCLEAR = "gain", "loss", "equal", "unclear"
 SEEDS_UNKNOWN = "seeds unknown"
+OVER_SEEDS = ("seeds", REPLICATES)  # intervals that hold the noise of seeds
 
 
 def verdicts(gains: pd.DataFrame, margin: float) -> np.ndarray:
@@ -19,14 +21,14 @@ def verdicts(gains: pd.DataFrame, margin: float) -> np.ndarray:
 
     equal: the 90 % interval lies inside -margin..margin, which is two one-sided tests at 5 %
     (Schuirmann 1987); else gain or loss where q is at most 5 %; else unclear, which is no evidence of
-    equality. A small gain that is certain is equal, for it does not matter. With one seed all that is
-    known is the noise of test images: "seeds unknown". "" without an interval.
+    equality. A small gain that is certain is equal, for it does not matter. With one seed and no
+    replicates all that is known is the noise of test images: "seeds unknown". "" without an interval.
     """
     half = stats.t.ppf(1 - ALPHA, gains["df"].to_numpy(float)) * gains["se"].to_numpy(float)
     gain = gains["gain"].to_numpy(float)
     inside = np.abs(gain) + half <= margin
     found = gains["q"].to_numpy(float) <= ALPHA
-    over_seeds = gains["interval"].to_numpy() == "seeds"
+    over_seeds = gains["interval"].isin(OVER_SEEDS).to_numpy()
     conditions = [
         np.isnan(gain) | (gains["interval"].to_numpy() == "none"),
         ~over_seeds,

@@ -10,12 +10,14 @@ import altair as alt
 import vl_convert
 
 from ..stats.multiplicity import ALPHA
+from .data import ESTIMATED
 
 CERTAIN, UNCERTAIN = f"q \N{LESS-THAN OR EQUAL TO} {ALPHA}", f"q > {ALPHA}"
 ANY = "any"
 FAINT = 0.12  # opacity of cells that the menu of verdicts leaves out
 PICKED = "#E69F00"
 PICK = "datum.source === picked_source && datum.target === picked_target"
+GUESSED = f"datum.verdict === '{ESTIMATED}'"
 START = alt.Scale(domain=["transfer", "scratch"], range=["#0072B2", "#D55E00"])
 
 
@@ -102,20 +104,21 @@ def _heatmap(data: Mapping[str, Any]) -> dict[str, Any]:
         "x": alt.X("target:N", title="target task", axis=names, sort=_by("across")),
         "y": alt.Y("source:N", title="source task", axis=names, sort=_by("down")),
     }
+    hovered = [
+        alt.Tooltip("source:N"),
+        alt.Tooltip("target:N"),
+        alt.Tooltip("told:N", title="gain"),
+        alt.Tooltip("interval:N", title="95% interval"),
+        *(alt.Tooltip(f"{name}:N") for name in ("q", "n", "verdict")),
+        *(alt.Tooltip(f"m{i}:N", title=name) for i, name in enumerate(data["measures"])),
+    ]
     cells = alt.Chart().mark_rect(invalid="show", cursor="pointer", stroke="#fff", strokeWidth=0.3)
     cells = cells.encode(
         **places,
         color=alt.condition("isValid(datum.value)", colour, alt.value("#bbb")),
         opacity=alt.condition("datum.shown", alt.value(1), alt.value(FAINT)),
         description=alt.Description("said:N"),
-        tooltip=[
-            alt.Tooltip("source:N"),
-            alt.Tooltip("target:N"),
-            alt.Tooltip("told:N", title="gain"),
-            alt.Tooltip("interval:N", title="95% interval"),
-            *(alt.Tooltip(f"{name}:N") for name in ("q", "n", "verdict")),
-            *(alt.Tooltip(f"m{i}:N", title=name) for i, name in enumerate(data["measures"])),
-        ],
+        tooltip=hovered,
     )
     # On top of the cells, so that no neighbour hides a part of it.
     edges = alt.Chart().transform_filter("datum.front > 0").mark_rect(filled=False, tooltip=None)
@@ -124,11 +127,18 @@ def _heatmap(data: Mapping[str, Any]) -> dict[str, Any]:
         stroke=alt.condition("datum.front === 2", alt.value(PICKED), alt.value("#555")),
         strokeWidth=alt.condition("datum.front === 2", alt.value(3), alt.value(1)),
     )
+    layers = [cells, edges]
+    if ESTIMATED in data["verdicts"]:
+        # In the middle of the cell, where measured ones have nothing.
+        guessed = alt.Chart().transform_filter(GUESSED)
+        guessed = guessed.mark_square(size=14, color="#fff", stroke="#333", cursor="pointer")
+        shown = alt.condition("datum.shown", alt.value(1), alt.value(FAINT))
+        layers.append(guessed.encode(**places, opacity=shown, tooltip=hovered))
     told = "format(datum.value, '+.2f') + ' ' + units[kind]"
     bounds = "format(datum.low, '+.2f') + ' to ' + format(datum.high, '+.2f')"
     chart = (
-        _of_cells(alt.layer(cells, edges), params)
-        .transform_calculate(off="datum.own ? null : datum.value")
+        _of_cells(alt.layer(*layers), params)
+        .transform_calculate(off=f"datum.own || {GUESSED} ? null : datum.value")
         .transform_joinaggregate(given="mean(off)", groupby=["source"])
         .transform_joinaggregate(taken="mean(off)", groupby=["target"])
         .transform_calculate(
@@ -181,7 +191,9 @@ def _scatter(data: Mapping[str, Any]) -> dict[str, Any]:
     chart = (
         _of_cells(alt.Chart(), params)
         .transform_calculate(alike="datum['m' + measure]", picked=PICK)
-        .transform_filter("isValid(datum.alike) && isValid(datum.value) && !datum.own")
+        .transform_filter(
+            f"isValid(datum.alike) && isValid(datum.value) && !datum.own && !({GUESSED})"
+        )
         .mark_circle()
         .encode(
             x=alt.X("alike:Q", title="similarity", scale=alt.Scale(zero=False)),

@@ -15,13 +15,14 @@ from mvlpt_core.contract.layout import RANDOM, Layout
 
 from ..catalogue import SCRATCH
 from ..choice.groups import cluster, symmetrise
-from ..gains.table import GAIN_KINDS, bound_names
+from ..gains.table import GAIN_KINDS, PAIR, bound_names
 from ..read import pairs
 from ..read.study import error_matrix, why_no_gain
 from ..view import View
 from ..vocabulary import pretty
 
 DIGITS = 5  # decimals of scores and gains: a thousandth of a point
+ESTIMATED = "estimated, not measured"
 FIGURES = 4  # significant figures of similarities, which have all scales, and of q
 Frames = Mapping[str, pd.DataFrame]
 
@@ -38,7 +39,7 @@ def pair_data(
     scores at steps (by number of their `sets`), source -1 for scratch. prompts: see `kept_prompts`.
     """
     every = list(parts.values())
-    gains = [_gains(view, frames["gains"]).assign(shots=i) for i, frames in enumerate(every)]
+    gains = [_gains(view, frames).assign(shots=i) for i, frames in enumerate(every)]
     alike = [_alike(g, frames["similarity"]) for g, frames in zip(gains, every, strict=True)]
     cells, measures = pd.concat(gains, ignore_index=True), pd.concat(alike, ignore_index=True)
     tasks = view.order(cells)
@@ -88,8 +89,16 @@ def kept_prompts(sources: Sequence[str], pairs_too: bool) -> dict[str, Any]:
     return {"pattern": pattern, "start": RANDOM, "sources": list(sources), "pairs": pairs_too}
 
 
-def _gains(view: View, gains: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the view's methods, with all columns that the page shows of a kind of gain."""
+def _gains(view: View, frames: Frames) -> pd.DataFrame:
+    """The rows of the view's methods, with all columns that the page shows of a kind of gain; pairs that were
+    not measured as they are estimated, which is their verdict."""
+    gains = frames["gains"]
+    if len(done := frames.get("completed", pd.DataFrame())):
+        known = pd.MultiIndex.from_frame(gains[PAIR])
+        left_out = done[~pd.MultiIndex.from_frame(done[PAIR]).isin(known)]
+        gains = pd.concat(
+            [gains, left_out.rename(columns={"estimate": "gain"}).assign(verdict=ESTIMATED)]
+        )
     rows = gains[gains["method"].isin(list(view.methods))].reset_index(drop=True)
     bounds = [name for kind in GAIN_KINDS if kind in rows for name in bound_names(kind)]
     absent: dict[str, Any] = dict.fromkeys(["n_seeds", "n_diverged", "q", *bounds], np.nan)

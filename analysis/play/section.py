@@ -12,7 +12,7 @@ from typing import Any
 
 from ..view import View
 from .chart import charts, library
-from .data import Frames, pair_data
+from .data import ESTIMATED, Frames, pair_data
 
 # What a page may load: nothing. Vega compiles its expressions, which is `unsafe-eval`; only the scripts of
 # `playable` run, so that no name that came with data can.
@@ -23,7 +23,8 @@ def playable(
     view: View, parts: Mapping[Any, Frames], prompts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """For the template of the page: `data` (base64 of gzip of JSON), `charts` (JSON), `scripts`, and the
-    `policy` of what may run. Nothing where no pair was measured."""
+    `policy` of what may run; whether it links to `prompts`, and shows `estimated` pairs. Nothing where no
+    pair was measured."""
     if all(frames["gains"].empty for frames in parts.values()):
         return {}
     data = pair_data(view, parts, prompts)
@@ -38,6 +39,7 @@ def playable(
         "scripts": scripts,
         "policy": POLICY.format(" ".join(f"'{_digest(script)}'" for script in scripts)),
         "prompts": prompts is not None,
+        "estimated": ESTIMATED in data["verdicts"],
     }
 
 

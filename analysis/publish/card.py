@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mvlpt_core.contract.settings import Study
 
+from ..vocabulary import REPLICATES
 from .library import TABLES
 
 
@@ -47,7 +48,12 @@ def limits(facts: Facts) -> list[str]:
     gains, tasks = facts.tables["gains"], facts.tables["tasks"]
     prompts = facts.tables["prompts"]
     found = ["Gains hold for this backbone, these shots and these settings; others were not tried."]
-    if len(facts.study.seeds) == 1:
+    if REPLICATES in set(gains["interval"]):
+        found.append(
+            "One seed: gains are those of one few-shot sample; intervals and q hold the noise of seeds as it "
+            "was measured on pairs that were repeated with a second one."
+        )
+    elif len(facts.study.seeds) == 1:
         found.append(
             "One seed: intervals and q are about the noise of test images alone; another few-shot sample can "
             "turn a gain into a loss."

@@ -49,7 +49,9 @@ _RUN_TARGET = [*RUN, "target"]
 
 
 def gather(
-    run_files: Iterable[str | Path], zero_shot_files: Iterable[str | Path]
+    run_files: Iterable[str | Path],
+    zero_shot_files: Iterable[str | Path],
+    replicate_files: Iterable[str | Path] = (),
 ) -> dict[str, pd.DataFrame]:
     """The tables of a study, by name.
 
@@ -57,12 +59,14 @@ def gather(
     transfer: the runs of a task that start from another run's prompt, `source` the group that
     prompt was tuned on. curves: their scores on the fixed sample of the test split, and those of
     the runs from random, whose source is "scratch". outcomes: likewise, predictions of the selected
-    row. truth: the test labels of each task.
+    row. truth: the test labels of each task. replicates: as transfer, of the `replicate_files`, runs that
+    repeat some of the others with a second seed; no other table holds them.
 
     Raises `InputError`, naming file or run, for a file that is not whole, a run that occurs twice, a
     run without its scratch or zero-shot score, and a finished run that has not exactly one selected
     test row a task.
     """
+    zero_shot_files, replicate_files = list(zero_shot_files), list(replicate_files)
     rows, zero = _read(run_files, zero_shot_files)
     scores = _with_baselines(_summarise(rows), zero)
     # A run of one task is a run of a source and a target; several tasks tuned together are neither, nor
@@ -70,11 +74,14 @@ def gather(
     alone = (rows["group"] == rows["target"]) & (rows["start"] != ZERO_SHOT)
     pairs = rows[alone].assign(source=rows["start"].where(rows["start"] != RANDOM, SCRATCH))
     chosen = pairs[pairs["selected"] & pairs["outcomes"].notna()]
-    alone = scores["group"] == scores["target"]
-    transfer = scores[alone & ~scores["start"].isin([RANDOM, ZERO_SHOT])]
+    transfer = _transfer(scores)
+    again = transfer.iloc[:0]
+    if replicate_files:
+        again = _transfer(_with_baselines(_summarise(_read(replicate_files, [])[0]), zero))
     return {
         "scores": scores[list(SCORE_COLUMNS)],
-        "transfer": _sorted(transfer.rename(columns={"start": "source"}), TRANSFER_COLUMNS),
+        "transfer": transfer,
+        "replicates": again,
         "curves": _sorted(pairs[pairs["split"] == "curve"], CURVE_COLUMNS),
         "outcomes": _sorted(chosen, OUTCOME_COLUMNS),
         "truth": zero[list(TRUTH_COLUMNS)].sort_values("target", ignore_index=True),
@@ -101,6 +108,13 @@ def _read(
         task = zero.loc[zero["target"].duplicated(), "target"].iloc[0]
         raise InputError(f"task '{task}' has more than one zero-shot score: expected one")
     return rows, zero
+
+
+def _transfer(scores: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a task that start from another run's prompt."""
+    alone = scores["group"] == scores["target"]
+    started = scores[alone & ~scores["start"].isin([RANDOM, ZERO_SHOT])]
+    return _sorted(started.rename(columns={"start": "source"}), TRANSFER_COLUMNS)
 
 
 def _sorted(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from mvlpt_core.contract.errors import InputError
 
 from ..catalogue import FLAGS, TABLES, TEXT
-from ..vocabulary import FAMILY
+from ..vocabulary import FAMILY, REPLICATES
 from . import pairs
 
 Factors = Mapping[str, Sequence[str]]  # grouping factor -> its value for each task, "" for none
@@ -127,9 +127,13 @@ def why_no_gain(gains: pd.DataFrame, method: str) -> str:
 
 
 def seeds_known(gains: pd.DataFrame) -> bool:
-    """Whether intervals and q of the gains are over seeds; else they hold no more than the noise of the
-    test images, or there are none."""
-    return "images" not in set(gains.get("interval", pd.Series(dtype=str)).dropna())
+    """Whether intervals and q of every method's pairs hold the noise of seeds; else they hold no more than
+    that of the test images, or there are none. With replicates the control by a task's own prompt is left
+    out, which is not among them."""
+    if "interval" not in gains:
+        return True
+    kinds = gains.groupby("method")["interval"].agg(set)
+    return all("images" not in own or REPLICATES in own for own in kinds)
 
 
 def few_tasks(count: float) -> str:

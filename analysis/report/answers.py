@@ -14,9 +14,10 @@ from ..gains.verdicts import EQUAL, GAIN, LOSS, UNCLEAR, smallest_told
 from ..read.study import few_tasks, seeds_known, transfers, why_no_gain
 from ..stats.multiplicity import ALPHA, significant
 from ..view import View
-from ..vocabulary import pretty, signed
+from ..vocabulary import REPLICATES, pretty, signed
 from . import apart
 from .rules import choice, first_choice, left_out
+from .variance import noise_of_seeds
 from .words import Frames, Row, interval, p_value, records
 
 VERDICTS = (GAIN, LOSS, EQUAL, UNCLEAR)
@@ -87,7 +88,7 @@ def _established(off: pd.DataFrame) -> tuple[int, ...] | None:
 def how_certain(view: View, tables: Frames) -> list[str]:
     """What the intervals hold, diverged cells, and the control by the own prompt."""
     gains = tables["gains"]
-    out = [_intervals(view, gains)]
+    out = [_intervals(view, gains), *noise_of_seeds(view, tables)]
     if "gain_shrunk" in gains and gains["gain_shrunk"].notna().any():
         out.append(_shrunk(gains))
     if "n_diverged" in gains and gains["n_diverged"].sum():
@@ -110,6 +111,14 @@ def _intervals(view: View, gains: pd.DataFrame) -> str:
         if len(without) and not view.wording.baseline:
             text += f" {len(without)} pairs have none, for want of seeds or of a difference between them."
         return text
+    if REPLICATES in kinds:
+        return (
+            "There is one seed, and part of its runs was repeated with a second one. Gains are the first "
+            "seed's; what the repeated pairs differ by is the noise of seeds in the 95% intervals, q and "
+            "verdicts of all pairs, with t by its degrees of freedom. Columns new_seed_low and new_seed_high "
+            "of gains.csv hold what one more seed would find, which varies too: they are 1.4 times as wide. "
+            "The control by a task's own prompt was not repeated and has test images alone."
+        )
     if "images" in kinds:
         return (
             "There is one seed: intervals are 95% over test images and hold nothing of the "

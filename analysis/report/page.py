@@ -36,6 +36,7 @@ from .words_of_agreement import do_they_agree, methods_beside
 WIDE = 640  # pixels: a figure that is wider scrolls in its own box on a phone
 SHOWN = 140 / 72  # pixels of the page for a point of a figure, so that text has one size in all
 MANY = 150_000  # bytes of a drawing that may be smaller as PNG
+UNMEASURED = "What need not be measured?"
 HEADINGS = (
     ("Where does the variance lie?", where_variance_lies),
     ("Which tasks help which?", answers.which_help),
@@ -43,7 +44,7 @@ HEADINGS = (
     ("How certain is that?", answers.how_certain),
     ("What explains it?", answers.what_explains),
     ("What to do?", answers.what_to_do),
-    ("What need not be measured?", what_is_told),
+    (UNMEASURED, what_is_told),
 )
 
 
@@ -139,10 +140,11 @@ def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dic
             (
                 heading.format(heads=view.wording.heads_name),
                 [_by_method(sentence, view.methods) for sentence in made(view, frames)],
+                [_figure(part, row, shots) for row in drawn if _section(row) == heading],
             )
             for heading, made in HEADINGS
         ],
-        "figures": [_figure(part, row, shots) for row in drawn],
+        "figures": [_figure(part, row, shots) for row in drawn if not _section(row)],
         "left_out": [
             (row["title"], str(row["caption"]).removeprefix(NOTHING))
             for row in shown
@@ -150,6 +152,11 @@ def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dic
         ],
         "tables": [_table(name, part.frames[name]) for name in TABLES if name in part.frames],
     }
+
+
+def _section(row: Mapping[str, Any]) -> str:
+    """The heading of the answers that a figure stands with; "" for a figure among all others."""
+    return UNMEASURED if str(row["name"]).startswith("completed_") else ""
 
 
 def _completed(frames: Mapping[str, pd.DataFrame], view: View) -> dict[str, pd.DataFrame]:

@@ -40,7 +40,9 @@ def _split(method: str, rows: dict[str, Row]) -> str:
     text = f"{_percent(first)} of the variance of {method} gains is {_NAMES[first['component']]}, "
     text += ", ".join(f"{_percent(row)} {_NAMES[row['component']]}" for row in rest)
     if "seed_pair" in rows:
-        text += f" (of one seed's gains, from {rows['pair']['n_seeds']:.0f} seeds)."
+        count = rows["pair"]["n_seeds"]
+        how = f"{count:.0f} seeds" if count > 1 else "one seed and the pairs that were repeated"
+        text += f" (of one seed's gains, from {how})."
     else:
         text += (
             ". With one seed the pair's share, and the target's, holds the noise of the seed, which "
@@ -56,6 +58,28 @@ def _split(method: str, rows: dict[str, Row]) -> str:
     if lost:
         text += f" Left out: {lost:.0f} run{'s' * (lost > 1)} without a gain."
     return text
+
+
+def noise_of_seeds(view: View, tables: Frames) -> list[str]:
+    """One answer a method whose pairs were repeated with a second seed: how large seed noise is."""
+    table, scale, unit = tables["seed_noise"], view.wording.scale, view.wording.unit
+    out = []
+    for row in records(table[table["method"].isin(view.methods)]):
+        if row["reason"]:
+            out.append(f"{row['method']}: the noise of seeds is unknown, for {row['reason']}.")
+            continue
+        span = interval(scale * row["low"], scale * row["high"]).replace("+", "")
+        text = f"{row['method']}: over seeds a gain has a standard deviation of {scale * row['sd']:.1f}"
+        text += f"{span} {unit}, measured on {row['n_pairs']:.0f} pairs of {row['n_targets']:.0f} targets "
+        text += f"({row['df']:.0f} degrees of freedom)"
+        if row["shared"] > 0:
+            text += (
+                f"; {100 * row['shared']:.0f}% of that variance is common to a target's pairs (its scratch "
+                "run and sample), whose verdicts may be wrong together"
+            )
+        lost = row["n_missing"]
+        out.append(text + f"; {lost:.0f} more diverged." * bool(lost) + "." * (not lost))
+    return out
 
 
 def _percent(row: Row) -> str:

@@ -53,7 +53,9 @@ def smallest_effect(se: float, df: float, alpha: float = ALPHA, power: float = P
 def t_power(shift: float, df: float, alpha: float = ALPHA) -> float:
     """Probability that a two-sided t test at `alpha` rejects where t's noncentrality is `shift`."""
     end = stats.t.ppf(1 - alpha / 2, df)
-    return float(stats.nct.sf(end, df, shift) + stats.nct.cdf(-end, df, shift))
+    # The other tail is below the normal probability of -shift; where that is nothing, scipy may say NaN.
+    other = stats.nct.cdf(-end, df, shift) if shift < 8 else 0.0
+    return float(stats.nct.sf(end, df, shift) + other)
 
 
 def smallest_pair_gain(

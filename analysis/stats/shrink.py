@@ -53,13 +53,14 @@ class Relations:
         )
 
 
-def shrunk(gains: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
+def shrunk(gains: np.ndarray, noise: np.ndarray | None = None, shared: float = 0.0) -> np.ndarray:
     """Predictions [T, T] of what repeats in `gains` [K, T, T], K seeds, rows sources; NaN on the diagonal and
     where no seed has a gain.
 
     With several seeds what does not repeat is estimated from them. With one, pair and seed cannot be
-    told apart: `noise` [T, T] holds the variances of errors that are known (of test images), the rest counts
-    as repeating, and too little is shrunk. All NaN for one seed without `noise`, and for fewer than
+    told apart: `noise` [T, T] holds the variances of errors that are known, of which `shared` is common to a
+    target's cells; the rest counts as repeating (all that seeds do, where only test images are known, so that
+    too little is shrunk). All NaN for one seed without `noise`, and for fewer than
     `MIN_TASKS` tasks. O(cells^3).
     """
     gains = np.array(gains, dtype=float)
@@ -84,8 +85,10 @@ def shrunk(gains: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
         errors = seed.between(sources, targets) * (there.T @ there) / np.outer(counts, counts)
     else:
         variances = np.nan_to_num(np.asarray(noise, dtype=float)[sources, targets])
-        repeated["pair"] -= float(variances.mean())
-        errors = np.diag(variances)
+        own = np.maximum(variances - shared, 0.0)
+        repeated["pair"] -= float(own.mean())
+        repeated["target"] -= shared
+        errors = np.diag(own) + shared * (targets[:, None] == targets)
     signal = Relations.possible(**repeated).between(sources, targets)
     out[sources, targets] = predicted(means, signal, errors)
     return out

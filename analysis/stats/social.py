@@ -10,7 +10,8 @@ sources, and so on for a shared target, the opposite direction, a source that is
 the cell itself. So each component is a difference of mean products, unbiased whichever cells are
 missing at random. Without missing cells these are Warner, Kenny and Stoto's estimators from sums of
 squares: both are the unbiased quadratic form that no renaming of tasks changes, and there is but one.
-Products of cells of two seeds hold nothing of what a seed adds.
+Products of cells of two seeds hold nothing of what a seed adds; differences of two seeds hold nothing
+else, so that a few of them tell what the seed adds to a matrix of one.
 """
 
 from __future__ import annotations
@@ -44,12 +45,15 @@ class Estimate:
     reason: str = ""
 
 
-def variance_split(gains: np.ndarray, level: float = 0.95) -> list[Estimate]:
+def variance_split(
+    gains: np.ndarray, level: float = 0.95, differences: np.ndarray | None = None
+) -> list[Estimate]:
     """The components of `gains` [K, T, T], K seeds, rows sources, NaN where there is none; the diagonal
     is not looked at.
 
     Shares add up to 1 and are not cut at 0, so that they are unbiased. With one seed `SEED_SHARES`
-    are left out: they lie in the others. Intervals are t intervals of a jackknife that leaves out
+    are left out: they lie in the others, unless `differences` [T, T] from a second seed's gains are known, of
+    some cells, to take them out. Intervals are t intervals of a jackknife that leaves out
     one task in both roles; they take five tasks. O(K T^3).
     """
     gains = np.array(gains, dtype=float)
@@ -58,11 +62,14 @@ def variance_split(gains: np.ndarray, level: float = 0.95) -> list[Estimate]:
     used = np.isfinite(gains).any(axis=(0, 2)) | np.isfinite(gains).any(axis=(0, 1))
     gains = gains[:, used][:, :, used]
     several = bool((np.isfinite(gains).sum(0) > 1).any())
-    names = (*SHARES, *(SEED_SHARES if several else ()), *CORRELATIONS)
+    seed = None
+    if differences is not None and np.isfinite(differences).any():
+        seed = _with_left_out(differences[np.ix_(used, used)][None] / np.sqrt(2))
+    names = (*SHARES, *(SEED_SHARES if several or seed is not None else ()), *CORRELATIONS)
     if len(gains[0]) < MIN_TASKS:
         why = f"fewer than {MIN_TASKS} tasks have gains"
         return [_unknown(name, np.nan, why) for name in names]
-    variances, values = _components(_with_left_out(gains), several)
+    variances, values = _components(_with_left_out(gains), several, seed)
     return [_estimate(name, variances.get(name), values[name], variances, level) for name in names]
 
 
@@ -76,14 +83,20 @@ def _with_left_out(gains: np.ndarray) -> np.ndarray:
 
 
 def _components(
-    stack: np.ndarray, several: bool
+    stack: np.ndarray, several: bool, seed: np.ndarray | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Variances, and shares with correlations, [B] each, of matrices [K, B, T, T]."""
+    """Variances, and shares with correlations, [B] each, of matrices [K, B, T, T]; `seed` [1, B, T, T]: what
+    a seed adds, of some cells."""
     within, repeated = covariances(stack, several)
+    if seed is not None:
+        added, _ = covariances(seed, several=False)
+        # Two directions of a pair, or a chain, may not be among the few cells: then they are taken as 0.
+        added |= {name: np.nan_to_num(added[name]) for name in ("opposite", "both")}
+        repeated = {name: within[name] - added[name] for name in within}
     # Of one seed's gains: the variance of a cell, whatever it is made of.
     total = within["source"] + within["target"] + within["pair"]
     variances = {name: repeated[name] for name in SHARES}
-    if several:
+    if several or seed is not None:
         variances |= {f"seed_{name}": within[name] - repeated[name] for name in SHARES}
     values = {name: _ratio(variance, total) for name, variance in variances.items()}
     values["reciprocity"] = _ratio(repeated["opposite"], repeated["pair"])

@@ -1,15 +1,18 @@
-"""A part of a grid of starts and groups in which every start and every group is measured equally often."""
+"""Parts of a grid of starts and groups in which every start and every group stands equally often: one to
+measure, and one to measure with a second seed."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from math import ceil
 
 from mvlpt_core.contract.seeds import generator
 
 # Parts of a grid that stand in packs of their own: a larger fraction leaves those that were whole alone.
 _PARTS = (1 / 4, 1 / 2)
+_PER_GROUP = 2  # pairs of a group that are repeated with a second seed
 
 
 def designed_pairs(
@@ -27,7 +30,7 @@ def designed_pairs(
     long, short = (groups, starts) if len(groups) >= len(starts) else (starts, groups)
     names = sorted({*groups, *starts})
     random = generator("design", *names)
-    place = {name: i for i, name in enumerate(random.permutation(names))}
+    place = {str(name): i for i, name in enumerate(random.permutation(names))}
     long, short = (sorted(names, key=place.__getitem__) for names in (long, short))
     n = len(long)
     # Where both lists are the same, turn 0 pairs each with itself.
@@ -47,3 +50,52 @@ def designed_pairs(
 def _turns(fraction: float, turns: Sequence[int]) -> int:
     """How many of the turns a fraction takes."""
     return max(1, ceil(round(fraction * len(turns), 9)))
+
+
+def replicated_pairs(pairs: Iterable[tuple[str, str]], share: float) -> list[tuple[str, str]]:
+    """The (group, start) pairs to repeat with a second seed at a `share` (0 to 1) of the cost of all `pairs`
+    (each of two different names), the runs from random that either need included.
+
+    Seed noise differs most between groups, so as many as the cost allows are taken, each from
+    `_PER_GROUP` starts: fewer would not tell what a group's pairs share (its own run from random, its sample)
+    from what is each pair's; whole columns would measure few groups, though all starts' own runs. Groups are
+    taken in an order drawn from the names. Their starts are the next such groups on that circle, which have
+    a run from random already, and none more often than a group while there are others. At least two groups
+    are taken; where all are and more is allowed, each from more starts.
+    """
+    starts: dict[str, list[str]] = {}
+    for group, start in pairs:
+        starts.setdefault(group, []).append(start)
+    names = sorted({*starts, *(start for own in starts.values() for start in own)})
+    order = [str(name) for name in generator("replicates", *names).permutation(names)]
+    place = {name: i for i, name in enumerate(order)}
+    groups = [name for name in order if name in starts]
+    most = share * (sum(map(len, starts.values())) + len(names))
+    sizes = [(count, _PER_GROUP) for count in range(2, len(groups))]
+    sizes += [(len(groups), each) for each in range(_PER_GROUP, len(order))]
+    found: list[tuple[str, str]] = []
+    for count, each in sizes:
+        more = _repeated(groups[:count], starts, place, each)
+        if found and len(more) + len({name for pair in more for name in pair}) > most:
+            break
+        found = more
+    return found
+
+
+def _repeated(
+    groups: Sequence[str], starts: dict[str, list[str]], place: dict[str, int], each: int
+) -> list[tuple[str, str]]:
+    """Pairs of each of the groups, with `each` of its starts."""
+    tuned, uses = {*groups}, Counter[str]()
+    found = []
+    for group in groups:
+
+        def worth(start: str, after: str = group) -> tuple[bool, bool, int]:
+            around = (place[start] - place[after]) % len(place)
+            return uses[start] >= each, start not in tuned, around
+
+        chosen = sorted(starts[group], key=worth)[:each]
+        uses.update(chosen)
+        tuned.update(chosen)
+        found += [(group, start) for start in chosen]
+    return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 RANDOM = "random"  # the start of a run that begins with fresh vectors
 PROBE, ZERO_SHOT = "linear_probe", "zero_shot"  # the baseline's method, and where its fit begins
 FIGURE_SUFFIXES = ("png", "svg", "pdf")
-GATHERED = ("scores", "transfer", "curves", "outcomes", "truth")
+GATHERED = ("scores", "transfer", "replicates", "curves", "outcomes", "truth")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TypeVar
 
-from mvlpt_core.contract.design import designed_pairs
+from mvlpt_core.contract.design import designed_pairs, replicated_pairs
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.settings import Mean, Pattern, Study
@@ -43,7 +43,8 @@ class Runs:
 
     `asked` says which list of runs asked for which multitask start or mean, of what, and under which
     name it stands: (list, start as asked for, group, start). `joint_pairs` are the groups that the word
-    `pairs` made. `parts` numbers the parts of designed fractions, whose packs are apart.
+    `pairs` made. `parts` numbers the parts of designed fractions, whose packs are apart. `replicates`:
+    of `pairs`, those that are repeated with the study's second seed.
     """
 
     pairs: dict[int, list[Pair]]
@@ -52,6 +53,7 @@ class Runs:
     asked: tuple[tuple[str, str, str, str], ...] = ()
     joint_pairs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     parts: dict[Pair, int] = field(default_factory=dict)
+    replicates: dict[int, list[Pair]] = field(default_factory=dict)
 
     @property
     def all_pairs(self) -> list[Pair]:
@@ -136,15 +138,35 @@ class _Expansion:
 
     def runs(self) -> Runs:
         pairs: dict[int, list[Pair]] = {}
+        replicates: dict[int, list[Pair]] = {}
         for shots in self.study.shots:
             wanted: dict[Pair, None] = {}
+            again: dict[Pair, None] = {}
             for name, patterns in self.study.runs.items():
                 for pattern in patterns:
                     if pattern.shots is None or shots in pattern.shots:
-                        wanted |= dict.fromkeys(self._of(name, pattern))
+                        own = list(self._of(name, pattern))
+                        wanted |= dict.fromkeys(own)
+                        again |= dict.fromkeys(self._replicated(own, pattern, f"runs.{name}"))
             pairs[shots] = self._complete(wanted)
+            if again:
+                replicates[shots] = self._complete(again)
         groups = self._in_use(pairs)
-        return Runs(pairs, groups, self.origins, tuple(self.asked), self.joint_pairs, self.parts)
+        made = (self.origins, tuple(self.asked), self.joint_pairs, self.parts, replicates)
+        return Runs(pairs, groups, *made)
+
+    def _replicated(self, pairs: Iterable[Pair], pattern: Pattern, where: str) -> list[Pair]:
+        """Those of a pattern's pairs that are repeated with the second seed."""
+        if not pattern.replicates or len(self.study.seeds) > 1:
+            return []
+        known = {*self.tasks, *self.sources}
+        cells = [pair for pair in pairs if known.issuperset(pair) and pair[0] != pair[1]]
+        if not cells:
+            raise InputError(
+                f"{where} has the replicates {pattern.replicates:g} of no cell: expected them where tasks "
+                "start from other tasks' prompts"
+            )
+        return replicated_pairs(cells, pattern.replicates)
 
     def _of(self, name: str, pattern: Pattern) -> Iterable[Pair]:
         where = f"runs.{name}"
@@ -314,6 +336,15 @@ class Pack:
     def loads(self) -> bool:
         """Whether the starts are other runs' prompts."""
         return RANDOM not in self.starts
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A pack, with the values of shots and the seeds that it is tuned at."""
+
+    pack: Pack
+    shots: tuple[int, ...]
+    seeds: tuple[int, ...]
 
 
 def packs(

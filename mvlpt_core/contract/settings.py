@@ -243,6 +243,26 @@ class Pattern(Settings):
         gt=0,
         le=1,
     )
+    replicates: float = key(
+        "in a study of one seed, how much of the list's runs is repeated with a second one (the next whole "
+        "number): a designed part of the pairs of two tasks, the runs from random that these need included, "
+        "so that intervals and verdicts hold the noise of seeds. Several seeds need none and get none",
+        "a number from 0 to 1",
+        0.0,
+        "0.1: seed noise for a tenth of the cost",
+        ge=0,
+        le=1,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_budget(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "budget" in value:
+            raise ValueError(
+                "key 'budget' is no setting, for the runs of a study must not depend on a machine's speed: "
+                "expected the key 'fraction' that `mvlpt plan --budget HOURS` prints"
+            )
+        return value
 
 
 class Mean(Settings):
@@ -435,6 +455,11 @@ class Study(Settings):
                     f"key '{axis}' is {values}, expected a list of different whole numbers"
                 )
         return self
+
+    @property
+    def second_seed(self) -> int:
+        """The seed of the runs that are replicates."""
+        return max(self.seeds) + 1
 
     def resolved(self) -> dict[str, Any]:
         """The complete configuration as plain values, defaults filled in: what YAML can hold."""

@@ -1,8 +1,8 @@
 """Runs, steps, images, operations and bytes of a study's jobs, from its configuration alone.
 
-Symbols as in `backbone.cost`. Counts are of one study; seeds are alike, so one is counted and
-multiplied. What cannot be known before (which checkpoint is chosen, the length of unseen class names)
-is bounded from above or assumed, and said so.
+Symbols as in `backbone.cost`. A job is counted once and multiplied by the seeds that it is for. What
+cannot be known before (which checkpoint is chosen, the length of unseen class names) is bounded from
+above or assumed, and said so.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mvlpt_core.backbone.textlayout import TextLayout, text_layout
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.methods import Method
-from mvlpt_core.contract.runs import Pack, Runs
+from mvlpt_core.contract.runs import Pack, Packed, Runs
 from mvlpt_core.contract.settings import Study
 from mvlpt_core.planning.shapes import image_side, weight_bytes
 from mvlpt_core.prompts.modules import Towers, make_prompt
 from mvlpt_core.tasks.fewshot import held_out
 from mvlpt_core.tuning.schedule import Schedule, schedule
 
-KINDS = ("scratch", "cells", "sets", "from sets and means", "groups from a prompt")
+KINDS = ("scratch", "cells", "sets", "from sets and means", "groups from a prompt", "replicates")
 # Bytes of a run's file of rows beyond its outcomes (2 bytes a test image and whole scoring), measured on
 # the testbed: schema, provenance and proof in the file's footer.
 _ROW_FILE_BYTES = 8_000
@@ -77,21 +77,24 @@ class Portion:
 
 @dataclass(frozen=True)
 class Job:
-    """One tuning job of one seed: its portions, the tasks that it opens, the runs that it writes."""
+    """One tuning job for each of some `seeds`: its portions, the tasks that it opens, the runs that it
+    writes."""
 
     method: str
     shots: int
     portions: tuple[Portion, ...]
     opened: int
     runs: int
+    seeds: int
 
 
 def runs_by_kind(runs: Runs, methods: int, seeds: int) -> dict[str, int]:
-    """How many runs of each of `KINDS`; a cell is a task from a task's prompt."""
+    """How many runs of each of `KINDS`; a cell is a task from a task's prompt, replicates are of both."""
     counts = dict.fromkeys(KINDS, 0)
     for pairs in runs.pairs.values():
         for group, start in pairs:
             counts[_kind(runs, group, start)] += methods * seeds
+    counts["replicates"] = methods * sum(map(len, runs.replicates.values()))
     return counts
 
 
@@ -113,12 +116,11 @@ class Counter:
         self,
         study: Study,
         runs: Runs,
-        packed: Sequence[tuple[Pack, Sequence[int]]],
+        packed: Sequence[Packed],
         sizes: Mapping[str, TaskSize],
         backbone: Backbone,
     ) -> None:
-        """`packed`: packs, each with the values of shots that it is tuned at; `backbone` may lie on
-        the device `meta`."""
+        """`packed`: every pack; `backbone` may lie on the device `meta`."""
         self.study, self.runs, self.packed = study, runs, packed
         self.sizes, self.backbone = sizes, backbone
         self._layouts: dict[tuple[str, tuple[tuple[int, int], ...]], TextLayout] = {}
@@ -144,21 +146,21 @@ class Counter:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """Every tuning job of one seed."""
+        """Every tuning job, once for all its seeds."""
         return [
-            self._job(name, settings, pack, shots)
+            self._job(name, settings, own.pack, shots, len(own.seeds))
             for name, settings in self.study.methods.by_name().items()
-            for pack, all_shots in self.packed
-            for shots in all_shots
+            for own in self.packed
+            for shots in own.shots
         ]
 
-    def _job(self, name: str, settings: Method, pack: Pack, shots: int) -> Job:
+    def _job(self, name: str, settings: Method, pack: Pack, shots: int, seeds: int) -> Job:
         portions: list[Portion] = []
         for group in pack.groups:
             starts = sum(own == group for own, _ in pack.pairs)
             portions += self._portions(settings, group, starts, shots)
         opened = sum(len(self.runs.members(group)) for group in pack.groups)
-        return Job(name, shots, tuple(portions), opened, len(pack.pairs))
+        return Job(name, shots, tuple(portions), opened, len(pack.pairs), seeds)
 
     def _portions(self, settings: Method, group: str, starts: int, shots: int) -> list[Portion]:
         tasks = self.runs.members(group)
@@ -287,9 +289,14 @@ class Counter:
 
     def _samples(self) -> int:
         """Images of all samples, with the augmented views of those that are tuned on."""
-        parts = [self.drawn(task, shots) for task in self.sizes for shots in self.study.shots]
         views = self.study.tuning.stored_views
-        return len(self.study.seeds) * sum(train * (1 + views) + val for train, val in parts)
+        total = 0
+        for shots in self.study.shots:
+            again = {group for group, _ in self.runs.replicates.get(shots, ())}
+            for task in self.sizes:
+                train, val = self.drawn(task, shots)
+                total += (len(self.study.seeds) + (task in again)) * (train * (1 + views) + val)
+        return total
 
     def disk(self) -> int:
         """Bytes below the study's folder: images as the towers take them, features, rows, prompts."""
@@ -305,11 +312,11 @@ class Counter:
             with torch.device("meta"):
                 prompt = make_prompt(settings, towers, 1)
             prompt_bytes = 4 * sum(p.numel() for p in prompt.parameters())
-            for pairs in self.runs.pairs.values():
-                for group, start in pairs:
+            for job in self.packed:
+                for group, start in job.pack.pairs:
                     tested = sum(self.tested(task) for task in self.runs.members(group))
                     own = _ROW_FILE_BYTES + 2 * whole * tested
                     if start == RANDOM or self.study.keep_prompts == "all":
                         own += prompt_bytes
-                    total += len(self.study.seeds) * own
+                    total += len(job.shots) * len(job.seeds) * own
         return total

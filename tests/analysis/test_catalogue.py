@@ -30,7 +30,7 @@ def test_every_table_has_the_header_that_the_catalogue_says(n):
 
 
 def test_every_kind_of_drawing_has_its_maker():
-    shown = catalogue.drawings(("a", "b"), has_factors=True)
+    shown = catalogue.drawings(("a", "b"), has_factors=True, has_estimates=True)
     assert {drawing.kind for drawing in shown} == set(gallery.KINDS)
 
 
@@ -42,6 +42,8 @@ def test_figures_are_what_the_study_has():
     assert "gains_all_methods" not in names
     assert "gains_all_methods" in catalogue.figures(("text", "visual"), has_factors=False)
     without = catalogue.figures(("text",), (), has_factors=False)
+    partial = catalogue.figures(("text",), (), has_factors=False, has_estimates=True)
+    assert {*partial} - {*without} == {"completed_text"}
     assert without == [
         "gains_text",
         "gains_shrunk_text",

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.collections import PatchCollection
 
 from mvlpt_analysis.choice.complete import (
     ADDITIVE,
@@ -17,8 +20,10 @@ from mvlpt_analysis.choice.complete import (
     completion_table,
 )
 from mvlpt_analysis.choice.gain_model import Grid
+from mvlpt_analysis.figures.completed import completed_frame, plot_completed
 from mvlpt_analysis.report.unmeasured import what_is_told
 from mvlpt_analysis.view import View
+from mvlpt_analysis.vocabulary import NOTHING
 from mvlpt_core.contract.design import designed_pairs
 
 TASKS = tuple(f"t{i}" for i in range(16))
@@ -163,3 +168,41 @@ def test_a_grid_without_similarities() -> None:
         grid, features=np.where(np.arange(2)[:, None, None] == 1, np.nan, grid.features * 0 + 3)
     )
     assert np.isfinite(complete(part(flat, 0.5)).estimate).all()
+
+
+def gains_of(grid: Grid) -> pd.DataFrame:
+    """Measured gains of a grid, as a table of gains."""
+    rows, columns = np.nonzero(np.isfinite(grid.gain))
+    gain = grid.gain[rows, columns]
+    names = np.array(TASKS)
+    table = pd.DataFrame({"method": "text", "source": names[rows], "target": names[columns]})
+    return table.assign(gain=gain, low=gain - 0.1, high=gain + 0.1, interval="seeds", n_diverged=0)
+
+
+def test_the_figure_tells_measured_from_estimated() -> None:
+    """Every pair is drawn once, with its own value and width; estimates are squares inside their cells."""
+    some = part(drawn(), 0.5)
+    gains, done = gains_of(some), completed_table(some).assign(method="text")
+    frame = completed_frame(gains, done, "text", 100)
+    assert len(frame) == 16 * 15
+    assert not frame.duplicated(["source", "target"]).any()
+    assert int(frame["estimated"].sum()) == len(done)
+    assert frame.loc[~frame["estimated"], "width"].to_numpy() == pytest.approx(20)
+    wide = frame[frame["estimated"]].merge(done, on=["source", "target"])
+    assert wide["points"].to_numpy() == pytest.approx(100 * wide["estimate"].to_numpy())
+    assert wide["width"].to_numpy() == pytest.approx(100 * (wide["high"] - wide["low"]).to_numpy())
+    plate = plot_completed(View(TASKS, ["text"]), "text", gains, done)
+    for ax in plate.figure.axes[:2]:
+        (squares,) = (c for c in ax.collections if isinstance(c, PatchCollection))
+        assert len(squares.get_paths()) == len(done)
+        (mesh,) = (c for c in ax.collections if c is not squares)
+        assert np.ma.count(mesh.get_array()) == len(gains)
+    assert f"the {len(done)} small ones are estimates" in plate.caption
+    assert "test images alone" not in plate.caption
+    plt.close(plate.figure)
+    images = plot_completed(View(TASKS, ["text"]), "text", gains.assign(interval="images"), done)
+    assert "test images alone" in images.caption
+    plt.close(images.figure)
+    nothing = plot_completed(View(TASKS, ["text"]), "text", gains, done.iloc[:0])
+    assert nothing.caption == f"{NOTHING}no pair of text is estimated."
+    plt.close(nothing.figure)

@@ -14,7 +14,7 @@ import pytest
 from mvlpt_analysis.catalogue import CAPTIONS, drawings
 from mvlpt_analysis.figures.gallery import draw_figures
 from mvlpt_analysis.play.chart import charts
-from mvlpt_analysis.play.data import kept_prompts, pair_data
+from mvlpt_analysis.play.data import ESTIMATED, kept_prompts, pair_data
 from mvlpt_analysis.play.section import in_script, playable
 from mvlpt_analysis.report.page import Part, write_report
 from mvlpt_analysis.view import View, Wording
@@ -149,6 +149,28 @@ def test_orders_are_places_of_tasks(frames):
     }
     assert set(found["clusters"]) == {"0 0", "0 1"}
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in found["clusters"].values())
+
+
+def test_pairs_that_were_not_measured_are_marked_as_estimated(frames, view):
+    """Each once, with its interval, a square on the map, and out of the scatter and of orders by means."""
+    a, b = view.tasks[1], view.tasks[3]
+    gains = frames["gains"]
+    one = (gains["method"] == "text") & (gains["source"] == a) & (gains["target"] == b)
+    done = pd.DataFrame({"method": "text", "source": [a, b], "target": [b, a]})
+    done = done.assign(estimate=[0.021, 0.5], low=[-0.01, 0.4], high=[0.05, 0.6])
+    found = pair_data(view, {8: {**frames, "gains": gains[~one], "completed": done}})
+    assert len(found["cells"]["method"]) == len(gains)
+    i = row(found, "text", a, b)
+    assert found["verdicts"][found["cells"]["verdict"][i]] == ESTIMATED
+    assert [values[i] for values in found["cells"]["values"][0]] == [0.021, -0.01, 0.05]
+    assert found["cells"]["n"][i] is None
+    # The measured pair has its own number.
+    assert found["cells"]["values"][0][0][row(found, "text", b, a)] != 0.5
+    specs = charts(found)
+    (square,) = (o for o in specs["heatmap"]["layer"] if o["mark"]["type"] == "square")
+    assert ESTIMATED in square["transform"][0]["filter"]
+    assert f"!(datum.verdict === '{ESTIMATED}')" in json.dumps(specs["scatter"])
+    assert len(charts(pair_data(view, {8: frames}))["heatmap"]["layer"]) == 2
 
 
 def test_what_others_tables_lack_is_left_out():

@@ -91,3 +91,11 @@ def test_one_seed_has_no_verdict():
     assert "seeds unknown" in answers.which_help(view, frames)[0]
     heads, _ = answers.glance(view, frames)
     assert any("beyond test-image noise" in h and "seeds unknown" in h for h in heads)
+
+
+def test_one_degree_of_freedom_has_a_size_too():
+    """scipy's noncentral t has no number for a tail that is nothing."""
+    found = smallest_told(pd.DataFrame({"se": [1.0], "df": [1.0]}))
+    rng = np.random.default_rng(0)
+    t = (found + rng.normal(size=200_000)) / np.abs(rng.normal(size=200_000))
+    assert np.mean(np.abs(t) > stats.t.ppf(0.975, 1)) == pytest.approx(0.8, abs=0.005)

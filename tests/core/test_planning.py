@@ -9,7 +9,7 @@ import torch
 
 from mvlpt_core.backbone import cost
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.runs import expand, packs
+from mvlpt_core.contract.runs import Packed, expand, packs
 from mvlpt_core.contract.settings import Study, read_study
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.planning.calibrate import Bench, Shape, Speed, Stopwatch, frozen_speed
@@ -53,7 +53,7 @@ def a_counter(groups: dict[str, tuple[str, ...]] | None = None, **changed: objec
     study = a_study(**changed)
     runs = expand(study, TASKS, groups or {})
     packed = [
-        (pack, study.shots)
+        Packed(pack, tuple(study.shots), tuple(study.seeds))
         for pack in packs(runs.pairs[study.shots[0]], runs.groups, study.pack, study.tasks_per_job)
     ]
     backbone = random_backbone(SHAPES, "meta", torch.float32)

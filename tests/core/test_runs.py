@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.runs import Origin, Runs, expand, packs
 from mvlpt_core.contract.settings import read_study
 
@@ -214,3 +215,28 @@ def test_a_larger_fraction_leaves_whole_packs_alone() -> None:
 def found_shots(found: Runs) -> int:
     (shots,) = found.pairs
     return shots
+
+
+def test_replicates_are_cells_with_what_they_need() -> None:
+    every = {"group": "tasks", "start": "tasks", "replicates": 0.5}
+    found = runs([every])
+    (again,) = found.replicates.values()
+    (first,) = found.pairs.values()
+    assert {*again} <= {*first}
+    cells = [pair for pair in again if pair[1] != RANDOM]
+    assert cells
+    assert all(group != start for group, start in cells)
+    scratch = [group for group, start in again if start == RANDOM]
+    assert {*scratch} == {name for pair in cells for name in pair}
+    assert again[: len(scratch)] == [(group, RANDOM) for group in scratch]
+    assert not runs([{**every, "replicates": 0}]).replicates
+    assert not runs([every], seeds=[1, 2]).replicates
+
+
+def test_replicates_of_no_cell_are_an_error() -> None:
+    with pytest.raises(
+        InputError, match=r"runs\.x has the replicates 0\.1 of no cell: expected them"
+    ):
+        runs([{"group": "tasks", "start": "random", "replicates": 0.1}])
+    with pytest.raises(InputError, match=r"replicates.*expected a number from 0 to 1"):
+        runs([{"group": "tasks", "start": "tasks", "replicates": 1.5}])

@@ -324,7 +324,7 @@ def test_a_shipped_backbone_is_converted_from_anywhere(
 def test_a_configuration_is_checked_and_completed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config", "testbed"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("# Study testbed: 1,260 runs (420 pairs of group and start x 3 methods")
+    assert shown.startswith("# Study testbed: 1,377 runs (420 pairs of group and start x 3 methods")
     assert yaml.safe_load(shown)["tuning"]["optimizer"] == "adamw"
 
 

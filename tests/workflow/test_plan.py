@@ -96,6 +96,9 @@ def test_a_plan_is_registered_and_the_report_reads_it(
         ([*REGISTER[:2], "mine", *REGISTER[3:]], "--method is 'mine': expected one of text"),
         ([*REGISTER[:-1], "-1"], "--margin is -1: expected points"),
         (["--pilot", "nowhere"], "no such file: expected a table"),
+        (["--budget", "2"], "--budget needs a speed: expected --rate or --calibrate"),
+        (["--budget", "2", *REGISTER], "--budget is not for --register"),
+        (["--budget", "0.001", "--rate", "1"], "--budget is 0.001 hours: expected at least"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -105,3 +108,39 @@ def test_mistakes_are_one_sentence(
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_a_budget_is_a_fraction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The largest that fits; the printed option makes a study that the plan says takes no longer."""
+    speed = ["--rate", "0.01", "--cores", "2"]
+    assert main(["plan", "testbed", *speed, "--budget", "0.12"]) == 0
+    said = capsys.readouterr().out
+    found = re.search(r"^fraction +(0\.\d+), which takes ([\d.]+) min", said, re.MULTILINE)
+    assert found
+    fraction, minutes = map(float, found.groups())
+    assert minutes <= 7.2
+    option = re.search(r"--set '(.*)'", said)
+    assert option
+    assert "replicates: 0.1" in option[1]
+    more = option[1].replace(f"fraction: {fraction:g}", f"fraction: {fraction + 0.06:g}")
+    taken = []
+    for change in (option[1], more):
+        assert main(["plan", "testbed", *speed, "--set", change]) == 0
+        time = re.search(r"^time +([\d.]+) min on 2 cores", capsys.readouterr().out, re.MULTILINE)
+        assert time
+        taken.append(float(time[1]))
+    assert taken[0] == minutes
+    assert taken[1] > 7.2
+    assert main(["plan", "testbed", *speed, "--budget", "5"]) == 0
+    assert "1: all of it fits" in capsys.readouterr().out
+
+
+def test_a_budget_is_no_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    change = "runs={transfer: [{group: tasks, start: tasks, budget: 2}]}"
+    assert main(["plan", "testbed", "--set", change]) == 2
+    assert "expected the key 'fraction' that `mvlpt plan --budget HOURS` prints" in (
+        capsys.readouterr().err
+    )
+    scratch = "runs={transfer: [{group: tasks, start: random}]}"
+    assert main(["plan", "testbed", "--rate", "1", "--budget", "2", "--set", scratch]) == 2
+    assert "no list of runs that start from tasks" in capsys.readouterr().err

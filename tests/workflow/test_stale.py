@@ -33,6 +33,11 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("means", {"mean": {"of": "tasks"}}, {"report"}),
     ("linear_probe", False, GATHERED),
     ("runs", {"scratch": [{"group": "tasks", "start": "random"}]}, GATHERED - {"few_shot"}),
+    (
+        "runs",
+        {"transfer": [{"group": "tasks", "start": "tasks", "replicates": 0.1}]},
+        SAMPLED - {"probe", "similarity", "few_shot"},
+    ),
     ("seeds", [1, 2, 3], SAMPLED),
     ("shots", [4, 2], SAMPLED),
     ("short_classes", "use_all", SAMPLED),

@@ -453,12 +453,14 @@ def test_every_kind_of_run_and_benchmark_in_small(root: Path, tmp_path: Path) ->
     assert read_choices(out, TASKS) if "source" in out.read_text() else read_groups([out], TASKS)
 
 
-def test_the_default_study_plans_its_1260_runs_in_24_jobs(tmp_path: Path) -> None:
+def test_the_default_study_plans_its_1377_runs_in_30_jobs(tmp_path: Path) -> None:
     said = run(command(tmp_path, "--dry-run"))
-    assert "Study testbed: 1,260 runs (420 pairs of group and start x 3 methods" in said
+    assert "Study testbed: 1,377 runs (420 pairs of group and start x 3 methods" in said
+    assert "x 1 seed, 117 again with seed 2), in 30 jobs" in said
     counts = job_counts(said)
-    assert sum(n for name, n in counts.items() if name.startswith("tune_")) == 24
+    assert sum(n for name, n in counts.items() if name.startswith("tune_")) == 30
     assert (counts["prepare_test"], counts["backbone"], counts["gather"]) == (20, 1, 1)
+    assert counts["prepare_sample"] == 33
 
 
 def test_a_sentence_for_the_classes_is_no_pattern_of_files(root: Path, tmp_path: Path) -> None:

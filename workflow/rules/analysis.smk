@@ -2,7 +2,7 @@
 # value of shots.
 #
 # REQUIRED INPUTS
-#   results/<study>/{transfer,outcomes,truth}.parquet
+#   results/<study>/{transfer,replicates,outcomes,truth}.parquet
 #   results/<study>/features/<task>/, prompts below results/<study>/runs/
 # OUTPUTS
 #   results/<study>/shots<k>/similarity.parquet
@@ -52,6 +52,7 @@ rule similarity:
 rule statistics:
     input:
         transfer=AT.gathered("transfer"),
+        replicates=AT.gathered("replicates"),
         outcomes=AT.gathered("outcomes"),
         truth=AT.gathered("truth"),
         similarity=AT.similarity("{shots}"),

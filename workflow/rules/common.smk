@@ -34,7 +34,7 @@ from mvlpt_workflow import ENVIRONMENT
 from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import check_study, counted, study_digest
 from mvlpt_workflow.jobs import analysed as shots_analysed
-from mvlpt_workflow.jobs import packed, used_tasks
+from mvlpt_workflow.jobs import packed, sampled, used_tasks
 from mvlpt_workflow.running import join
 
 
@@ -89,6 +89,22 @@ RUNS = [
     for group, start in pairs
     for seed in STUDY.seeds
 ]
+# Some of them again, with a second seed.
+REPLICATES = [
+    AT.run(method, group, start, shots, STUDY.second_seed)
+    for method in METHODS
+    for shots, pairs in PLANNED.replicates.items()
+    for group, start in pairs
+]
+# Few-shot samples by the jobs that make their features, and every one: task, shots, seed.
+SAMPLED = dict(enumerate(sampled(CHECKED), start=1))
+SAMPLES = [
+    (task, shots, seed)
+    for some in SAMPLED.values()
+    for shots in some.shots
+    for seed in some.seeds
+    for task in some.tasks
+]
 PROBES = [
     AT.run(PROBE, task, ZERO_SHOT, shots, seed)
     for task in TASKS * STUDY.linear_probe
@@ -96,7 +112,7 @@ PROBES = [
     for seed in STUDY.seeds
 ]
 # Digest of the list of runs: what was gathered from other runs is gathered anew.
-RUN_LIST = config_digest({"runs": sorted(RUNS + PROBES)})
+RUN_LIST = config_digest({"runs": sorted(RUNS + PROBES + REPLICATES)})
 PACKS = dict(enumerate(packed(CHECKED), start=1))
 # The values of shots that the analysis is about.
 ANALYSED = shots_analysed(CHECKED)
@@ -230,7 +246,11 @@ def task_row(task, images_alone=False):
     return row
 
 
-FIGURES = catalogue.figures(list(METHODS), has_factors=bool(FACTORS))
+# Where a designed part of the grid is measured, figures show the rest as estimated.
+ESTIMATES = bool(PLANNED.parts)
+FIGURES = catalogue.figures(
+    list(METHODS), has_factors=bool(FACTORS), has_estimates=ESTIMATES
+)
 # Kinds of figures that Snakemake's own report explains and shows.
 EXPLAINED = {
     "gains": "Gains",
@@ -256,6 +276,7 @@ def png(name):
 def everything():
     """Every file of the study that a reader or a later job may open."""
     files = [AT.config, AT.backbone, AT.weights, AT.leakage, AT.report, *RUNS, *PROBES]
+    files += REPLICATES
     files += [AT.group(group) for group in GROUPS]
     files += [AT.gathered(name) for name in GATHERED]
     files += mean_files(PLANNED.all_pairs)
@@ -266,17 +287,17 @@ def everything():
     for shots in ANALYSED:
         files += [*analysed(shots).values(), AT.correlations(shots, "csv")]
         files += [*AT.all_figures(shots, FIGURES), AT.captions(shots)]
-    for shots, pairs in PLANNED.pairs.items():
-        for seed in STUDY.seeds:
-            for task in SUITE:
-                files += AT.sample(task, shots, seed)
-                files.append(AT.sample_features(task, shots, seed))
-            files += [
-                AT.prompt(method, group, start, shots, seed)
-                for method in METHODS
-                for group, start in pairs
-                if keeps_prompt(start)
-            ]
+    for sample in SAMPLES:
+        files += [*AT.sample(*sample), AT.sample_features(*sample)]
+    files += [
+        AT.prompt(method, group, start, shots, seed)
+        for planned in PACKS.values()
+        for shots in planned.shots
+        for seed in planned.seeds
+        for method in METHODS
+        for group, start in planned.pack.pairs
+        if keeps_prompt(start)
+    ]
     return files
 
 
@@ -353,8 +374,8 @@ def listed(names):
 
 
 if workflow.is_main_process:
-    jobs = sum(len(shots) for _, shots in PACKS.values())
-    jobs *= len(METHODS) * len(STUDY.seeds)
+    jobs = sum(len(own.shots) * len(own.seeds) for own in PACKS.values())
+    jobs *= len(METHODS)
     for warning in CHECKED.warnings:
         logger.warning(f"warning: {warning}")
     logger.info(f"{CHECKED.summary()}, in {counted(jobs, 'job')}")

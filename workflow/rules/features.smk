@@ -70,34 +70,6 @@ for block, tasks in TASK_BLOCKS.items():
 
     rule:
         name:
-            f"features_sample_{block}"
-        input:
-            backbone=AT.backbone,
-            weights=AT.weights,
-            sample=[AT.sample(task, "{shots}", "{seed}") for task in tasks],
-        output:
-            [AT.sample_features(task, "{shots}", "{seed}") for task in tasks],
-        log:
-            f"{AT.logs}/features/shots{{shots}}_seed{{seed}}_block{block}.log",
-        benchmark:
-            f"{AT.benchmarks}/features/shots{{shots}}_seed{{seed}}_block{block}.tsv"
-        conda:
-            ENVIRONMENT
-        threads: STUDY.threads
-        resources:
-            mem_mb=grown(STUDY.mem_mb),
-            runtime=grown(STUDY.runtime),
-            gpu=GPU,
-        params:
-            precision=STUDY.backbone.precision,
-            code=CODE["features"],
-        message:
-            f"Features of {listed(tasks)}: {{wildcards.shots}} shots, seed {{wildcards.seed}}"
-        script:
-            "../scripts/features_sample.py"
-
-    rule:
-        name:
             f"class_texts_{block}"
         input:
             backbone=AT.backbone,
@@ -125,3 +97,37 @@ for block, tasks in TASK_BLOCKS.items():
             f"Class texts of {listed(tasks)}"
         script:
             "../scripts/class_texts.py"
+
+
+for number, some in SAMPLED.items():
+
+    rule:
+        name:
+            f"features_sample_{number}"
+        input:
+            backbone=AT.backbone,
+            weights=AT.weights,
+            sample=[AT.sample(task, "{shots}", "{seed}") for task in some.tasks],
+        output:
+            [AT.sample_features(task, "{shots}", "{seed}") for task in some.tasks],
+        log:
+            f"{AT.logs}/features/shots{{shots}}_seed{{seed}}_block{number}.log",
+        benchmark:
+            f"{AT.benchmarks}/features/shots{{shots}}_seed{{seed}}_block{number}.tsv"
+        wildcard_constraints:
+            shots="|".join(map(str, some.shots)),
+            seed="|".join(map(str, some.seeds)),
+        conda:
+            ENVIRONMENT
+        threads: STUDY.threads
+        resources:
+            mem_mb=grown(STUDY.mem_mb),
+            runtime=grown(STUDY.runtime),
+            gpu=GPU,
+        params:
+            precision=STUDY.backbone.precision,
+            code=CODE["features"],
+        message:
+            f"Features of {listed(some.tasks)}: {{wildcards.shots}} shots, seed {{wildcards.seed}}"
+        script:
+            "../scripts/features_sample.py"

@@ -6,6 +6,7 @@
 # OUTPUTS
 #   results/<study>/scores.parquet        one row a run and task scored
 #   results/<study>/transfer.parquet      the runs of a task from another task's prompt, with their baselines
+#   results/<study>/replicates.parquet    those of them that were repeated with a second seed
 #   results/<study>/curves.parquet        their scores by step
 #   results/<study>/outcomes.parquet      their predictions by test image
 #   results/<study>/truth.parquet         test labels
@@ -15,6 +16,7 @@
 rule gather:
     input:
         runs=RUNS + PROBES,
+        replicates=REPLICATES,
         zero_shot=[AT.zero_shot(task) for task in SUITE],
     output:
         **{name: AT.gathered(name) for name in GATHERED},
@@ -32,7 +34,7 @@ rule gather:
         runs=RUN_LIST,
         code=CODE["gather"],
     message:
-        f"Scores of {len(RUNS):,} runs"
+        f"Scores of {len(RUNS + REPLICATES):,} runs"
     script:
         "../scripts/gather.py"
 
@@ -40,12 +42,7 @@ rule gather:
 rule leakage:
     input:
         test=[AT.test(task)[0] for task in TASKS],
-        sample=[
-            AT.sample(task, shots, seed)[0]
-            for task in SUITE
-            for shots in STUDY.shots
-            for seed in STUDY.seeds
-        ],
+        sample=[AT.sample(*sample)[0] for sample in SAMPLES],
     output:
         AT.leakage,
     log:

@@ -32,6 +32,7 @@ rule figures:
         tasks=TASKS,
         methods=list(METHODS),
         factors=factor_columns(),
+        estimates=ESTIMATES,
         code=CODE["figures"],
     message:
         "Figures, {wildcards.shots} shots"
@@ -83,6 +84,7 @@ rule report:
         tasks=TASKS,
         methods=list(METHODS),
         factors=factor_columns(),
+        estimates=ESTIMATES,
         shots=ANALYSED,
         protocol=protocol(),
         notes=data_notes(),

@@ -9,7 +9,8 @@
 #   results/<study>/runs/<method>/shots<k>/<group>/<start>/seed<s>.safetensors   the prompt, where kept
 #   results/<study>/runs/linear_probe/shots<k>/<task>/zero_shot/seed<s>.parquet  the baseline's score rows
 
-for number, (pack, shots) in PACKS.items():
+for number, planned in PACKS.items():
+    pack = planned.pack
     tasks = all_members(pack)
 
     rule:
@@ -51,7 +52,8 @@ for number, (pack, shots) in PACKS.items():
         benchmark:
             f"{AT.benchmarks}/tune/{{method}}/shots{{shots}}/pack{number}_seed{{seed}}.tsv"
         wildcard_constraints:
-            shots="|".join(map(str, shots)),
+            shots="|".join(map(str, planned.shots)),
+            seed="|".join(map(str, planned.seeds)),
         conda:
             ENVIRONMENT
         threads: STUDY.threads

@@ -49,15 +49,12 @@ def images_behind(root):
         path, images = at.test(task)
         same = cache(partial(is_test_of, path, row, STUDY.data_root, STUDY.max_test))
         found |= {path: (state, same), images: (state, same)}
-        for shots in STUDY.shots:
-            for seed in STUDY.seeds:
-                path, images = at.sample(task, shots, seed)
-                drawn = {
-                    "val_share": STUDY.val_share,
-                    "short_classes": STUDY.short_classes,
-                }
-                same = cache(partial(is_sample_of, path, row, STUDY.data_root, **drawn))
-                found |= {path: (state, same), images: (state, same)}
+    drawn = {"val_share": STUDY.val_share, "short_classes": STUDY.short_classes}
+    for task, shots, seed in SAMPLES:
+        state = data_of(task).touched
+        path, images = at.sample(task, shots, seed)
+        same = cache(partial(is_sample_of, path, SUITE[task], STUDY.data_root, **drawn))
+        found |= {path: (state, same), images: (state, same)}
     return found
 
 
@@ -105,7 +102,7 @@ onstart:
     stop_with_jobs(
         workflow.scheduler.exit_gracefully if workflow.local_exec else None
     )
-    WATCH.watch(workflow.dag, set(RUNS))
+    WATCH.watch(workflow.dag, set(RUNS + REPLICATES))
 
 
 onerror:

@@ -9,7 +9,7 @@ snakemake: Any  # what Snakemake hands to the script
 with logged(snakemake):
     from pathlib import Path
 
-    from mvlpt_analysis.catalogue import STUDY_TABLES
+    from mvlpt_analysis.catalogue import STUDY_TABLES, drawings
     from mvlpt_analysis.figures.gallery import draw_figures
     from mvlpt_analysis.read.pairs import read_frame, write_frame
     from mvlpt_analysis.read.study import of_shots, read_tables
@@ -21,10 +21,13 @@ with logged(snakemake):
     curves = read_frame(source.curves, empty=True)
     frames["curves"] = of_shots(curves, int(snakemake.wildcards.shots))
     params = snakemake.params
+    view = View(params.tasks, params.methods, factors=params.factors)
+    kinds = {"has_factors": bool(params.factors), "has_estimates": params.estimates}
     captions = draw_figures(
         frames,
-        View(params.tasks, params.methods, factors=params.factors),
+        view,
         Path(snakemake.output.captions).parent,
+        wanted=drawings(view.methods, view.measures, **kinds),
         workers=snakemake.threads,
     )
     write_frame(captions, snakemake.output.captions)

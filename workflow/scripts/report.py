@@ -23,7 +23,8 @@ with logged(snakemake):
 
     params = snakemake.params
     at = Layout(str(Path(snakemake.output[0]).parent))
-    names = figures(params.methods, has_factors=bool(params.factors))
+    kinds = {"has_factors": bool(params.factors), "has_estimates": params.estimates}
+    names = figures(params.methods, **kinds)
     gathered = {
         name: read_frame(snakemake.input[name], empty=True) for name in ("curves", "transfer")
     }

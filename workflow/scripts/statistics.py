@@ -11,10 +11,14 @@ with logged(snakemake):
     from mvlpt_analysis.read.study import of_shots
     from mvlpt_analysis.study import statistics
 
+    shots = int(snakemake.wildcards.shots)
     transfer, outcomes = (
-        of_shots(read_frame(path, empty=True), int(snakemake.wildcards.shots))
+        of_shots(read_frame(path, empty=True), shots)
         for path in (snakemake.input.transfer, snakemake.input.outcomes)
     )
+    # There may be some at other shots alone.
+    replicates = read_frame(snakemake.input.replicates, empty=True)
+    replicates = replicates[replicates["shots"] == shots].drop(columns="shots")
     tables = statistics(
         transfer,
         outcomes,
@@ -23,6 +27,7 @@ with logged(snakemake):
         snakemake.params.tasks,
         snakemake.params.methods,
         snakemake.params.factors,
+        replicates=replicates,
         **snakemake.params.draws,
         workers=snakemake.threads,
     )
