@@ -205,10 +205,7 @@ class Counter:
 
     def step(self, settings: Method, layout: TextLayout | None, runs: int, batch: int) -> float:
         """Operations of one step of `runs` side by side on `batch` images."""
-        total = cost.text_step(self.backbone, runs, layout) if layout else 0.0
-        if settings.visual_ctx:
-            total += cost.image_step(self.backbone, runs, batch, settings.visual_ctx)
-        return total
+        return cost.step(self.backbone, runs, layout, batch, settings.visual_ctx)
 
     def score(self, settings: Method, tasks: Sequence[str], runs: int, images: int) -> float:
         """Operations of scoring `runs` on `images` of one of the `tasks`.
