@@ -32,9 +32,16 @@ from mvlpt_workflow.configuration import (
     read_configuration,
     study_digest,
 )
-from mvlpt_workflow.jobs import fixed_cost, jobs_by_rule, packed, used_tasks
+from mvlpt_workflow.jobs import (
+    analysed,
+    fixed_cost,
+    jobs_by_rule,
+    packed,
+    screened,
+    used_tasks,
+)
 
-_GPU_RULES = ("features_test", "features_sample", "class_texts", "tune")
+_GPU_RULES = ("features_test", "features_sample", "class_texts", "tune", "screen")
 
 
 @dataclass(frozen=True)
@@ -126,10 +133,27 @@ def study_cost(checked: Checked, counter: Counter, machine: Machine) -> Cost:
     }
     tuned = sum(machine.job(job, counter.backbone) for job in counter.jobs)
     seconds["tune"] = tuned * len(study.seeds)
+    for name, operations in screening(checked, counter).items():
+        seconds["screen"] += len(study.seeds) * machine.steps[name].seconds(operations)
     drawn = images if any(r.kind != "testbed" for r in checked.suite.values()) else 0
     seconds["prepare_test"] += drawn * machine.image  # of samples and test splits together
     seconds["features_test"] += machine.frozen.seconds(operations)
     return Cost(seconds)
+
+
+def screening(checked: Checked, counter: Counter) -> dict[str, float]:
+    """Operations of screening all pairs at one seed, by method; nothing where the study has none."""
+    sources = {shots: len(screened(checked, shots)) for shots in analysed(checked)}
+    return {
+        name: sum(
+            counter.screening(settings, task, shots, count)
+            for task in checked.suite
+            for shots, count in sources.items()
+            if count
+        )
+        for name, settings in checked.study.methods.by_name().items()
+        if any(sources.values())
+    }
 
 
 def plan_lines(
@@ -192,6 +216,9 @@ def _operations(checked: Checked, counter: Counter, frozen: float) -> Iterator[s
         images = seeds * sum(p.steps * p.batch * p.runs for p in portions)
         work = [seeds * sum(getattr(p, what) for p in portions) for what in ("tuning", "scoring")]
         yield f"{method:10} {steps:>14,} {images:>16,} {_flop(work[0]):>10} {_flop(work[1]):>10}"
+    promised = seeds * sum(screening(checked, counter).values())
+    if promised:
+        yield f"{'screening':10} {'':>14} {'':>16} {_flop(promised):>10}"
     yield f"{'frozen':10} {'':>14} {'':>16} {'':>10} {_flop(frozen):>10}"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.runs import Pack, blocks, packs
 from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import Checked
@@ -40,6 +41,13 @@ def analysed(checked: Checked) -> list[int]:
     return found or list(checked.study.shots)
 
 
+def screened(checked: Checked, shots: int) -> list[str]:
+    """The tasks whose prompts are screened at a value of shots: those tuned alone from random, where the
+    study asks for it."""
+    tuned = checked.runs.pairs[shots] if checked.study.screen else []
+    return [task for task in used_tasks(checked) if (task, RANDOM) in tuned]
+
+
 def jobs_by_rule(checked: Checked) -> dict[str, int]:
     """How many jobs of each rule; rules that are numbered by block or pack count as one."""
     study, planned = checked.study, checked.runs
@@ -62,6 +70,10 @@ def jobs_by_rule(checked: Checked) -> dict[str, int]:
         "features_sample": task_blocks * samples,
         "class_texts": task_blocks * sentence,
         "tune": tuned,
+        "screen": len(blocks(list(checked.suite), study.tasks_per_job))
+        * len(methods)
+        * len(study.seeds)
+        * sum(bool(screened(checked, k)) for k in analysed(checked)),
         "probe": len(blocks(list(checked.suite), study.tasks_per_job))
         * samples
         * study.linear_probe,
@@ -90,6 +102,7 @@ FIXED = {
     "features_test": (2.5, 0.0),
     "features_sample": (1.0, 0.0),
     "class_texts": (2.5, 0.0),
+    "screen": (1.0, 0.0),
     "probe": (1.2, 0.0),
     "gather": (0.6, 0.2),
     "leakage": (0.3, 0.0),

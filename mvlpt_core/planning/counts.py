@@ -222,6 +222,11 @@ class Counter:
             total += runs * cost.image_forward(self.backbone, images, settings.visual_ctx)
         return total
 
+    def screening(self, settings: Method, task: str, shots: int, sources: int) -> float:
+        """Operations of `mvlpt_core.screen` on one task: a pass at its own start and at `sources` prompts."""
+        layout = self.layout(settings, [task]) if settings.text_ctx else None
+        return self.step(settings, layout, sources + 1, self.drawn(task, shots)[0])
+
     def _scorings(
         self,
         settings: Method,
