@@ -78,6 +78,7 @@ rule statistics:
             key: config["analysis"][key]
             for key in ("permutations", "bootstrap", "seed", "margin", "margin_rho")
         },
+        screened=lambda wildcards: prompts_screened(wildcards.shots),
         code=CODE["statistics"],
     message:
         "Gains, correlations and rankings, {wildcards.shots} shots"

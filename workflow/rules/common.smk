@@ -239,6 +239,11 @@ EXPLAINED = {
 }
 
 
+def prompts_screened(shots):
+    """Whose prompts are screened, named: what changes with them is made anew."""
+    return {"screened": screened(CHECKED, int(shots))}
+
+
 def screens(shots):
     """What every source's prompt promises for each task, where the study asks for it."""
     return [

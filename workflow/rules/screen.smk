@@ -47,6 +47,7 @@ for block, tasks in enumerate(blocks(TASKS, STUDY.tasks_per_job), start=1):
             gpu=GPU,
         params:
             method=lambda wildcards: config["methods"][wildcards.method],
+            sources=lambda wildcards: prompts_screened(wildcards.shots),
             tuning=config["tuning"],
             precision=STUDY.backbone.precision,
             provenance=lambda wildcards: provenance(
