@@ -72,7 +72,7 @@ def test_pairs_are_ranked_from_the_sources_runs_alone(config: Path) -> None:
 def test_the_study_goes_on_from_there(config: Path) -> None:
     given = ["--configfile", str(config)]
     assert not [rule for rule in plan(config.parent, *given) if rule in ("tune_1", "screen_1")]
-    told = plan(config.parent, *given, "--config", "screen=true")
+    told = plan(config.parent, *given, "--config", "screen=True")
     assert "statistics" in told
     assert "screen_1" not in told
 
