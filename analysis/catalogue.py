@@ -99,6 +99,16 @@ _ALL = (
         by_method=True,
     ),
     Table(
+        "screen",
+        "pairs ranked before any transfer run, by loss and gradient at each source's prompt",
+        "choice.screen:SCREEN_COLUMNS",
+    ),
+    Table(
+        "screen_links",
+        "how far the screening's scores go with gain",
+        "association.links:LINK_COLUMNS",
+    ),
+    Table(
         "groups",
         "groups for joint tuning with expected gain and stability",
         "choice.groups:GROUP_COLUMNS",

@@ -17,6 +17,7 @@ from mvlpt_core.contract.errors import InputError
 from .association.verdicts import MARGIN
 from .catalogue import SCRATCH, STATISTICS
 from .choice.groups import Objective
+from .choice.screen import screen_scores, screen_table
 from .gains import controls, relations, shares
 from .gains.agreement import agreements
 from .gains.image_bootstrap import image_intervals
@@ -25,7 +26,7 @@ from .gains.table import GAIN_KINDS, gain_table, seed_gains, single_seed_cells
 from .parallel import side_by_side
 from .read import pairs
 from .read.study import Factors, factor_frame, families
-from .tables import call, completions, explanations, groupings, made, rankings
+from .tables import call, completions, explanations, groupings, made, rankings, screenings
 
 
 def statistics(
@@ -44,12 +45,14 @@ def statistics(
     margin_rho: float = MARGIN,
     workers: int = 1,
     replicates: pd.DataFrame | None = None,
+    screen: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
     """All tables of `catalogue.STATISTICS`; one without rows has its header.
 
     transfer, outcomes, truth: as `read.gather` makes them; similarity: `similarity.pairs`;
     `tasks`, `methods`: their order in tables and figures; `factors`: grouping factor -> its value
-    for each task; `replicates`: runs of a second seed, as `transfer`, if any.
+    for each task; `replicates`: runs of a second seed, as `transfer`, if any; `screen`: rows of
+    `contract.rows.SCREEN`, which are judged beside the similarities, if any.
     `margin`: points of gain that matter, `margin_rho`: correlations that do.
     `permutations` and `bootstrap` are draws a test and an interval, `workers` the processes used. Same
     inputs and `seed`, same tables. A source that is a group of tasks has its gains, and no part in what is
@@ -57,8 +60,9 @@ def statistics(
     method that the study does not have.
     """
     transfer = _ordered(pairs.check_transfer(transfer), tasks, methods)
+    promised = screen_table(pd.DataFrame() if screen is None else screen)
     if transfer.empty:
-        return made([], STATISTICS, workers)
+        return made(screenings(None, promised), STATISTICS, workers)
     images = _image_intervals(transfer, outcomes, truth, bootstrap, seed, workers)
     again = None
     if replicates is not None and len(replicates):
@@ -68,6 +72,9 @@ def statistics(
     tests = {"permutations": permutations, "seed": seed}
     groups = factor_frame(tasks, factors) if factors else None
     calls = explanations(gains, similarity, GAIN_KINDS, **tests, factors=groups, margin=margin_rho)
+    calls += screenings(gains, promised, groups, **tests, margin=margin_rho)
+    if len(promised):
+        similarity = pd.concat([similarity, screen_scores(promised)], ignore_index=True)
     calls += rankings(gains, similarity, families(tasks, factors))
     calls += completions(gains, similarity, families(tasks, factors), seed)
     calls += [

@@ -22,12 +22,13 @@ from .choice.complete import completed_table, completion_table
 from .choice.gain_model import Grid
 from .choice.groups import Objective, givers, group_table
 from .choice.ranking import judged, scores, summarise_quality, with_chosen
+from .choice.screen import screen_scores
 from .gains.table import seed_gains
 from .parallel import side_by_side
 from .read import pairs
 from .read.study import error_matrix, of_method, without_rows
 from .stats.correlation import SCOPES, STATISTICS
-from .vocabulary import MAIN_MEASURES, untrained
+from .vocabulary import MAIN_MEASURES, SCREENS, untrained
 
 Made = list[tuple[str, pd.DataFrame]]
 Call = partial[Made]
@@ -94,6 +95,8 @@ def _completed(
 ) -> Made:
     alike = of_method(similarity, method) if len(similarity) else None
     known = [] if alike is None else untrained(alike["measure"].unique())
+    if alike is not None:
+        known += [name for name in alike["measure"].unique() if name in SCREENS]
     grid = Grid.from_frames(gains, alike, known)
     made = [
         ("completion", completion_table(grid, families, seed=seed)),
@@ -121,6 +124,22 @@ def _ranked(
     if "q" in gains:
         made.append(("givers", givers(gains)))
     return _of(method, made)
+
+
+def screenings(
+    gains: pd.DataFrame | None,
+    promised: pd.DataFrame,
+    factors: pd.DataFrame | None = None,
+    **tests: Any,
+) -> list[Call]:
+    """Calls that tell what screening promises (screen), and how far that goes with gain (screen_links)."""
+    if promised.empty:
+        return []
+    calls = [call("screen", promised.copy)]
+    if gains is not None:
+        data = association.matrices(gains, screen_scores(promised))
+        calls.append(call("screen_links", links.link_table, data, factors, **tests))
+    return calls
 
 
 def groupings(

@@ -139,6 +139,46 @@ MEASURES = {
     )
 }
 
+# What a source's prompt promises for a target before any run from it (`choice.screen`).
+SCREENS = {
+    m.name: m
+    for m in (
+        Measure(
+            "screen_loss",
+            "screen",
+            False,
+            -math.inf,
+            0,
+            "minus the loss of the target's few-shot sample at the source's prompt",
+        ),
+        Measure(
+            "screen_descent",
+            "screen",
+            False,
+            -math.inf,
+            math.inf,
+            "minus the loss that the gradient promises where tuning ends",
+        ),
+        Measure(
+            "screen_gradient",
+            "screen",
+            False,
+            -math.inf,
+            0,
+            "minus the norm of the gradient at the source's prompt",
+        ),
+        Measure(
+            "screen_toward",
+            "screen",
+            False,
+            -math.inf,
+            math.inf,
+            "fall of a linear loss from the target's random start to the source's prompt",
+        ),
+    )
+}
+SCREEN_RULE = "screen_loss"  # the score that ranks
+
 
 # Rankers that a new task does not have: chance, the model that knows the task as a source, and
 # measures that need the task's own prompt.
@@ -147,8 +187,8 @@ CLOSED = {RANDOM, MODEL_TARGET, *(m for m in MEASURES if MEASURES[m].kind == "pr
 
 def untrained(names: Iterable[str]) -> list[str]:
     """The measures among `names` that are known of a task before any prompt was tuned on it, all
-    but prompts' own; each once, in order."""
-    known = dict.fromkeys(names)
+    but prompts' own, and without a pass through the prompts of others; each once, in order."""
+    known = dict.fromkeys(name for name in names if name not in SCREENS)
     return [n for n in known if n not in MEASURES or MEASURES[n].kind != "prompt"]
 
 

@@ -135,7 +135,16 @@ def _parser() -> tuple[_Parser, list[str]]:
         _benchmark,
     )
     benchmark.add_argument("name", help="few-shot, generalisation, adaptation or joint-pairs")
-    for made in (study, benchmark):
+    screen = command(
+        "screen",
+        "rank all pairs of tasks before any transfer run, by what each source's prompt promises",
+        "  mvlpt screen testbed                          sources are tuned first, if they are not yet\n"
+        "  mvlpt screen mine.yaml --top 5 --out ranked.csv",
+        _screen,
+    )
+    screen.add_argument("--top", type=whole, default=3, help="sources shown a target (3)")
+    screen.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
+    for made in (study, benchmark, screen):
         made.add_argument("config", help="the study's YAML file, or the name of a shipped one")
         made.add_argument("--cores", help="processor cores to use (as the profile says: all)")
         made.add_argument("--dry-run", action="store_true", help="say what would be done")
@@ -343,7 +352,7 @@ def _parser() -> tuple[_Parser, list[str]]:
             default="",
             help="of tables or parquet files: which column holds the labels (where one alone can)",
         )
-    for name in ("study", "benchmark", "plan", "check-config"):
+    for name in ("study", "benchmark", "screen", "plan", "check-config"):
         commands.choices[name].add_argument(
             "--set",
             action="append",
@@ -374,6 +383,13 @@ def _benchmark(given: argparse.Namespace) -> int:
     return run_benchmark(
         given.name, given.config, given.cores, given.profile, given.dry_run, given.set
     )
+
+
+def _screen(given: argparse.Namespace) -> int:
+    from mvlpt.screen import run_screening
+
+    options = (given.cores, given.profile, given.dry_run, given.set)
+    return run_screening(given.config, given.top, given.out, *options)
 
 
 def _groups(given: argparse.Namespace) -> int:

@@ -32,9 +32,16 @@ from mvlpt_workflow.configuration import (
     read_configuration,
     study_digest,
 )
-from mvlpt_workflow.jobs import fixed_cost, jobs_by_rule, packed, used_tasks
+from mvlpt_workflow.jobs import (
+    analysed,
+    fixed_cost,
+    jobs_by_rule,
+    packed,
+    screened,
+    used_tasks,
+)
 
-_GPU_RULES = ("features_test", "features_sample", "class_texts", "tune")
+_GPU_RULES = ("features_test", "features_sample", "class_texts", "tune", "screen")
 
 
 @dataclass(frozen=True)
@@ -125,10 +132,27 @@ def study_cost(checked: Checked, counter: Counter, machine: Machine) -> Cost:
         if rule != "tune"
     }
     seconds["tune"] = sum(job.seeds * machine.job(job, counter.backbone) for job in counter.jobs)
+    for name, operations in screening(checked, counter).items():
+        seconds["screen"] += len(study.seeds) * machine.steps[name].seconds(operations)
     drawn = images if any(r.kind != "testbed" for r in checked.suite.values()) else 0
     seconds["prepare_test"] += drawn * machine.image  # of samples and test splits together
     seconds["features_test"] += machine.frozen.seconds(operations)
     return Cost(seconds)
+
+
+def screening(checked: Checked, counter: Counter) -> dict[str, float]:
+    """Operations of screening all pairs at one seed, by method; nothing where the study has none."""
+    sources = {shots: len(screened(checked, shots)) for shots in analysed(checked)}
+    return {
+        name: sum(
+            counter.screening(settings, task, shots, count)
+            for task in checked.suite
+            for shots, count in sources.items()
+            if count
+        )
+        for name, settings in checked.study.methods.by_name().items()
+        if any(sources.values())
+    }
 
 
 def plan_lines(
@@ -193,6 +217,9 @@ def _operations(checked: Checked, counter: Counter, frozen: float) -> Iterator[s
         images = sum(seeds * p.steps * p.batch * p.runs for seeds, p in own)
         work = [sum(n * getattr(p, what) for n, p in own) for what in ("tuning", "scoring")]
         yield f"{method:10} {steps:>14,} {images:>16,} {_flop(work[0]):>10} {_flop(work[1]):>10}"
+    promised = len(checked.study.seeds) * sum(screening(checked, counter).values())
+    if promised:
+        yield f"{'screening':10} {'':>14} {'':>16} {_flop(promised):>10}"
     yield f"{'frozen':10} {'':>14} {'':>16} {'':>10} {_flop(frozen):>10}"
 
 

@@ -81,7 +81,7 @@ def tune_pack(
         prompt = make_prompt(settings, Towers.of(clip), len(portion))
         for run, start in enumerate(portion):
             paths = prompts.get((problem.group, start))
-            _start(clip, prompt.method, problem.group, start, seed, paths)(prompt, run)
+            start_of(clip, prompt.method, problem.group, start, seed, paths)(prompt, run)
         begun = {
             start: prompt.state_of(run)
             for run, start in enumerate(portion)
@@ -107,7 +107,7 @@ def tune_pack(
             use = _use(Path(backbone), tasks, files, settings, tuning, joint)
         for portion, (prompt, begun, tuned) in chain.from_iterable(
             within_memory(together, partial(tune_side_by_side, problem))
-            for together in _portions(starts, problem.runs_at_once)
+            for together in portions(starts, problem.runs_at_once)
         ):
             for run, start in enumerate(portion):
                 if not tuned.alive[run]:
@@ -195,7 +195,7 @@ def _origins(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return found
 
 
-def _start(
+def start_of(
     backbone: Backbone,
     method: str,
     group: str,
@@ -281,7 +281,7 @@ def _rows(problem: Problem, tuned: Tuned, run: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _portions(items: Sequence[str], size: int) -> Iterator[list[str]]:
+def portions(items: Sequence[str], size: int) -> Iterator[list[str]]:
     """Near-equal portions of at most `size`, so that none is left with a single straggler."""
     count = -(-len(items) // size)
     for i in range(count):

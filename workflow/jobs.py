@@ -71,6 +71,13 @@ def analysed(checked: Checked) -> list[int]:
     return found or list(checked.study.shots)
 
 
+def screened(checked: Checked, shots: int) -> list[str]:
+    """The tasks whose prompts are screened at a value of shots: those tuned alone from random, where the
+    study asks for it."""
+    tuned = checked.runs.pairs[shots] if checked.study.screen else []
+    return [task for task in used_tasks(checked) if (task, RANDOM) in tuned]
+
+
 def jobs_by_rule(checked: Checked) -> dict[str, int]:
     """How many jobs of each rule; rules that are numbered by block or pack count as one."""
     study, planned = checked.study, checked.runs
@@ -93,6 +100,10 @@ def jobs_by_rule(checked: Checked) -> dict[str, int]:
         "features_sample": sum(some.jobs for some in sampled(checked)),
         "class_texts": task_blocks * sentence,
         "tune": tuned,
+        "screen": len(blocks(list(checked.suite), study.tasks_per_job))
+        * len(methods)
+        * len(study.seeds)
+        * sum(bool(screened(checked, k)) for k in analysed(checked)),
         "probe": len(blocks(list(checked.suite), study.tasks_per_job))
         * samples
         * study.linear_probe,
@@ -121,6 +132,7 @@ FIXED = {
     "features_test": (2.5, 0.0),
     "features_sample": (1.0, 0.0),
     "class_texts": (2.5, 0.0),
+    "screen": (1.0, 0.0),
     "probe": (1.2, 0.0),
     "gather": (0.6, 0.2),
     "leakage": (0.3, 0.0),

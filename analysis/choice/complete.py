@@ -19,13 +19,20 @@ import pandas as pd
 from mvlpt_core.contract.design import designed_pairs
 from mvlpt_core.contract.seeds import generator
 
+from ..vocabulary import SCREENS
 from .gain_model import Grid
-from .ranking import ndcg, regret
+from .ranking import ndcg, of_measures, regret
 
 ADDITIVE, ALIKE, LOW_RANK = "additive", "similarities", "low rank"
-MODELS = (ADDITIVE, ALIKE, LOW_RANK)
-# What each is made of: whether it takes similarities, and a matrix of low rank.
-_PARTS = {ADDITIVE: (False, False), ALIKE: (True, False), LOW_RANK: (True, True)}
+SCREENED = "similarities and screening"
+MODELS = (ADDITIVE, ALIKE, LOW_RANK, SCREENED)
+# What each is made of: whether it takes similarities, a matrix of low rank, and what screening promises.
+_PARTS = {
+    ADDITIVE: (False, False, False),
+    ALIKE: (True, False, False),
+    LOW_RANK: (True, True, False),
+    SCREENED: (True, False, True),
+}
 FOLDS, DRAWS = 10, 5
 FRACTIONS = (0.1, 0.25, 0.5)
 MIN_CELLS = 20  # measured cells below which nothing is completed
@@ -63,7 +70,9 @@ def complete(grid: Grid, model: str = LOW_RANK, level: float = 0.95, seed: int =
 def complete_by_each(
     grid: Grid, models: Sequence[str] = MODELS, level: float = 0.95, seed: int = 0
 ) -> dict[str, Completed]:
-    """As `complete`, by several models, which share what they have in common."""
+    """As `complete`, by several models, which share what they have in common; of `MODELS` all that the
+    grid has measures for."""
+    models = [model for model in models if model in models_of(grid)]
     known = np.isfinite(grid.gain)
     cells = np.flatnonzero(known)
     if len(cells) < MIN_CELLS:
@@ -72,25 +81,40 @@ def complete_by_each(
     fold = np.arange(len(cells)) % FOLDS
     generator("completion", seed).shuffle(fold)
     parts = [(cells[fold != k], cells[fold == k]) for k in range(FOLDS)]
-    smooth = {alike: _smooth(grid, alike, cells, parts) for alike in {_PARTS[m][0] for m in models}}
+    smooth = {
+        of: _smooth(_taking(grid, *of), cells, parts)
+        for of in dict.fromkeys((_PARTS[m][0], _PARTS[m][2]) for m in models)
+    }
     found = {}
     for model in models:
-        alike, low_rank = _PARTS[model]
-        estimate, by_fold = smooth[alike]
+        alike, low_rank, screened = _PARTS[model]
+        estimate, by_fold = smooth[alike, screened]
         if low_rank:
             estimate, by_fold = _with_low_rank(grid.gain, estimate, by_fold, cells, parts)
         found[model] = _judged_by_folds(grid.gain, estimate, by_fold, parts, level)
     return found
 
 
+def models_of(grid: Grid) -> list[str]:
+    """Those of `MODELS` that the grid has measures for."""
+    screened = any(name in SCREENS for name in grid.measures)
+    return [model for model in MODELS if screened or not _PARTS[model][2]]
+
+
+def _taking(grid: Grid, alike: bool, screened: bool) -> Grid:
+    """The grid with similarities and what screening promises, where a model takes them."""
+    names = [m for m in grid.measures if (screened if m in SCREENS else alike)]
+    return of_measures(grid, names)
+
+
 def _smooth(
-    grid: Grid, alike: bool, cells: np.ndarray, parts: Sequence[Part]
+    grid: Grid, cells: np.ndarray, parts: Sequence[Part]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Estimates of all cells [S * T] by the ridge model with the penalties that tell cells left out best:
     fitted to all measured `cells`, and without each fold."""
-    design, kinds = _design(grid, alike)
+    design, kinds = _design(grid)
     gain = grid.gain.ravel()
-    betas = _BETAS if alike else (1.0,)
+    betas = _BETAS if grid.measures else (1.0,)
     penalties = [(e, e2, b) for e in _EFFECTS for e2 in _EFFECTS for b in betas]
     by_fold = [_predict_ridge(design, kinds, gain, train, penalties) for train, _ in parts]
     error = sum(
@@ -148,14 +172,14 @@ def _judged_by_folds(
     return Completed(estimate.reshape(gain.shape), half, left_out.reshape(gain.shape))
 
 
-def _design(grid: Grid, alike: bool) -> tuple[np.ndarray, np.ndarray]:
+def _design(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the model for all cells [S * T, P] without the mean, and the kind of each column: 0 source,
     1 target, 2 similarity."""
     S, T = grid.gain.shape
     source = np.repeat(np.eye(S), T, axis=0)
     target = np.tile(np.eye(T), (S, 1))
     columns, kinds = [source, target], [0] * S + [1] * T
-    if alike and len(grid.measures):
+    if grid.measures:
         z = grid.features.reshape(len(grid.measures), -1)
         # The diagonal, a task with itself, is no pair: it does not scale the others.
         some = np.where(grid.own.ravel() | ~np.isfinite(z), np.nan, z)
@@ -205,7 +229,9 @@ def completed_table(grid: Grid, level: float = 0.95, seed: int = 0) -> pd.DataFr
     wanted = ~np.isfinite(grid.gain) & ~grid.own
     if not wanted.any():
         return pd.DataFrame(columns=list(COMPLETED_COLUMNS))
-    found = complete(grid, level=level, seed=seed)
+    # Screening, where it was done, tells more than a matrix of low rank.
+    model = SCREENED if SCREENED in models_of(grid) else LOW_RANK
+    found = complete(grid, model, level, seed)
     s, t = np.nonzero(wanted)
     values = found.estimate[s, t]
     table = pd.DataFrame(
@@ -242,11 +268,11 @@ def completion_table(
     for mates, some in grids.items():
         if not whole:
             told = _judged_left_out(some, level, seed)
-            rows += [(np.nan, model, mates, *told[model], 1) for model in MODELS]
+            rows += [(np.nan, model, mates, *told[model], 1) for model in told]
             continue
         for fraction in FRACTIONS:
             designs = [_judged_design(some, fraction, level, seed + d) for d in range(DRAWS)]
-            for model in MODELS:
+            for model in designs[0]:
                 means = [_mean(values) for values in zip(*(d[model] for d in designs), strict=True)]
                 rows.append((fraction, model, mates, *means, DRAWS))
     return pd.DataFrame(rows, columns=list(COMPLETION_COLUMNS))

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from ..choice.ranking import QUALITY
 from ..view import View
-from ..vocabulary import BEST_AVERAGE, CHOSEN, MINUS, MODEL_TARGET, MODEL_TASK, RANDOM
+from ..vocabulary import BEST_AVERAGE, CHOSEN, MINUS, MODEL_TARGET, MODEL_TASK, RANDOM, SCREENS
 from .style import TWO_COLUMNS, Plate, draw_dodged, legend_above, looks, new_figure, notice
 
 IN_POINTS = ("regret1", "regret3", "regret5", "gain1")  # qualities in the units of gains
@@ -76,4 +76,8 @@ def plot_ranking(view: View, _: str, ranking: pd.DataFrame) -> Plate:
         "saw the target they rank for. Dotted lines are the bar, which takes no similarity: the source "
         "that is best on average over the other targets."
     )
+    if any(ranker in SCREENS for ranker in rankers):
+        caption += (
+            " Screening takes loss and gradient of the target's sample at each source's prompt."
+        )
     return Plate(title, caption, figure)

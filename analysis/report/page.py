@@ -27,6 +27,7 @@ from .inline import inline, raster
 from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
 from .rules import against_bar
+from .screened import what_screening_tells
 from .tasks import overview
 from .unmeasured import what_is_told
 from .variance import where_variance_lies
@@ -45,6 +46,7 @@ HEADINGS = (
     ("What explains it?", answers.what_explains),
     ("What to do?", answers.what_to_do),
     (UNMEASURED, what_is_told),
+    ("What does screening tell?", what_screening_tells),
 )
 
 

@@ -20,6 +20,7 @@ from ..vocabulary import (
     MODEL_TARGET,
     MODEL_TASK,
     RANDOM,
+    SCREENS,
     pretty,
     signed,
 )
@@ -41,6 +42,8 @@ def rule_name(ranker: str) -> str:
         MODEL_TASK: "the model of similarities and source effects",
         BEST_AVERAGE: "the source that is best on average",
     }
+    if ranker in SCREENS:
+        return f"screening by {pretty(ranker).removeprefix('screen ')}"
     return names.get(ranker, f"the task nearest by {pretty(ranker)}")
 
 
@@ -55,7 +58,7 @@ def chosen_rules(by_target: pd.DataFrame, method: str) -> str:
 
 def choice(view: View, tables: Frames, method: str) -> str:
     """Whether a rule that was chosen on other targets beats the best average source."""
-    rows = _qualities(tables["ranking"], method)
+    rows = qualities(tables["ranking"], method)
     bar = rows.get((BEST_AVERAGE, "regret1"))
     if bar is None or not np.isfinite(bar["mean"]):
         return f"{method}: too few sources to judge how well they can be chosen."
@@ -64,20 +67,23 @@ def choice(view: View, tables: Frames, method: str) -> str:
     if ours is None or not (np.isfinite(ours["mean"]) and named):
         return (
             f"{method}: there are no rules to choose from on other targets; {rule_name(BEST_AVERAGE)} "
-            f"misses the best source by {_size(view, bar)} (a random choice by "
-            f"{_size(view, rows[RANDOM, 'regret1'])})."
+            f"misses the best source by {size(view, bar)} (a random choice by "
+            f"{size(view, rows[RANDOM, 'regret1'])})."
         )
-    count = len({ranker for ranker, _ in rows} - CLOSED - {CHOSEN})
+    present = {ranker for ranker, _ in rows}
+    count = len(present - CLOSED - {CHOSEN})
     text = f"{method}: of {count} rules, the one with the least regret on the other half of the "
-    text += f"{bar['unit']} ({named}) misses the best source by {_size(view, ours)}, "
-    text += f"{rule_name(BEST_AVERAGE)} over the other targets by {_size(view, bar)}: {_verdict(view, ours)}"
+    text += f"{bar['unit']} ({named}) misses the best source by {size(view, ours)}, "
+    kinds = "similarity or screening" if present & SCREENS.keys() else "similarity"
+    text += f"{rule_name(BEST_AVERAGE)} over the other targets by {size(view, bar)}: "
+    text += compared(view, ours, kinds)
     if np.isfinite(ours["thinned"]):
         text += (
             f", with the same sign in {100 * ours['thinned']:.0f}% of random halves of the sources"
         )
     if view.wording.baseline:
         brings = rows[CHOSEN, "gain1"]
-        text += f". It brings {_size(view, brings)} over {view.wording.baseline}"
+        text += f". It brings {size(view, brings)} over {view.wording.baseline}"
         if not brings["mean"] > 0:
             text += f": with no better rule, tune from {view.wording.baseline}"
     return f"{text}{_new_family(view, tables, method)}."
@@ -85,33 +91,33 @@ def choice(view: View, tables: Frames, method: str) -> str:
 
 def _new_family(view: View, tables: Frames, method: str) -> str:
     """What of it is left for a family of tasks that the study lacks; "" where families are not known."""
-    rows = _qualities(tables["ranking_new_family"], method)
+    rows = qualities(tables["ranking_new_family"], method)
     model, bar = (rows.get((ranker, "regret1")) for ranker in (MODEL_TASK, BEST_AVERAGE))
     if model is None or bar is None or not np.isfinite(model["difference"]):
         return ""
     return (
         f". For a new family of tasks (the target's left out, as sources too) {rule_name(MODEL_TASK)} misses "
-        f"the best source by {_size(view, model)}, {rule_name(BEST_AVERAGE)} by {_size(view, bar)}: "
-        f"{_verdict(view, model)}"
+        f"the best source by {size(view, model)}, {rule_name(BEST_AVERAGE)} by {size(view, bar)}: "
+        f"{compared(view, model)}"
     )
 
 
-def _verdict(view: View, row: Row) -> str:
-    """What the difference in regret from the best average source lets one say."""
+def compared(view: View, row: Row, rule: str = "similarity") -> str:
+    """What the difference in regret of a rule from the best average source lets one say."""
     scale, unit = view.wording.scale, view.wording.unit
     span = interval(scale * row["difference_low"], scale * row["difference_high"])
-    size = f"{signed(scale * row['difference'])}{span} {unit}" if span else "no interval"
+    by = f"{signed(scale * row['difference'])}{span} {unit}" if span else "no interval"
     count = f"{row['n_units']:.0f} " if np.isfinite(row["n_units"]) else ""
-    about = f"{size}, {p_value(row['p'])}, over {count}{row['unit']}"
+    about = f"{by}, {p_value(row['p'])}, over {count}{row['unit']}"
     if not significant(row["p"]):
-        return f"no evidence that similarity beats the best average source ({about})"
+        return f"no evidence that {rule} beats the best average source ({about})"
     return f"the rule is {'better' if row['difference'] < 0 else 'worse'} ({about})"
 
 
 def first_choice(view: View, tables: Frames, method: str) -> list[str]:
     """Of the opening table: the rule that was chosen on other targets, and its difference from the best
     average source."""
-    row = _qualities(tables["ranking"], method).get((CHOSEN, "regret1"))
+    row = qualities(tables["ranking"], method).get((CHOSEN, "regret1"))
     named = chosen_rules(tables["ranking_by_target"], method)
     if row is None or not np.isfinite(row["difference"]) or not named:
         return ["none", ""]
@@ -125,7 +131,7 @@ def against_bar(view: View, tables: Frames) -> dict[str, Any] | None:
     for method in view.methods:
         if why_no_gain(tables["gains"], method):
             continue
-        known = _qualities(tables["ranking"], method)
+        known = qualities(tables["ranking"], method)
         for ranker in dict.fromkeys(ranker for ranker, _ in known):
             if ranker in (BEST_AVERAGE, RANDOM):
                 continue
@@ -144,12 +150,12 @@ def against_bar(view: View, tables: Frames) -> dict[str, Any] | None:
     }
 
 
-def _qualities(ranking: pd.DataFrame, method: str) -> dict[tuple[str, str], Row]:
+def qualities(ranking: pd.DataFrame, method: str) -> dict[tuple[str, str], Row]:
     rows = records(ranking[ranking["method"] == method])
     return {(row["ranker"], row["metric"]): row for row in rows}
 
 
-def _size(view: View, row: Row) -> str:
+def size(view: View, row: Row) -> str:
     scale, unit = view.wording.scale, view.wording.unit
     if not np.isfinite(row["mean"]):
         return "an unknown amount"

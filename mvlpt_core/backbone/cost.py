@@ -47,6 +47,15 @@ def runs_that_fit(
     return max(1, int(memory_gb * 1e9 / max(per_run, 1)))
 
 
+def step(
+    backbone: Backbone, runs: int, layout: TextLayout | None, images: int, n_ctx: int
+) -> float:
+    """Forward and backward pass of `runs` side by side: the text tower over `layout`, where a prompt reaches
+    it, and the image tower over `images`, where `n_ctx` vectors do."""
+    total = text_step(backbone, runs, layout) if layout else 0.0
+    return total + (image_step(backbone, runs, images, n_ctx) if n_ctx else 0.0)
+
+
 def image_step(backbone: Backbone, runs: int, images: int, n_ctx: int) -> float:
     """Forward and backward pass of the image tower under deep prompts, all runs on the same images.
 

@@ -100,6 +100,10 @@ class Layout:
         """The prompt that a run leaves."""
         return self._run(method, group, start, shots, seed) + ".safetensors"
 
+    def screen(self, method: str, target: str, shots: object, seed: object) -> str:
+        """What all sources' prompts promise for a target."""
+        return f"{self.root}/screen/{method}/shots{shots}/{target}/seed{seed}.parquet"
+
     @staticmethod
     def group_and_start(path: str) -> tuple[str, str]:
         """The group and the start of a run, from the path of its rows or its prompt."""

@@ -47,6 +47,26 @@ SCHEMA = pa.schema(
         ("version", pa.string()),
     ]
 )
+# Of a source and a target, before any run from the prompt of the one on the other (`mvlpt_core.screen`).
+SCREEN = pa.schema(
+    [
+        ("study", pa.string()),
+        ("method", pa.string()),
+        ("source", pa.string()),
+        ("target", pa.string()),
+        ("shots", pa.int64()),
+        ("seed", pa.int64()),
+        ("loss", pa.float64()),
+        ("start_loss", pa.float64()),
+        ("gradient", pa.float64()),
+        ("toward", pa.float64()),
+        ("distance", pa.float64()),
+        ("n", pa.int64()),
+        ("operations", pa.float64()),
+        ("run_operations", pa.float64()),
+        *(SCHEMA.field(name) for name in ("backbone", "config_digest", "code_digest", "version")),
+    ]
+)
 RUN = ("method", "group", "start", "shots", "seed")
 _FILLED = ("target", "step", "split", "metric", "n", "status", "selected")
 _PROOF = b"mvlpt"
@@ -57,27 +77,29 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(
+    path: str | Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema = SCHEMA
+) -> None:
     """Write one run's (or one task's zero-shot) rows as parquet, whole or not at all.
 
     The file carries a digest of its rows, which `read_rows` compares.
     """
-    table = pa.Table.from_pylist([{"version": __version__, **row} for row in rows], schema=SCHEMA)
+    table = pa.Table.from_pylist([{"version": __version__, **row} for row in rows], schema=schema)
     proof = {_PROOF: json.dumps({"rows": len(rows), "digest": _digest(table)}).encode()}
     with whole(path) as part:
         pq.write_table(table.replace_schema_metadata(proof), part, compression="zstd")
 
 
-def read_rows(paths: Iterable[str | Path]) -> pa.Table:
-    """The rows of several files, in `SCHEMA`.
+def read_rows(paths: Iterable[str | Path], schema: pa.Schema = SCHEMA) -> pa.Table:
+    """The rows of several files, in their schema.
 
     Raises `InputError`, naming the file, for one that is missing, cut, changed since it was
     written, of another schema, or without rows.
     """
-    return pa.concat_tables([SCHEMA.empty_table(), *(_read(Path(path)) for path in paths)])
+    return pa.concat_tables([schema.empty_table(), *(_read(Path(path), schema) for path in paths)])
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         table = pq.read_table(path, partitioning=None)
     except FileNotFoundError:
@@ -91,12 +113,12 @@ def _read(path: Path) -> pa.Table:
     except (KeyError, ValueError):
         raise InputError(f"{path}: no score rows of this project: expected its digest") from None
     table = table.replace_schema_metadata(None)
-    if table.schema != SCHEMA:
-        odd = sorted(set(table.schema.names) ^ set(SCHEMA.names)) or ["a type"]
+    if table.schema != schema:
+        odd = sorted(set(table.schema.names) ^ set(schema.names)) or ["a type"]
         raise InputError(f"{path}: other columns than score rows have ({', '.join(odd)})")
     if table.num_rows == 0 or proof != {"rows": table.num_rows, "digest": _digest(table)}:
         raise InputError(f"{path}: its rows are not those that were written: delete it, run again")
-    for column in _FILLED:
+    for column in set(_FILLED) & set(schema.names):
         if table[column].null_count:
             raise InputError(f"{path}: column '{column}' has an empty value: expected none")
     return table

@@ -420,6 +420,13 @@ class Study(Settings):
         "true or false",
         True,
     )
+    screen: bool = key(
+        "whether pairs are also ranked before any transfer run, by the loss of each target's sample at each "
+        "source's prompt and its gradient; the report judges the ranking by the pairs that were measured",
+        "true or false",
+        False,
+        "true, to choose which pairs to measure (mvlpt screen), at about the cost of one epoch of their runs",
+    )
     methods: Methods = key(
         "the prompt methods, in the order of tables and figures; without the key, all three",
         SOME_METHODS,

@@ -207,10 +207,7 @@ class Counter:
 
     def step(self, settings: Method, layout: TextLayout | None, runs: int, batch: int) -> float:
         """Operations of one step of `runs` side by side on `batch` images."""
-        total = cost.text_step(self.backbone, runs, layout) if layout else 0.0
-        if settings.visual_ctx:
-            total += cost.image_step(self.backbone, runs, batch, settings.visual_ctx)
-        return total
+        return cost.step(self.backbone, runs, layout, batch, settings.visual_ctx)
 
     def score(self, settings: Method, tasks: Sequence[str], runs: int, images: int) -> float:
         """Operations of scoring `runs` on `images` of one of the `tasks`.
@@ -226,6 +223,11 @@ class Counter:
         if settings.visual_ctx:
             total += runs * cost.image_forward(self.backbone, images, settings.visual_ctx)
         return total
+
+    def screening(self, settings: Method, task: str, shots: int, sources: int) -> float:
+        """Operations of `mvlpt_core.screen` on one task: a pass at its own start and at `sources` prompts."""
+        layout = self.layout(settings, [task]) if settings.text_ctx else None
+        return self.step(settings, layout, sources + 1, self.drawn(task, shots)[0])
 
     def _scorings(
         self,

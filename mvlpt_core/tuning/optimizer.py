@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-_FIRST_SCALE = 2.0**10  # a mean cross entropy's gradient, 1024 times, is far from 65504
+FIRST_SCALE = 2.0**10  # a mean cross entropy's gradient, 1024 times, is far from 65504
 
 
 class Optimizer:
@@ -42,7 +42,7 @@ class Optimizer:
         self.scale: Tensor | None = None
         if scaled:
             first = self.parameters[0]
-            self.scale = torch.full((len(first),), _FIRST_SCALE, device=first.device)
+            self.scale = torch.full((len(first),), FIRST_SCALE, device=first.device)
         self.velocity: list[Tensor | None] = [None] * len(self.parameters)
         moments = self.parameters if kind == "adamw" else []
         self.mean = [torch.zeros_like(p) for p in moments]

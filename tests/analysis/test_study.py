@@ -20,7 +20,7 @@ NONE = pd.DataFrame()
 
 @pytest.fixture(scope="module")
 def tables():
-    return made.tables(5, ("text",))
+    return made.tables(5, ("text",), screened=True)
 
 
 def test_statistics_make_every_table_but_groups(tables):
@@ -71,7 +71,8 @@ def test_a_target_with_its_scratch_run_alone_gives_no_interval():
 def test_workers_do_not_change_tables(tables):
     names, alike = made.tasks(5), made.similarity(5)
     args = (tables["transfer"], NONE, NONE, alike, names, ("text",), made.factors(5))
-    again = study.statistics(*args, permutations=200, bootstrap=100, workers=2)
+    draws = {"permutations": 200, "bootstrap": 100, "workers": 2}
+    again = study.statistics(*args, **draws, screen=made.screen(5, ("text",), 2))
     again["groups"] = study.groups(tables["gains"], tables["transfer"], names, ("text",), workers=2)
     for name in catalogue.STUDY_TABLES:
         pd.testing.assert_frame_equal(again[name], tables[name])

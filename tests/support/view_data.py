@@ -108,6 +108,24 @@ def similarity(n: int = 20) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def screen(n: int = 20, methods: tuple[str, ...] = METHODS, seeds: int = 1) -> pd.DataFrame:
+    """Rows of a screening in which less loss promises what is gained, with noise; gradients tell nothing."""
+    rng = np.random.default_rng(11)
+    names = tasks(n)
+    rows = []
+    for method in methods:
+        loss = 2 - 10 * true_gain(n, method)
+        for seed in range(1, seeds + 1):
+            drawn = loss + 0.1 * rng.standard_normal((n, n))
+            for s in range(n):
+                for t in range(n):
+                    made = {"method": method, "source": names[s], "target": names[t], "seed": seed}
+                    made |= {"loss": drawn[s, t], "start_loss": 2.5, "distance": 2.0, "n": 48}
+                    made |= {"gradient": rng.random(), "toward": rng.normal()}
+                    rows.append(made | {"operations": 1e9, "run_operations": 4e10})
+    return pd.DataFrame(rows)
+
+
 def curves(transfers: pd.DataFrame, steps: tuple[int, ...] = (0, 5, 10, 20, 40)) -> pd.DataFrame:
     """Scores on a sample of the test images by step, for every cell and for scratch, ending at the
     transfer table's scores."""
@@ -168,6 +186,7 @@ def tables(
     transfers: pd.DataFrame | None = None,
     alike: pd.DataFrame | None = None,
     planted: bool = True,
+    screened: bool = False,
 ) -> dict[str, pd.DataFrame]:
     """What figures and report of a study are made of, as its stages make them with few draws."""
     transfers = transfer(n, methods, seeds) if transfers is None else transfers
@@ -183,6 +202,7 @@ def tables(
         factors(n) if planted else {},
         permutations=200,
         bootstrap=100,
+        screen=screen(n, methods, 2) if screened else None,
     )
     made["groups"] = study.groups(made["gains"], transfers, names, methods)
     return {**made, "similarity": alike, "curves": curves(transfers), "transfer": transfers}

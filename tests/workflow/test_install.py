@@ -31,6 +31,7 @@ PACKAGES = {
 }
 COMMANDS = [
     "study",
+    "screen",
     "init",
     "recommend",
     "publish",

@@ -25,12 +25,15 @@ def stage(rule: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["tiny", "groups", "multitask"])
-def test_jobs_are_those_of_a_dry_run(name: str, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("screen", [False, True])
+def test_jobs_are_those_of_a_dry_run(name: str, screen: bool, root: Path, tmp_path: Path) -> None:
     config = str(root / f"tests/workflow/config/{name}.yaml")
     counts: dict[str, int] = {}
-    for rule, count in plan(tmp_path, "--configfile", config).items():
+    given = ["--configfile", config, "--config", f"screen={screen}"]
+    for rule, count in plan(tmp_path, *given).items():
         counts[stage(rule)] = counts.get(stage(rule), 0) + count
-    assert jobs_by_rule(checked_study(config)) == counts
+    assert jobs_by_rule(checked_study(config, [f"screen={str(screen).lower()}"])) == counts
+    assert ("screen" in counts) == screen
 
 
 def test_runs_are_those_that_are_packed(root: Path) -> None:

@@ -19,7 +19,7 @@ from support.snake import command, plan, run
 # What follows from what, in stages (rules without the numbers of their blocks and packs).
 ANALYSIS = {"statistics", "groups", "figures", "report"}
 GATHERED = {"gather", "few_shot", *ANALYSIS}
-TUNED = {"tune", "similarity", *GATHERED}
+TUNED = {"tune", "screen", "similarity", *GATHERED}
 PROBED = {"probe", *TUNED}
 SAMPLED = {"prepare_sample", "features_sample", "leakage", *PROBED}
 TESTED = {"prepare_test", "features_test", "leakage", *PROBED}
@@ -32,6 +32,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("groups", "groups.tsv", {"group", "report"}),
     ("means", {"mean": {"of": "tasks"}}, {"report"}),
     ("linear_probe", False, GATHERED),
+    ("screen", False, ANALYSIS),
     ("runs", {"scratch": [{"group": "tasks", "start": "random"}]}, GATHERED - {"few_shot"}),
     (
         "runs",
@@ -62,7 +63,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("methods.text.n_ctx", 3, TUNED),
     ("methods.text.position", "end", TUNED),
     ("methods.text.lr", 0.2, TUNED),
-    ("methods.visual", None, TUNED - {"tune"}),
+    ("methods.visual", None, TUNED - {"tune", "screen"}),
     ("methods.visual.n_ctx", 3, TUNED),
     ("methods.visual.depth", "deep", TUNED),
     ("methods.visual.dropout", 0.1, TUNED),
@@ -116,7 +117,7 @@ REQUIRED_ELSEWHERE = {"suite", "backbone", "methods", "tuning", "joint", "analys
 def base(root: Path) -> dict[str, Any]:
     config = yaml.safe_load((root / "tests/workflow/config/tiny.yaml").read_text())
     # One seed and one pack: what is tested here is what depends on what.
-    return config | {"seeds": [1], "pack": 20, "suite": "suite.tsv"}
+    return config | {"seeds": [1], "pack": 20, "suite": "suite.tsv", "screen": True}
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_one_method_leaves_the_other_alone(base: dict, finished: Path) -> None:
     write(finished / "changed.yaml", changed(base, "tuning.steps", 5))
     both = plan(finished, "--configfile", str(finished / "changed.yaml"))
     for rule, count in counts.items():
-        if rule.startswith("tune_"):
+        if rule.startswith(("tune_", "screen_")):
             assert 2 * count == both[rule]
 
 
@@ -268,6 +269,7 @@ KINDS = [
     "runs/visual/shots4/object_rosy/object_golden/seed1.parquet",
     *(f"{name}.parquet" for name in ("scores", "transfer", "curves", "outcomes", "truth")),
     "runs/linear_probe/shots4/object_rosy/zero_shot/seed1.parquet",
+    "screen/text/shots4/object_rosy/seed1.parquet",
     "leakage.csv",
     "tables/*",
     "shots4/similarity.parquet",

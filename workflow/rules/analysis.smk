@@ -2,7 +2,7 @@
 # value of shots.
 #
 # REQUIRED INPUTS
-#   results/<study>/{transfer,replicates,outcomes,truth}.parquet
+#   results/<study>/{transfer,replicates,outcomes,truth}.parquet, results/<study>/screen/...parquet where asked for
 #   results/<study>/features/<task>/, prompts below results/<study>/runs/
 # OUTPUTS
 #   results/<study>/shots<k>/similarity.parquet
@@ -56,6 +56,7 @@ rule statistics:
         outcomes=AT.gathered("outcomes"),
         truth=AT.gathered("truth"),
         similarity=AT.similarity("{shots}"),
+        screen=lambda wildcards: screens(wildcards.shots),
     output:
         **{name: table_path(name, "{shots}") for name in catalogue.STATISTICS},
         correlations_csv=AT.correlations("{shots}", "csv"),
@@ -78,6 +79,7 @@ rule statistics:
             key: config["analysis"][key]
             for key in ("permutations", "bootstrap", "seed", "margin", "margin_rho")
         },
+        screened=lambda wildcards: prompts_screened(wildcards.shots),
         code=CODE["statistics"],
     message:
         "Gains, correlations and rankings, {wildcards.shots} shots"

@@ -34,7 +34,7 @@ from mvlpt_workflow import ENVIRONMENT
 from mvlpt_workflow.benchmarks import benchmarks
 from mvlpt_workflow.configuration import check_study, counted, study_digest
 from mvlpt_workflow.jobs import analysed as shots_analysed
-from mvlpt_workflow.jobs import packed, sampled, used_tasks
+from mvlpt_workflow.jobs import packed, sampled, screened, used_tasks
 from mvlpt_workflow.running import join
 
 
@@ -259,6 +259,21 @@ EXPLAINED = {
 }
 
 
+def prompts_screened(shots):
+    """Whose prompts are screened, named: what changes with them is made anew."""
+    return {"screened": screened(CHECKED, int(shots))}
+
+
+def screens(shots):
+    """What every source's prompt promises for each task, where the study asks for it."""
+    return [
+        AT.screen(method, task, shots, seed)
+        for method in METHODS
+        for task in TASKS * bool(screened(CHECKED, int(shots)))
+        for seed in STUDY.seeds
+    ]
+
+
 def analysed(shots):
     """The tables of one value of shots, by name."""
     tables = {name: table_path(name, shots) for name in catalogue.STUDY_TABLES}
@@ -285,7 +300,8 @@ def everything():
         files += [*AT.test(task), AT.test_features(task), AT.zero_shot(task)]
         files += [AT.class_texts(task)] * any(map(has_class_texts, METHODS))
     for shots in ANALYSED:
-        files += [*analysed(shots).values(), AT.correlations(shots, "csv")]
+        files += [*screens(shots), *analysed(shots).values()]
+        files.append(AT.correlations(shots, "csv"))
         files += [*AT.all_figures(shots, FIGURES), AT.captions(shots)]
     for sample in SAMPLES:
         files += [*AT.sample(*sample), AT.sample_features(*sample)]
@@ -309,6 +325,7 @@ CODE = {
         "prepare": ["mvlpt_core.tasks.prepare"],
         "features": ["mvlpt_core.features"],
         "tune": ["mvlpt_core.jobs"],
+        "screen": ["mvlpt_core.screen"],
         "probe": ["mvlpt_core.probe"],
         "gather": ["mvlpt_analysis.read.gather"],
         "leakage": ["mvlpt_analysis.read.leakage"],

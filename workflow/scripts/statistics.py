@@ -10,6 +10,7 @@ with logged(snakemake):
     from mvlpt_analysis.read.pairs import read_frame, write_frame
     from mvlpt_analysis.read.study import of_shots
     from mvlpt_analysis.study import statistics
+    from mvlpt_core.contract.rows import SCREEN, read_rows
 
     shots = int(snakemake.wildcards.shots)
     transfer, outcomes = (
@@ -30,6 +31,7 @@ with logged(snakemake):
         replicates=replicates,
         **snakemake.params.draws,
         workers=snakemake.threads,
+        screen=read_rows(snakemake.input.screen, SCREEN).to_pandas(),
     )
     for name, table in tables.items():
         write_frame(table, snakemake.output[name])
