@@ -37,7 +37,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     (
         "runs",
         {"transfer": [{"group": "tasks", "start": "tasks", "replicates": 0.1}]},
-        SAMPLED - {"probe", "similarity", "few_shot"},
+        SAMPLED - {"probe", "screen", "similarity", "few_shot"},
     ),
     ("seeds", [1, 2, 3], SAMPLED),
     ("shots", [4, 2], SAMPLED),
