@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Seed noise differs between pairs, and that of a pair without a replicate is not known. It is taken to vary
-# as variances with so many prior degrees of freedom do (Smyth 2004, as in `stats.variance`), which three
-# seeds of the testbed have in the median of pairs: 4.0 text, 6.5 visual, 3.4 unified. What a few pairs show of
-# it is too uncertain to go by. A gain's error is then t with these; its mean square is the replicates'.
+# Seed noise differs between pairs, and that of a pair without a replicate is not known. Its variances are
+# taken as those with so many prior degrees of freedom (Smyth 2004, as in `stats.variance`): their standard
+# deviation is then their mean. What a few pairs show of it is too uncertain to go by; docs/plan.md tells how
+# well this number does. A gain's error is t with these; its mean square is that of the replicates.
 UNEVEN = 6.0
 FEWEST = 4  # differences: fewer tell next to nothing of a variance
 
