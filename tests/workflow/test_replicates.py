@@ -44,13 +44,13 @@ def test_jobs_and_runs_are_planned(config: Path, tmp_path: Path) -> None:
     assert set(checked.runs.replicates) == {4}
     assert f"{len(again)} again with seed 2" in checked.summary()
     runs = sum(job.seeds * job.runs for job in study_counter(checked).jobs)
-    assert runs == 14 + 20 + len(again)
+    assert runs == 16 + 20 + len(again)
 
 
 def test_a_study_of_one_seed_knows_its_seed_noise(config: Path, tmp_path: Path) -> None:
     said = run(command(tmp_path, "--configfile", str(config)))
     pairs = checked_study(str(config)).runs.replicates[4]
-    assert f"{34 + len(pairs)} of {34 + len(pairs)} runs done" in said
+    assert f"{36 + len(pairs)} of {36 + len(pairs)} runs done" in said
     transfer, again = (
         pd.read_parquet(tmp_path / AT.gathered(name)) for name in ("transfer", "replicates")
     )
