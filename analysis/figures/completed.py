@@ -91,6 +91,8 @@ def plot_completed(view: View, method: str, gains: pd.DataFrame, completed: pd.D
     """One method's grid, measured and estimated, beside the widths of the intervals."""
     title, words = f"Measured and estimated gains, {method}", view.wording
     reason = why_no_gain(gains, method)
+    # With few measured cells there are none.
+    completed = completed.dropna(subset=["estimate"])
     if not reason and not (completed["method"] == method).any():
         reason = f"no pair of {method} is estimated"
     if reason:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..stats.replicates import FEWEST, SeedNoise, seed_noise
+from ..stats.replicates import FEWEST, SeedNoise, scale_and_df, seed_noise
 
 PAIR = ["method", "source", "target"]
 SEED_NOISE_COLUMNS = (
@@ -62,8 +62,8 @@ def seed_noise_table(pairs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 def with_seeds(
     table: pd.DataFrame, pairs: pd.DataFrame, noises: Mapping[str, SeedNoise]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which rows [n] of a table of gains can have the noise of seeds, their variances and degrees of
-    freedom [n]: pairs of two names with one seed, of a method whose noise is known.
+    """Which rows [n] of a table of gains can have the noise of seeds, and t's squared scale and degrees of
+    freedom of these gains [n]: pairs of two names with one seed, of a method whose noise is known.
 
     A difference of seeds holds the noise of test images, too (a seed's errors are its own). So a pair's
     variance is its own image noise (`se` where there is any) and what the mean square of differences has
@@ -80,6 +80,7 @@ def with_seeds(
         beyond = max(0.0, noise.variance - float(images[mine & repeated].mean()))
         rows = mine & one.to_numpy()
         use |= rows
-        variance[rows] = beyond + images[rows]
-        df[rows] = noise.df
+        scale, freedom = scale_and_df(noise.df)
+        variance[rows] = scale * (beyond + images[rows])
+        df[rows] = freedom
     return use, variance, df

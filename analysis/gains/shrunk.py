@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..read.pairs import square
+from ..stats.replicates import UNEVEN
 from ..stats.shrink import shrunk
 from ..vocabulary import REPLICATES
 
@@ -35,7 +36,10 @@ def shrunk_gains(
             continue
         cubes = np.array([square(own, "gain", names) for _, own in runs.groupby("seed")])
         one = rows[rows["interval"].isin(["images", REPLICATES])]
-        noise = square(one, "se", names) ** 2 if len(one) else None
+        # With replicates `se` is the scale of t: variances are larger.
+        wider = np.where(one["interval"] == REPLICATES, UNEVEN / (UNEVEN - 2), 1.0)
+        variances = one.assign(variance=wider * one["se"] ** 2)
+        noise = square(variances, "variance", names) if len(one) else None
         found = shrunk(cubes, noise, (shared or {}).get(str(method), 0.0))
         place = {name: i for i, name in enumerate(names)}
         out[rows.index] = found[rows["source"].map(place), rows["target"].map(place)]

@@ -93,7 +93,9 @@ def _gains(view: View, frames: Frames) -> pd.DataFrame:
     """The rows of the view's methods, with all columns that the page shows of a kind of gain; pairs that were
     not measured as they are estimated, which is their verdict."""
     gains = frames["gains"]
-    if len(done := frames.get("completed", pd.DataFrame())):
+    done = frames.get("completed", pd.DataFrame())
+    if len(done):
+        done = done.dropna(subset=["estimate"])
         known = pd.MultiIndex.from_frame(gains[PAIR])
         left_out = done[~pd.MultiIndex.from_frame(done[PAIR]).isin(known)]
         gains = pd.concat(

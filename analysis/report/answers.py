@@ -115,9 +115,10 @@ def _intervals(view: View, gains: pd.DataFrame) -> str:
         return (
             "There is one seed, and part of its runs was repeated with a second one. Gains are the first "
             "seed's; what the repeated pairs differ by is the noise of seeds in the 95% intervals, q and "
-            "verdicts of all pairs, with t by its degrees of freedom. Columns new_seed_low and new_seed_high "
-            "of gains.csv hold what one more seed would find, which varies too: they are 1.4 times as wide. "
-            "The control by a task's own prompt was not repeated and has test images alone."
+            "verdicts of all pairs, with t of few degrees of freedom, for no pair's own noise is known. "
+            "Columns new_seed_low and new_seed_high of gains.csv hold what one more seed would find, which "
+            "varies too: they are 1.4 times as wide. The control by a task's own prompt was not repeated "
+            "and has test images alone."
         )
     if "images" in kinds:
         return (

@@ -11,13 +11,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Seed noise differs between pairs, and that of a pair without a replicate is not known. Its variances are
+# taken as those with so many prior degrees of freedom (Smyth 2004, as in `stats.variance`): their standard
+# deviation is then their mean. What a few pairs show of it is too uncertain to go by; docs/plan.md tells how
+# well this number does. A gain's error is t with these; its mean square is that of the replicates.
+UNEVEN = 6.0
 FEWEST = 4  # differences: fewer tell next to nothing of a variance
+
+
+def scale_and_df(df: float) -> tuple[float, float]:
+    """What the mean variance of gains is multiplied by for the squared scale of t, and t's degrees of
+    freedom, where `df` of the variance's estimate are known and variances are `UNEVEN`."""
+    return (UNEVEN - 2) / UNEVEN, 1 / (1 / df + 1 / UNEVEN)
 
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """The variance of one seed's gain about its mean over seeds, the part of it that is common to a
-    target's pairs, and t's degrees of freedom for standard errors from it."""
+    """The mean variance of one seed's gain about its mean over seeds, the part of it that is common to a
+    target's pairs, and the degrees of freedom of this estimate."""
 
     variance: float
     shared: float

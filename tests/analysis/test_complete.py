@@ -203,6 +203,7 @@ def test_the_figure_tells_measured_from_estimated() -> None:
     images = plot_completed(View(TASKS, ["text"]), "text", gains.assign(interval="images"), done)
     assert "test images alone" in images.caption
     plt.close(images.figure)
-    nothing = plot_completed(View(TASKS, ["text"]), "text", gains, done.iloc[:0])
+    few = done.assign(estimate=np.nan, low=np.nan, high=np.nan)
+    nothing = plot_completed(View(TASKS, ["text"]), "text", gains, few)
     assert nothing.caption == f"{NOTHING}no pair of text is estimated."
     plt.close(nothing.figure)

@@ -156,8 +156,10 @@ def test_pairs_that_were_not_measured_are_marked_as_estimated(frames, view):
     a, b = view.tasks[1], view.tasks[3]
     gains = frames["gains"]
     one = (gains["method"] == "text") & (gains["source"] == a) & (gains["target"] == b)
-    done = pd.DataFrame({"method": "text", "source": [a, b], "target": [b, a]})
-    done = done.assign(estimate=[0.021, 0.5], low=[-0.01, 0.4], high=[0.05, 0.6])
+    done = pd.DataFrame({"method": "text", "source": [a, b, "x"], "target": [b, a, a]})
+    # One that was measured, and one whose grid has too few cells to tell.
+    done = done.assign(estimate=[0.021, 0.5, np.nan], low=[-0.01, 0.4, np.nan])
+    done = done.assign(high=[0.05, 0.6, np.nan])
     found = pair_data(view, {8: {**frames, "gains": gains[~one], "completed": done}})
     assert len(found["cells"]["method"]) == len(gains)
     i = row(found, "text", a, b)
