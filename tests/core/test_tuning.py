@@ -20,6 +20,7 @@ from mvlpt_core.contract.seeds import number
 from mvlpt_core.contract.settings import Joint, Tuning
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Prompt, Towers, UnifiedPrompt, Vectors, make_prompt
+from mvlpt_core.screen import first_order
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
 from mvlpt_core.tuning.loop import Tuned, tune
 from mvlpt_core.tuning.optimizer import Optimizer
@@ -292,6 +293,22 @@ def test_fp16_tunes_each_run_as_fp32_does(method: str) -> None:
     assert full.norm() > 1e-4
     assert F.cosine_similarity(full, half, 0) > 0.999
     assert F.cosine_similarity(half, packed, 0) > 0.999
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_fp16_screens_as_fp32_does(method: str) -> None:
+    weights, config = small_clip_weights()
+    found = []
+    for dtype in (torch.float32, torch.float16):
+        backbone = build_backbone(weights, config, torch.device("cpu"), dtype)
+        prompt = prompts(settings_of(method), [4, 5], backbone)
+        pool = pool_for(method, backbone, random_images(IMAGES), LABELS)
+        loss, slopes = first_order(classifier_for(backbone, prompt.settings), prompt, pool, 4)
+        found.append((loss, torch.cat([slope.flatten(1) for slope in slopes.values()], 1)))
+    (full, gradient), (half, coarse) = found
+    torch.testing.assert_close(full, half, rtol=0.01, atol=0.01)
+    assert (F.cosine_similarity(gradient, coarse) > 0.999).all()
+    torch.testing.assert_close(gradient.norm(dim=1), coarse.norm(dim=1), rtol=0.01, atol=0)
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
