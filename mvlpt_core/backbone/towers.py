@@ -85,8 +85,11 @@ class Block:
         """Multi-head attention over the last two axes [.., T, W]; leading axes must agree."""
         *lead, t, width = q.shape
         split = (-1, self.heads, width // self.heads)
+        # A processor takes several times as long over its backward pass in half precision.
+        widened = q.device.type == "cpu" and q.dtype.itemsize == 2
 
         def heads(x: Tensor) -> Tensor:
+            x = x.float() if widened else x
             return x.reshape(-1, x.shape[-2], *split[1:]).transpose(1, 2)
 
         attended = F.scaled_dot_product_attention(heads(q), heads(k), heads(v), attn_mask=mask)
@@ -217,30 +220,31 @@ def _text_block(block: Block, x: Tensor, chunk: Chunk, last: bool) -> Tensor:
     of them is a plain slice. In the last layer only the end-of-text rows go on: [R, C, W].
     """
     runs, _, width = x.shape
-    p = chunk.prefix
+    # Split and not sliced: a slice's backward pass fills a tensor of the whole stream with zeros.
+    spans = [chunk.prefix, *(bucket.stop - bucket.start for bucket in chunk.buckets)]
     h = block.ln_1(x)
     if last:
-        q = block.q(h.index_select(1, chunk.end_rows))
-        k, v = block.kv(h).chunk(2, -1)
+        queries = block.q(h.index_select(1, chunk.end_rows)).split(
+            [bucket.classes for bucket in chunk.buckets], 1
+        )
+        shared, *own = (part.chunk(2, -1) for part in block.kv(h).split(spans, 1))
         x = x.index_select(1, chunk.end_rows)
         parts = []
     else:
-        q, k, v = block.qkv(h).chunk(3, -1)
-        parts = [block.attend(q[:, :p], k[:, :p], v[:, :p], chunk.prefix_mask)]
-    for bucket in chunk.buckets:
-        rows, shape = slice(bucket.start, bucket.stop), (runs, bucket.classes, bucket.length, width)
+        shared, *own = (part.chunk(3, -1) for part in block.qkv(h).split(spans, 1))
+        parts = [block.attend(shared[0], shared[1], shared[2], chunk.prefix_mask)]
+    for i, bucket in enumerate(chunk.buckets):
+        shape = (runs, bucket.classes, bucket.length, width)
 
-        def with_prefix(t: Tensor, rows: slice = rows, shape: Any = shape) -> Tensor:
-            shared = t[:, None, :p].expand(-1, shape[1], -1, -1)
-            return torch.cat([shared, t[:, rows].reshape(shape)], 2)
+        def joined(which: int, own: Any = own[i], shape: Any = shape) -> Tensor:
+            prefix = shared[which][:, None].expand(-1, shape[1], -1, -1)
+            return torch.cat([prefix, own[which].reshape(shape)], 2)
 
+        k, v = joined(-2), joined(-1)
         if last:
-            query = q[:, bucket.first_class : bucket.first_class + bucket.classes, None]
-            attended = block.attend(query, with_prefix(k), with_prefix(v))
+            attended = block.attend(queries[i][:, :, None], k, v)
         else:
-            attended = block.attend(
-                q[:, rows].reshape(shape), with_prefix(k), with_prefix(v), bucket.mask
-            )
+            attended = block.attend(own[i][0].reshape(shape), k, v, bucket.mask)
         parts.append(attended.flatten(1, 2))
     return block.finish(x, torch.cat(parts, 1))
 

@@ -33,7 +33,7 @@ class Backbone(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = key(
         "precision of the matrix products; auto is bf16 where the device gains from it; fp16 tunes with "
         "a loss scale of each run's own",
-        None,
+        "auto, fp32, bf16, fp16 (not fp8: its scales are taken over a whole pack, which ties runs together)",
         "auto",
         "fp32 to compare devices",
     )
