@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -31,7 +30,7 @@ from mvlpt_core.contract.methods import METHODS, Method, TextMethod, UnifiedMeth
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Prompt, Towers, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
-from speed.clock import seconds
+from speed.clock import matrix_rate, seconds
 from speed.plain import plain_image, plain_text
 
 BATCH, CLASSES, DOT = 32, 50, 269
@@ -77,20 +76,6 @@ def operations(classifier: Classifier, settings: Method) -> float:
     if settings.visual_ctx:
         total += image_step(backbone, 1, BATCH, settings.visual_ctx)
     return total
-
-
-def matrix_rate(backbone: Backbone) -> Callable[[], float]:
-    """A function that measures operations per second of a large product of the tower's own shape."""
-    dtype = backbone.matrix_dtype
-    width = backbone.image.width
-    a = torch.randn(BATCH * 197, width, dtype=dtype)
-    b = torch.randn(4 * width, width, dtype=dtype)
-
-    def product() -> None:
-        F.linear(a, b)
-
-    product()
-    return lambda: 2 * a.numel() * len(b) / seconds(torch.get_num_threads(), product)
 
 
 def measure_model(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mvlpt.plan import checked_study, study_counter
 from mvlpt_core.contract.methods import METHODS
-from speed import gpu, planning
+from speed import account, gpu, planning
 
 
 def test_gpu_measures_every_method_on_any_device(
@@ -31,3 +32,27 @@ def test_planning_the_papers_grid_is_cheap(root: Path, monkeypatch: pytest.Monke
     assert found.jobs == 511
     assert found.own < 40
     assert found.megabytes < 500
+
+
+def test_an_account_of_a_study_adds_up(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    for name in ("tune/text/pack1", "tune/visual/pack1", "gather"):
+        path = tmp_path / f"benchmarks/{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("s\th:m:s\tcpu_time\n5.0\t0:00:05\t4.0\n")
+    log = "Provided cores: 2\nElapsed time: 0:01:15.500000\n"
+    counter = study_counter(checked_study("tests/workflow/config/tiny.yaml"))
+    work = sum(p.tuning + p.scoring for job in counter.jobs for p in job.portions)
+    work *= len(counter.study.seeds)
+    whole = account.elapsed(log)
+    assert whole == 151
+    floor, rows = account.account(counter, work / 3, 1.0, account.spent(tmp_path), whole)
+    assert floor == pytest.approx(3)
+    found = {row.part: row[1:] for row in rows}
+    assert found["training jobs: starting"] == (2, 2, 2)
+    assert found["training jobs: beyond"] == pytest.approx((0, 10 - 5, 8 - 5))
+    assert found["gather"] == (1, 5, 4)
+    assert sum(row.clock for row in rows) == pytest.approx(whole)
+    assert account.table(floor, rows)[-1] == "| all | 3 | 151.0 | 12.0 | 50.33 |"
