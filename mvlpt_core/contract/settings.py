@@ -357,6 +357,11 @@ class Study(Settings):
         5,
         "1 on a cluster with more machines than patience",
     )
+    packs_per_device: int = whole(
+        "jobs on one GPU at a time, each with `memory_gb` of its memory; 1: a job has it to itself",
+        1,
+        "2 or 4 where `speed.gpu` shows that one pack leaves it idle",
+    )
     memory_gb: float = key(
         "gigabytes (the card's on a GPU) that a pack's activations may fill; a pack that needs more "
         "is tuned in portions",
