@@ -79,8 +79,10 @@ def keep_freed_memory(device: torch.device) -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)  # never
 
 
-def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -> Backbone:
-    """Read a folder written by `convert.convert_backbone`.
+def load_backbone(
+    folder: Path, device: str = "auto", precision: str = "auto", *, compiled: bool = False
+) -> Backbone:
+    """Read a folder written by `convert.convert_backbone`; its layers `compiled` on a GPU, where wanted.
 
     In bf16 and fp16 only the matrix products are: norms, the residual stream and features stay fp32. Raises
     `InputError`, naming the file, for one that is missing, cut or of another kind.
@@ -97,6 +99,7 @@ def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -
             config,
             target,
             resolve_precision(precision, target, config["image"]["width"]),
+            compiled=compiled and target.type == "cuda",
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         if isinstance(error, InputError):
@@ -114,6 +117,8 @@ def load_backbone(folder: Path, device: str = "auto", precision: str = "auto") -
 
 
 @lru_cache(maxsize=1)
-def cached_backbone(folder: Path, device: str, precision: str) -> Backbone:
+def cached_backbone(
+    folder: Path, device: str, precision: str, *, compiled: bool = False
+) -> Backbone:
     """`load_backbone`, kept for the next task of the same job."""
-    return load_backbone(folder, device, precision)
+    return load_backbone(folder, device, precision, compiled=compiled)

@@ -362,6 +362,14 @@ class Study(Settings):
         1,
         "2 or 4 where `speed.gpu` shows that one pack leaves it idle",
     )
+    gpu_step: Literal["plain", "compiled", "recorded"] = key(
+        "how a GPU takes a tuning step: plain, kernel by kernel; compiled, each layer's sums, norm and "
+        "activation fused by torch.compile (plain where the compiler does not work); recorded, text steps "
+        "as a CUDA graph, which is launched at once",
+        None,
+        "plain",
+        "to what `python -m speed.gpu` shows to be fastest on the GPU",
+    )
     memory_gb: float = key(
         "gigabytes (the card's on a GPU) that a pack's activations may fill; a pack that needs more "
         "is tuned in portions",

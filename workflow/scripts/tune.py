@@ -60,6 +60,7 @@ with logged(snakemake, computes=True):
         seed=int(seed),
         device=snakemake.config["device"],
         precision=snakemake.params.precision,
+        gpu_step=snakemake.config["gpu_step"],
         memory_gb=snakemake.config["memory_gb"],
         provenance=snakemake.params.provenance,
     )
