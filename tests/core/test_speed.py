@@ -4,25 +4,41 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mvlpt.plan import checked_study, study_counter
 from mvlpt_core.contract.methods import METHODS
+from mvlpt_core.planning.shapes import random_backbone
 from speed import account, gpu, planning
 
 
 def test_gpu_measures_every_method_on_any_device(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = "gpu --model tiny --device cpu --packs 1 3 --steps 2 --repeats 1"
+    command = "gpu --model tiny --device cpu --precision bf16 --packs 1 3 --at-once 2 --steps 2 --repeats 1"
     monkeypatch.setattr(sys, "argv", command.split())
     gpu.main()
-    lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
-    rows = [row for row in lines if row[0] in METHODS]
-    assert [row[:2] for row in rows if len(row) == 7] == [[m, n] for m in METHODS for n in "13"]
-    spreads = [list(map(float, row[1:])) for row in rows if len(row) == 3]
-    assert len(spreads) == 3
-    for by_pack, by_seed in spreads:  # what a run was packed with changes nothing on a CPU
-        assert by_pack <= 1e-4 * by_seed
+    tables = [
+        [line.strip("| ").split(" | ") for line in part.splitlines()[2:]]
+        for part in capsys.readouterr().out.split("\n\n")[1:]
+    ]
+    steps, fetched, at_once, spreads = tables
+    packs = [(method, pack) for method in METHODS for pack in "13"]
+    assert [(row[0], row[3]) for row in steps] == 2 * packs
+    assert [row[1] for row in steps] == ["bfloat16"] * 6 + ["float32"] * 6
+    assert [row[:2] for row in fetched] == [["visual", "1"], ["visual", "3"]]
+    assert [(row[0], row[2]) for row in at_once] == packs
+    assert all(float(row[3]) > 0 for row in at_once)
+    assert [row[0] for row in spreads] == list(METHODS)
+    for _, by_pack, by_seed in spreads:
+        assert 0 <= float(by_pack) < float(by_seed)
+
+
+def test_a_run_is_the_same_in_any_pack_on_a_processor() -> None:
+    backbone = random_backbone(gpu.TINY, "cpu", torch.float32)
+    benches = [gpu.Bench(backbone, settings) for settings in gpu.SETTINGS]
+    for _, by_pack, by_seed in gpu.spread_rows(benches, 3, 2):
+        assert float(str(by_pack)) <= 1e-4 * float(str(by_seed))
 
 
 def test_planning_the_papers_grid_is_cheap(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
