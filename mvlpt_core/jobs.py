@@ -227,7 +227,7 @@ def _tune(
     joint: Joint,
     seed: int,
     what: str,
-    record: Recorder | None,
+    record: Recorder | None = None,
 ) -> Tuned:
     """Tune the runs of `prompt`; the selected prompts are scored on the whole test split too."""
     sizes = problem.sizes

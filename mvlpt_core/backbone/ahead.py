@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -15,15 +16,18 @@ T = TypeVar("T")
 def on_device(parts: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
     """The parts on `device`, in their order.
 
-    A GPU's are gathered (which may read a disk), pinned and copied in a thread and a stream of their own,
-    one part ahead of the work; elsewhere nothing is copied that could be waited for.
+    Where they wait in host memory for a GPU, they are gathered (which may read a disk), pinned and copied in
+    a thread and a stream of their own, one part ahead of the work.
     """
-    carry = _carrier(device)
-    if carry is None:
-        yield from (part.to(device) for part in parts)
-        return
-    for receive in ahead(map(carry, parts)):
-        yield receive()
+    coming = iter(parts)
+    for first in coming:
+        carry = _carrier(device) if first.device.type == "cpu" else None
+        if carry is None:
+            yield first.to(device)
+            yield from (part.to(device) for part in coming)
+        else:
+            for receive in ahead(map(carry, chain([first], coming))):
+                yield receive()
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
@@ -43,8 +47,6 @@ def _carrier(device: torch.device) -> Callable[[Tensor], Callable[[], Tensor]] |
     stream = torch.cuda.Stream(device)
 
     def carry(part: Tensor) -> Callable[[], Tensor]:
-        if part.device == device:
-            return lambda: part
         with torch.cuda.stream(stream):
             moved = part.pin_memory().to(device, non_blocking=True)
             there = stream.record_event()

@@ -107,9 +107,9 @@ def tune(
 
 def _images(pool: Pool, order: Tensor, plan: Schedule) -> Iterator[Tensor]:
     """The images of every step, gathered where they lie."""
+    order = order.to(pool.seen(0).inputs.device)
     for step in range(plan.steps):
-        inputs = pool.seen(step // plan.per_epoch).inputs
-        yield inputs[order[..., step, :].to(inputs.device)]
+        yield pool.seen(step // plan.per_epoch).inputs[order[..., step, :]]
 
 
 def _recordable(classifier: Classifier, batch: Pool) -> bool:

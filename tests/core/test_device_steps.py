@@ -138,6 +138,14 @@ def carried(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return seen
 
 
+def test_what_lies_on_a_device_is_not_carried(carried: list[Tensor]) -> None:
+    """Nor touched by another thread, which a GPU that is recording does not allow."""
+    there = torch.device("meta")
+    parts = (torch.empty(1, device=there) for _ in range(3))
+    assert len(list(ahead.on_device(parts, there))) == 3
+    assert list(ahead.on_device([], there)) == carried == []
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_images_that_are_fetched_ahead_are_the_same(
     method: str, request: pytest.FixtureRequest
