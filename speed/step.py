@@ -117,10 +117,12 @@ def measure_model(
                     times.setdefault(key, []).append(value)
         count = operations(classifier, settings)
         fast, speed = (statistics.median(times[key]) for key in ("fast", "rate"))
-        plain = statistics.median(times["plain"]) if "plain" in times else None
-        told = " | " if plain is None else f"{plain:.2f} | {plain / fast:.2f}"
+        before, ratio = "", ""
+        if not alone:
+            plain = statistics.median(times["plain"])
+            before, ratio = f"{plain:.2f}", f"{plain / fast:.2f}"
         print(
-            f"| {name} | {prompt.method} | {fast:.2f} | {told} | "
+            f"| {name} | {prompt.method} | {before} | {fast:.2f} | {ratio} | "
             f"{count / 1e9:.0f} | {speed / 1e9:.1f} | {count / fast / speed:.0%} |",
             flush=True,
         )
@@ -140,7 +142,7 @@ def main() -> None:
     precision = torch.bfloat16 if args.bf16 else torch.float32
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {precision}")
     print(
-        "| model | method | fast s/step | plain s/step | ratio | needed GFLOP | matrix rate GFLOP/s | "
+        "| model | method | plain s/step | fast s/step | ratio | needed GFLOP | matrix rate GFLOP/s | "
         "share of rate |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
