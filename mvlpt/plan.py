@@ -16,7 +16,7 @@ from mvlpt_analysis.read.study import of_shots
 from mvlpt_analysis.stats.multiplicity import ALPHA
 from mvlpt_analysis.stats.power import POWER, Noise, smallest_mean_gain, smallest_pair_gain
 from mvlpt_analysis.vocabulary import MEASURES
-from mvlpt_core.backbone.device import resolve_device, resolve_precision
+from mvlpt_core.backbone.device import keep_freed_memory, resolve_device, resolve_precision
 from mvlpt_core.backbone.named import located_backbone
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import Layout
@@ -112,6 +112,7 @@ def study_counter(checked: Checked) -> Counter:
 def measured(checked: Checked, counter: Counter, device: str) -> Machine:
     """This machine, timed on towers of the study's shapes with random weights."""
     where = resolve_device(device)
+    keep_freed_memory(where)
     shapes = read_shapes(located_backbone(checked.study.backbone.name))
     width = shapes["vision_cfg"]["width"]
     precision = resolve_precision(checked.study.backbone.precision, where, width)

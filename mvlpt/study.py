@@ -6,14 +6,15 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import check_writable, read_yaml, write_atomic
+from mvlpt_core.contract.settings import Study
 from mvlpt_workflow import FOLDER, SNAKEFILE, running
 from mvlpt_workflow.configuration import (
     check_study,
@@ -79,7 +80,7 @@ def study_command(
     """Snakemake's command line; `options` come last and win. Without `cores` the profile says how many.
 
     The workflow holds the study itself: Snakemake's locks, which a killed process leaves behind, are not
-    needed. On a machine with GPUs, as many jobs ask for one at a time as there are.
+    needed. On a machine with GPUs, as many jobs ask for one at a time as there are places on them.
     """
     if cores and cores != "all" and not (cores.isdecimal() and int(cores) > 0):
         raise InputError(f"--cores is '{cores}': expected all or a whole number of at least 1")
@@ -90,19 +91,20 @@ def study_command(
         *("--workflow-profile", str(_profile(profile))),
         "--nolock",
         *(("--cores", cores) if cores else ()),
-        *_gpus(_profile(profile), options),
+        *_gpus(_profile(profile), options, read_configuration(config, changes)),
         *options,
     ]
 
 
-def _gpus(profile: Path, options: Sequence[str]) -> list[str]:
-    """How many GPUs there are, unless the profile or an option says it or jobs go elsewhere."""
+def _gpus(profile: Path, options: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """How many jobs fit on the GPUs, unless the profile or an option says it or jobs go elsewhere."""
     settled = read_yaml(profile / "config.yaml").keys() | {
         word.lstrip("-").partition("=")[0] for word in options
     }
     if settled & {"executor", "e", "resources", "res"}:
         return []
-    count = len(visible())
+    packs = Study.model_fields["packs_per_device"].default
+    count = len(visible()) * settings.get("packs_per_device", packs)
     return [f"--resources=gpu={count}"] if count else []  # in one word, or it takes targets too
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mvlpt_core.backbone.activation import with_other_activation
+from mvlpt_core.backbone.ahead import on_device
 from mvlpt_core.backbone.device import cached_backbone
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.tokens import tokenizer
@@ -184,11 +185,10 @@ def targets(labels: NDArray[np.generic]) -> Tensor:
 @torch.no_grad()
 def encode_images(backbone: Backbone, images: NDArray[np.uint8], batch: int = 256) -> Tensor:
     """L2-normalised features [N, D] of uint8 images [N, S, S, 3]."""
-    parts = [
-        backbone.image(torch.from_numpy(np.array(images[i : i + batch])).to(backbone.device))[0]
-        for i in range(0, len(images), batch)
-    ]
-    return torch.cat(parts)
+    parts = (
+        torch.from_numpy(np.array(images[i : i + batch])) for i in range(0, len(images), batch)
+    )
+    return torch.cat([backbone.image(part)[0] for part in on_device(parts, backbone.device)])
 
 
 @torch.no_grad()

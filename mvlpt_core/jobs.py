@@ -31,6 +31,7 @@ from mvlpt_core.tuning.loop import Tuned, tune
 from mvlpt_core.tuning.memory import within_memory
 from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
 from mvlpt_core.tuning.progress import Progress
+from mvlpt_core.tuning.recorded import Recorder, cuda_graph
 from mvlpt_core.tuning.schedule import joint_order, schedule
 from mvlpt_core.tuning.scoring import Evaluation
 
@@ -54,6 +55,7 @@ def tune_pack(
     seed: int,
     device: str = "auto",
     precision: str = "auto",
+    gpu_step: str = "plain",
     memory_gb: float,
     provenance: Mapping[str, str],
 ) -> None:
@@ -63,7 +65,8 @@ def tune_pack(
     each group, `files` what to read of each task. `prompts` gives the files that a run starts from,
     but for `random`: one, or several whose mean is taken. `kept` says where prompts go that
     are wanted. Runs of a group see the same batches, so they are tuned side by side and share what
-    no prompt can change; in portions where memory asks for it. `provenance` goes into every file.
+    no prompt can change; in portions where memory asks for it. `gpu_step` is how a GPU takes a step, as
+    in the settings. `provenance` goes into every file.
 
     Raises `InputError`, naming the file or task, for what does not fit.
     """
@@ -71,7 +74,9 @@ def tune_pack(
         # One image a class cannot be held out: there is nothing to choose by.
         _log.info("one shot has no held-out part: the last checkpoint is the result")
         tuning = tuning.model_copy(update={"checkpoint": "last"})
-    clip = cached_backbone(Path(backbone).parent, device, precision)
+    compiled = gpu_step == "compiled"
+    clip = cached_backbone(Path(backbone).parent, device, precision, compiled=compiled)
+    record = cuda_graph if gpu_step == "recorded" and clip.device.type == "cuda" else None
     provenance = {**provenance, "backbone": clip.name}
 
     def tune_side_by_side(
@@ -88,7 +93,7 @@ def tune_pack(
             if (problem.group, start) in kept
         }
         what = f"{prompt.method}, {problem.group} from {', '.join(portion)}"
-        return prompt, begun, _tune(problem, prompt, tuning, joint, seed, what)
+        return prompt, begun, _tune(problem, prompt, tuning, joint, seed, what, record)
 
     for group, tasks in groups.items():
         starts = [start for own, start in scores if own == group]
@@ -222,6 +227,7 @@ def _tune(
     joint: Joint,
     seed: int,
     what: str,
+    record: Recorder | None = None,
 ) -> Tuned:
     """Tune the runs of `prompt`; the selected prompts are scored on the whole test split too."""
     sizes = problem.sizes
@@ -238,6 +244,7 @@ def _tune(
         lambda vectors, step: problem.evaluate(vectors, step, plan.steps, validate, everyone),
         dropout_seeds=[number("dropout", problem.group, seed)] * prompt.runs,
         say=Progress(what, plan.steps, prompt.runs),
+        record=record,
     )
     early = [run for run in everyone if tuned.alive[run] and tuned.selected[run] < plan.steps]
     for step in sorted({tuned.selected[run] for run in early}):

@@ -12,14 +12,12 @@ hardly changes, else of the clock. Prints a Markdown table.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -32,6 +30,7 @@ from mvlpt_core.features import encode_sample, encode_test
 from mvlpt_core.jobs import tune_pack
 from mvlpt_core.tasks.prepare import prepare_sample, prepare_test, read_preprocess
 from mvlpt_core.tuning.problem import TaskFiles
+from speed.clock import seconds
 
 PACK = 20
 SEED = 1
@@ -101,17 +100,6 @@ def tune_in_a_process(root: str, config: Path, method: str, size: int, threads: 
     subprocess.run(command, check=True)
 
 
-def seconds(threads: int, function: Any, *arguments: Any) -> float:
-    """Of the processes that a call takes, with one thread; else of the clock."""
-
-    def now() -> float:
-        return sum(os.times()[:4]) if threads == 1 else time.perf_counter()
-
-    start = now()
-    function(*arguments)
-    return now() - start
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--config", type=Path, default=Path("config/testbed.yaml"))
@@ -137,16 +125,9 @@ def main() -> None:
             times: dict[tuple[str, int], list[float]] = {}
             for _ in range(args.repeats):
                 for size, starts in packs.items():
-                    warm = seconds(args.threads, tune, Layout(root), study, method, starts)
-                    whole = seconds(
-                        args.threads,
-                        tune_in_a_process,
-                        root,
-                        args.config,
-                        method,
-                        size,
-                        args.threads,
-                    )
+                    own = partial(tune, Layout(root), study, method, starts)
+                    job = partial(tune_in_a_process, root, args.config, method, size, args.threads)
+                    warm, whole = seconds(args.threads, own), seconds(args.threads, job)
                     times.setdefault(("warm", size), []).append(warm)
                     times.setdefault(("whole", size), []).append(whole)
             one = {kind: statistics.median(times[kind, 1]) for kind in ("warm", "whole")}

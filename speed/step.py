@@ -1,18 +1,18 @@
 """One tuning step at ViT-B size, each method against a plain loop that encodes both towers.
 
-    python -m speed.step [--models ViT-B-32 ViT-B-16] [--repeats 3] [--bf16]
+    python -m speed.step [--models ViT-B-32] [--methods visual] [--threads 1] [--repeats 3] [--bf16] [--alone]
 
 Random weights, batch 32, 50 classes, the paper's context lengths, one run (R = 1), so that nothing is
 gained from packing here. Fast and plain steps alternate in one process, as does the matrix product that
-gives the machine's rate; times are medians. Prints a Markdown table.
+gives the machine's rate; times are medians, of processor seconds with one thread. The plain loop is fp32,
+also beside bf16. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import open_clip
@@ -22,12 +22,14 @@ from torch import Tensor
 
 from mvlpt_core.backbone.convert import convert_model
 from mvlpt_core.backbone.cost import image_step, text_step
+from mvlpt_core.backbone.device import keep_freed_memory
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone, build_backbone
-from mvlpt_core.contract.methods import Method, TextMethod, UnifiedMethod, VisualMethod
+from mvlpt_core.contract.methods import METHODS, Method, TextMethod, UnifiedMethod, VisualMethod
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Prompt, Towers, make_prompt
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
+from speed.clock import matrix_rate, seconds
 from speed.plain import plain_image, plain_text
 
 BATCH, CLASSES, DOT = 32, 50, 269
@@ -75,28 +77,9 @@ def operations(classifier: Classifier, settings: Method) -> float:
     return total
 
 
-def matrix_rate(backbone: Backbone, dtype: torch.dtype) -> Callable[[], float]:
-    """A function that measures operations per second of a large product of the tower's own shape."""
-    width = backbone.image.width
-    a = torch.randn(BATCH * 197, width, dtype=dtype)
-    b = torch.randn(4 * width, width, dtype=dtype)
-
-    def measure() -> float:
-        start = time.perf_counter()
-        F.linear(a, b)
-        return 2 * a.numel() * len(b) / (time.perf_counter() - start)
-
-    measure()
-    return measure
-
-
-def timed(step: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
-def measure_model(name: str, repeats: int, precision: torch.dtype) -> None:
+def measure_model(
+    name: str, methods: list[str], repeats: int, precision: torch.dtype, alone: bool
+) -> None:
     torch.manual_seed(0)
     model: Any = open_clip.create_model(name).eval().requires_grad_(False)
     weights, config = convert_model(model, name)
@@ -107,31 +90,39 @@ def measure_model(name: str, repeats: int, precision: torch.dtype) -> None:
     images = torch.randint(0, 256, (BATCH, side, side, 3), dtype=torch.uint8)
     pixels = ((images / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
     labels = torch.arange(BATCH) % CLASSES
-    rate = matrix_rate(backbone, precision)
+    rate = matrix_rate(backbone)
+    threads = torch.get_num_threads()
     for settings in SETTINGS:
-        classifier = classifier_for(backbone, settings)
         prompt = make_prompt(settings, Towers.of(backbone), 1)
+        if prompt.method not in methods:
+            continue
         starts.random(0)(prompt, 0)
+        classifier = classifier_for(backbone, settings)
         pool = Pool(images, labels)
         if not settings.visual_ctx:
             with torch.no_grad():
                 pool = Pool(backbone.image(images)[0], labels)
-        times: dict[str, list[float]] = {"fast": [], "plain": [], "rate": []}
+        sides = {
+            "fast": partial(fast_step, classifier, prompt, pool),
+            "plain": partial(plain_step, model, prompt, pixels, labels),
+        }
+        if alone:
+            del sides["plain"]
+        times: dict[str, list[float]] = {}
         for repeat in range(repeats + 1):
-            fast = timed(lambda c=classifier, p=prompt, b=pool: fast_step(c, p, b))  # type: ignore[misc]
-            rates = [rate() for _ in range(5)]
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-                plain = timed(
-                    lambda p=prompt: plain_step(model, p, pixels, labels)  # type: ignore[misc]
-                )
+            found = {side: seconds(threads, step) for side, step in sides.items()}
+            found["rate"] = statistics.median(rate() for _ in range(5))
             if repeat:  # the first round warms up
-                times["fast"].append(fast)
-                times["plain"].append(plain)
-                times["rate"].append(statistics.median(rates))
+                for key, value in found.items():
+                    times.setdefault(key, []).append(value)
         count = operations(classifier, settings)
-        fast, plain, speed = (statistics.median(times[k]) for k in ("fast", "plain", "rate"))
+        fast, speed = (statistics.median(times[key]) for key in ("fast", "rate"))
+        before, ratio = "", ""
+        if not alone:
+            plain = statistics.median(times["plain"])
+            before, ratio = f"{plain:.2f}", f"{plain / fast:.2f}"
         print(
-            f"| {name} | {prompt.method} | {plain:.2f} | {fast:.2f} | {plain / fast:.2f} | "
+            f"| {name} | {prompt.method} | {before} | {fast:.2f} | {ratio} | "
             f"{count / 1e9:.0f} | {speed / 1e9:.1f} | {count / fast / speed:.0%} |",
             flush=True,
         )
@@ -141,10 +132,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--models", nargs="+", default=["ViT-B-32", "ViT-B-16"])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--bf16", action="store_true", help="matrix products in bf16, on both sides"
-    )
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true", help="the fast side's products in bf16")
+    parser.add_argument("--alone", action="store_true", help="without the plain loop")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    keep_freed_memory(torch.device("cpu"))
     precision = torch.bfloat16 if args.bf16 else torch.float32
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {precision}")
     print(
@@ -153,7 +147,7 @@ def main() -> None:
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in args.models:
-        measure_model(name, args.repeats, precision)
+        measure_model(name, args.methods, args.repeats, precision, args.alone)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""One job per GPU at a time: a job takes a device, sees no other, and gives it back by ending.
+"""One job per GPU at a time, or as many as a study says: a job takes a device, sees no other, and gives it
+back by ending.
 
 Snakemake counts GPUs (`resources: gpu=1`), and cannot say which one a job gets. A device is therefore
 taken by a kernel lock (flock) on a file that stands for it, which vanishes with the process, however it
 ended. The files lie where every user of a machine finds them, so that two studies do not share a device
-either, whoever runs them.
+either, whoever runs them. Jobs that share a device hold its file together (a shared lock) and each a place
+on it, a file of its own, so that a study which takes devices whole shares none with them.
 """
 
 from __future__ import annotations
@@ -55,11 +57,11 @@ def visible(environment: Mapping[str, str] = os.environ) -> list[Device]:
     return found
 
 
-def take(device: str) -> Device | None:
+def take(device: str, packs: int = 1) -> Device | None:
     """Take a device for the rest of this process, before torch looks for one; None on the processor.
 
-    `device` is a study's setting. Waits while other jobs hold all that would do. A scheduler's own
-    choice of one device is taken as it is.
+    `device` and `packs`, the jobs on one device at a time, are a study's settings. Waits while other jobs
+    hold all that would do. A scheduler's own choice of one device is taken as it is.
     """
     if device == "cpu":
         return None
@@ -70,7 +72,7 @@ def take(device: str) -> Device | None:
     if not devices:
         return None
     scheduled = "SLURM_JOB_ID" in os.environ and len(devices) == 1
-    taken = devices[0] if scheduled else _first_free(devices)
+    taken = devices[0] if scheduled else _first_free(devices, packs)
     if kind != "mps" and not number:
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ[_VISIBLE] = taken.name
@@ -104,31 +106,45 @@ def _listed() -> tuple[list[Device], dict[str, list[Device]]]:
     return gpus, parts
 
 
-def _first_free(devices: Sequence[Device]) -> Device:
-    """Lock the first device that nobody holds; the lock is held until this process ends."""
+def _first_free(devices: Sequence[Device], packs: int) -> Device:
+    """Lock the first device with a place left, of those with fewest jobs; held until this process ends."""
     said = False
     while True:
-        for device in devices:
-            if _locked(_lock_file(device.name)):
-                return device
+        for place in range(packs):
+            for device in devices:
+                if _got(device, place, packs):
+                    return device
         if not said:
             _log.info("waiting for one of %s", ", ".join(device.label for device in devices))
             said = True
         time.sleep(0.1)
 
 
-def _locked(path: Path) -> bool:
-    """Whether the lock on a file was got; the file stays open, and locked, if so."""
+def _got(device: Device, place: int, packs: int) -> bool:
+    """Whether a device was got: the whole of it, or a place on it beside jobs that share it too."""
+    if packs == 1:
+        return _locked(_lock_file(device.name), fcntl.LOCK_EX) is not None
+    shared = _locked(_lock_file(device.name), fcntl.LOCK_SH)
+    if shared is None:
+        return False
+    if _locked(_lock_file(f"{device.name}_{place}"), fcntl.LOCK_EX) is not None:
+        return True
+    os.close(shared)
+    return False
+
+
+def _locked(path: Path, how: int) -> int | None:
+    """The open, locked file if the lock on it was got."""
     file = _opened(path)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
         # What cleans /tmp may have removed the file meanwhile: others lock another one of its name.
         if os.fstat(file).st_ino == path.stat().st_ino:
-            return True
+            return file
     except (BlockingIOError, FileNotFoundError):
         pass
     os.close(file)
-    return False
+    return None
 
 
 def _opened(path: Path) -> int:

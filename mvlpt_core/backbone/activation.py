@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mvlpt_core.backbone.towers import QUICK_GELU, Backbone, Block, Linear
+from mvlpt_core.backbone.layers import QUICK_GELU, Block, Linear
+from mvlpt_core.backbone.towers import Backbone
 
 
 def with_other_activation(backbone: Backbone) -> Backbone:

@@ -18,10 +18,10 @@ from urllib.request import getproxies
 import torch
 from torch import Tensor, nn
 
+from mvlpt_core.backbone.layers import QUICK_GELU
 from mvlpt_core.backbone.named import check_named, model_label
 from mvlpt_core.backbone.parity import check_parity
 from mvlpt_core.backbone.tokens import CLEANINGS
-from mvlpt_core.backbone.towers import QUICK_GELU
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import write_atomic
 

@@ -23,74 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mvlpt_core.backbone.fused import fused
+from mvlpt_core.backbone.layers import Block, Linear, Norm, tail
 from mvlpt_core.backbone.textlayout import Chunk, TextLayout
 from mvlpt_core.backbone.tokens import LOWER
-
-# x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: with the factors folded into the two MLP matrices the
-# activation is torch's fused SiLU, one pass instead of three.
-QUICK_GELU = 1.702
-
-
-@dataclass(frozen=True)
-class Norm:
-    weight: Tensor
-    bias: Tensor
-    eps: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        # Normalised in the weights' precision (fp32 or fp64), as autocast would.
-        return F.layer_norm(
-            x.to(self.weight.dtype), self.weight.shape, self.weight, self.bias, self.eps
-        )
-
-
-@dataclass(frozen=True)
-class Linear:
-    weight: Tensor  # [out, in]
-    bias: Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
-
-    def rows(self, start: int, stop: int) -> Linear:
-        return Linear(self.weight[start:stop], None if self.bias is None else self.bias[start:stop])
-
-
-@dataclass(frozen=True)
-class Block:
-    """One transformer layer; `q`, `kv` are row slices (views) of `qkv`."""
-
-    ln_1: Norm
-    qkv: Linear
-    q: Linear
-    kv: Linear
-    out: Linear
-    ln_2: Norm
-    fc: Linear
-    proj: Linear
-    heads: int
-    activation: str
-
-    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Residual, then the MLP with its residual."""
-        x = x + self.out(attended)
-        hidden = self.fc(self.ln_2(x))
-        if self.activation == "silu":
-            hidden = F.silu(hidden)
-        else:
-            hidden = F.gelu(hidden, approximate=self.activation.removeprefix("gelu_"))
-        return x + self.proj(hidden)
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Multi-head attention over the last two axes [.., T, W]; leading axes must agree."""
-        *lead, t, width = q.shape
-        split = (-1, self.heads, width // self.heads)
-
-        def heads(x: Tensor) -> Tensor:
-            return x.reshape(-1, x.shape[-2], *split[1:]).transpose(1, 2)
-
-        attended = F.scaled_dot_product_attention(heads(q), heads(k), heads(v), attn_mask=mask)
-        return attended.transpose(1, 2).reshape(*lead, t, width)
 
 
 @dataclass(frozen=True)
@@ -217,30 +153,31 @@ def _text_block(block: Block, x: Tensor, chunk: Chunk, last: bool) -> Tensor:
     of them is a plain slice. In the last layer only the end-of-text rows go on: [R, C, W].
     """
     runs, _, width = x.shape
-    p = chunk.prefix
+    # Split and not sliced: a slice's backward pass fills a tensor of the whole stream with zeros.
+    spans = [chunk.prefix, *(bucket.stop - bucket.start for bucket in chunk.buckets)]
     h = block.ln_1(x)
     if last:
-        q = block.q(h.index_select(1, chunk.end_rows))
-        k, v = block.kv(h).chunk(2, -1)
+        queries = block.q(h.index_select(1, chunk.end_rows)).split(
+            [bucket.classes for bucket in chunk.buckets], 1
+        )
+        shared, *own = (part.chunk(2, -1) for part in block.kv(h).split(spans, 1))
         x = x.index_select(1, chunk.end_rows)
         parts = []
     else:
-        q, k, v = block.qkv(h).chunk(3, -1)
-        parts = [block.attend(q[:, :p], k[:, :p], v[:, :p], chunk.prefix_mask)]
-    for bucket in chunk.buckets:
-        rows, shape = slice(bucket.start, bucket.stop), (runs, bucket.classes, bucket.length, width)
+        shared, *own = (part.chunk(3, -1) for part in block.qkv(h).split(spans, 1))
+        parts = [block.attend(shared[0], shared[1], shared[2], chunk.prefix_mask)]
+    for i, bucket in enumerate(chunk.buckets):
+        shape = (runs, bucket.classes, bucket.length, width)
 
-        def with_prefix(t: Tensor, rows: slice = rows, shape: Any = shape) -> Tensor:
-            shared = t[:, None, :p].expand(-1, shape[1], -1, -1)
-            return torch.cat([shared, t[:, rows].reshape(shape)], 2)
+        def joined(which: int, own: Any = own[i], shape: Any = shape) -> Tensor:
+            prefix = shared[which][:, None].expand(-1, shape[1], -1, -1)
+            return torch.cat([prefix, own[which].reshape(shape)], 2)
 
+        k, v = joined(-2), joined(-1)
         if last:
-            query = q[:, bucket.first_class : bucket.first_class + bucket.classes, None]
-            attended = block.attend(query, with_prefix(k), with_prefix(v))
+            attended = block.attend(queries[i][:, :, None], k, v)
         else:
-            attended = block.attend(
-                q[:, rows].reshape(shape), with_prefix(k), with_prefix(v), bucket.mask
-            )
+            attended = block.attend(own[i][0].reshape(shape), k, v, bucket.mask)
         parts.append(attended.flatten(1, 2))
     return block.finish(x, torch.cat(parts, 1))
 
@@ -281,10 +218,17 @@ class Backbone:
 
 
 def build_backbone(
-    weights: dict[str, Tensor], config: dict[str, Any], device: torch.device, dtype: torch.dtype
+    weights: dict[str, Tensor],
+    config: dict[str, Any],
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    compiled: bool = False,
 ) -> Backbone:
-    """Assemble the towers from converted weights; matrices in `dtype`, the rest in at least fp32."""
+    """Assemble the towers from converted weights; matrices in `dtype`, the rest in at least fp32; layers
+    `compiled` behind their attention."""
     rest = torch.float64 if dtype == torch.float64 else torch.float32
+    behind = fused(tail, device) if compiled else tail
 
     def get(key: str, kind: torch.dtype = rest) -> Tensor:
         return weights[key].to(device=device, dtype=kind)
@@ -314,6 +258,7 @@ def build_backbone(
                     proj=linear(f"{key}.proj"),
                     heads=c["heads"],
                     activation=c["activation"],
+                    tail=behind,
                 )
             )
         return tuple(made)

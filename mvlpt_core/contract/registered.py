@@ -16,8 +16,8 @@ from mvlpt_core.contract.provenance import config_digest
 GAINS = {"absolute": "gain", "relative": "relative_error_reduction", "ceiling": "ceiling_gain"}
 # Settings that say where and how fast, and change no result.
 MACHINE = (
-    *("device", "threads", "pack", "tasks_per_job", "memory_gb", "mem_mb", "runtime"),
-    *("keep_prompts", "data_root"),
+    *("device", "threads", "pack", "tasks_per_job", "packs_per_device", "gpu_step", "memory_gb"),
+    *("mem_mb", "runtime", "keep_prompts", "data_root"),
 )
 _OWN = "digest"
 

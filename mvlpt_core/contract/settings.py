@@ -33,7 +33,7 @@ class Backbone(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = key(
         "precision of the matrix products; auto is bf16 where the device gains from it; fp16 tunes with "
         "a loss scale of each run's own",
-        None,
+        "auto, fp32, bf16, fp16 (not fp8: its scales are taken over a whole pack, which ties runs together)",
         "auto",
         "fp32 to compare devices",
     )
@@ -384,6 +384,19 @@ class Study(Settings):
         "groups that one job takes one after the other, so that starting Python is paid once",
         5,
         "1 on a cluster with more machines than patience",
+    )
+    packs_per_device: int = whole(
+        "jobs on one GPU at a time, each with `memory_gb` of its memory; 1: a job has it to itself",
+        1,
+        "2 or 4 where `speed.gpu` shows that one pack leaves it idle",
+    )
+    gpu_step: Literal["plain", "compiled", "recorded"] = key(
+        "how a GPU takes a tuning step: plain, kernel by kernel; compiled, each layer's sums, norm and "
+        "activation fused by torch.compile (plain where the compiler does not work); recorded, text steps "
+        "as a CUDA graph, which is launched at once",
+        None,
+        "plain",
+        "to what `python -m speed.gpu` shows to be fastest on the GPU",
     )
     memory_gb: float = key(
         "gigabytes (the card's on a GPU) that a pack's activations may fill; a pack that needs more "

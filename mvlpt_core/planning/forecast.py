@@ -101,7 +101,7 @@ def calibrate(counter: Counter, backbone: Backbone) -> Machine:
         frozen = frozen_speed(backbone, watch)
     finally:
         torch.set_num_threads(before)
-    start, base = _started()
+    start, base = started()
     on_gpu = backbone.device.type == "cuda"
     return Machine(steps, scores, frozen, start, _decoding(backbone), _writing(), base, on_gpu)
 
@@ -119,7 +119,7 @@ def _shapes(counter: Counter, method: str) -> tuple[list[Shape], int]:
     return shapes, tokens
 
 
-def _started() -> tuple[float, int]:
+def started() -> tuple[float, int]:
     """Processor seconds and peak bytes of a process that has imported what a tuning job does."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     told = subprocess.run(

@@ -65,7 +65,11 @@ def _description(name: str) -> Path:
 
 
 def random_backbone(
-    shapes: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype
+    shapes: Mapping[str, Any],
+    device: torch.device | str,
+    dtype: torch.dtype,
+    *,
+    compiled: bool = False,
 ) -> Backbone:
     """Towers of the given shapes with random weights; on the device `meta` they take no memory."""
     vision, text, features = shapes["vision_cfg"], shapes["text_cfg"], shapes["embed_dim"]
@@ -103,7 +107,7 @@ def random_backbone(
             "eos": text["vocab_size"] - 1,
         },
     }
-    return build_backbone(weights, config, where, dtype)
+    return build_backbone(weights, config, where, dtype, compiled=compiled)
 
 
 def image_side(backbone: Backbone) -> int:

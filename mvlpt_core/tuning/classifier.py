@@ -44,12 +44,15 @@ class Pool:
             return self
         return replace(self, inputs=self.views[epoch % len(self.views)], views=None)
 
-    def take(self, index: Tensor) -> Pool:
-        """The images `index`, [B] shared by all runs or [R, B] with each run's own; without views."""
+    def take(self, index: Tensor, inputs: Tensor | None = None) -> Pool:
+        """The images `index`, [B] shared by all runs or [R, B] with each run's own; without views.
+        `inputs` are theirs, where they have been gathered already."""
         here = index.to(self.targets.device)
+        if inputs is None:
+            inputs = self.inputs[index.to(self.inputs.device)]
         allowed = None if self.allowed is None else self.allowed[here]
         binary = None if self.binary is None else self.binary[here]
-        return Pool(self.inputs[index.to(self.inputs.device)], self.targets[here], allowed, binary)
+        return Pool(inputs, self.targets[here], allowed, binary)
 
 
 @dataclass(frozen=True)

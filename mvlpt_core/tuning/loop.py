@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from mvlpt_core.backbone.ahead import on_device
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.settings import Tuning
 from mvlpt_core.prompts.modules import Prompt, State, Vectors
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
 from mvlpt_core.tuning.optimizer import Optimizer
+from mvlpt_core.tuning.recorded import Recorder, recorded
 from mvlpt_core.tuning.schedule import Schedule
 from mvlpt_core.tuning.scoring import Evaluation
 
@@ -43,13 +45,15 @@ def tune(
     *,
     dropout_seeds: Sequence[int],
     say: Say = lambda step, losses: None,
+    record: Recorder | None = None,
 ) -> Tuned:
     """Tune all runs of `prompt` on `pool` in the given `order` [steps, B] or [R, steps, B].
 
     Runs share every forward and backward pass and nothing else: parameters, optimiser state, data
     order and loss are per run, so a run's numbers do not depend on its neighbours, and a run whose
     loss stops being finite (`alive` False) leaves the others alone. `evaluate(vectors, step)` is
-    called at the schedule's evaluations; its rows of split `val` choose under `best_val`.
+    called at the schedule's evaluations; its rows of split `val` choose under `best_val`. `record`
+    records the passes of steps that encode no image, to replay them.
     """
     optimizer = Optimizer(
         prompt.parameters(),
@@ -59,27 +63,37 @@ def tune(
         scaled=classifier.backbone.matrix_dtype == torch.float16,
     )
     generators = [torch.Generator().manual_seed(seed) for seed in dropout_seeds]
-    order = order.to(pool.targets.device)
+    indices = order.to(pool.targets.device)
+    images = on_device(_images(pool, order, plan), classifier.backbone.device)
     stops = set(plan.evaluations)
     alive = torch.ones(prompt.runs, dtype=torch.bool, device=pool.targets.device)
     lasted = torch.zeros(prompt.runs, dtype=torch.int64, device=alive.device)
     keeper = _Keeper(prompt, tuning.checkpoint, plan.steps)
-    with torch.no_grad():
-        evaluations = list(evaluate(prompt(), 0))
-    for step, lr in enumerate(plan.rates, start=1):
-        batch = pool.seen((step - 1) // plan.per_epoch).take(order[..., step - 1, :])
+
+    def passes(batch: Pool) -> Tensor:
+        """The runs' losses [R]; gradients are left in the prompt."""
         vectors = _drop(prompt(), prompt.settings.dropout, batch, generators)
         logits = classifier.logits(
             classifier.text(vectors), classifier.image(vectors, batch.inputs)
         )
-        run_losses = losses(logits, batch)  # [R]
-        alive &= run_losses.detach().isfinite()
-        lasted += alive
+        run_losses = losses(logits, batch)
         optimizer.backward(run_losses)
+        return run_losses.detach()
+
+    step_of: Callable[[Pool], Tensor] = passes
+    with torch.no_grad():
+        evaluations = list(evaluate(prompt(), 0))
+    for step, (lr, inputs) in enumerate(zip(plan.rates, images, strict=True), start=1):
+        batch = pool.take(indices[..., step - 1, :], inputs)
+        if step == 1 and record is not None and _recordable(classifier, batch):
+            step_of = recorded(passes, batch, record)
+        run_losses = step_of(batch)  # [R]
+        alive &= run_losses.isfinite()
+        lasted += alive
         optimizer.step(lr)
         if optimizer.scale is not None:
             alive &= optimizer.scale >= 1  # a gradient that overflows unscaled is none
-        say(step, run_losses.detach())
+        say(step, run_losses)
         if step in stops:
             with torch.no_grad():
                 found = list(evaluate(prompt(), step))
@@ -89,6 +103,20 @@ def tune(
         if evaluation.step == plan.steps and evaluation.split == "test":
             alive &= torch.tensor(evaluation.losses, device=alive.device).isfinite()
     return Tuned(evaluations, alive.tolist(), lasted.tolist(), keeper.steps, keeper.states)
+
+
+def _images(pool: Pool, order: Tensor, plan: Schedule) -> Iterator[Tensor]:
+    """The images of every step, gathered where they lie."""
+    order = order.to(pool.seen(0).inputs.device)
+    for step in range(plan.steps):
+        yield pool.seen(step // plan.per_epoch).inputs[order[..., step, :]]
+
+
+def _recordable(classifier: Classifier, batch: Pool) -> bool:
+    """Whether a step is the text tower alone, which asks for nothing of the processor; not in chunks, which
+    are encoded again in the backward pass."""
+    layout = classifier.layout
+    return batch.inputs.dtype != torch.uint8 and layout is not None and len(layout.chunks) == 1
 
 
 class _Keeper:

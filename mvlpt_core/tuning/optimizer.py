@@ -70,7 +70,8 @@ class Optimizer:
         self._update(gradients, lr)
         for value, old in zip(self._state(), before, strict=True):
             value.copy_(torch.where(_wide(finite, value), value, old))
-        self.scale = torch.where(finite, self.scale, self.scale / 2)
+        # In place: a recorded backward pass reads it there.
+        self.scale.copy_(torch.where(finite, self.scale, self.scale / 2))
 
     def _state(self) -> list[Tensor]:
         """What a step changes of each run, [R, ..]."""

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mvlpt_core.backbone.ahead import on_device
 from mvlpt_core.contract import metrics, outcomes
 from mvlpt_core.prompts.modules import Vectors
 from mvlpt_core.tuning.classifier import Classifier, Pool, losses
@@ -45,7 +46,7 @@ def pool_logits(classifier: Classifier, vectors: Vectors, pool: Pool) -> Tensor:
     return torch.cat(
         [
             classifier.logits(text, classifier.image(vectors, part))
-            for part in pool.inputs.split(images)
+            for part in on_device(pool.inputs.split(images), classifier.backbone.device)
         ],
         1,
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -202,7 +206,7 @@ def test_absent_device_and_unknown_precision_are_errors() -> None:
     ("able", "width", "chosen"),
     [
         ({"amx_bf16": True}, 768, torch.bfloat16),
-        ({"avx512_bf16": True, "amx_bf16": False}, 768, torch.bfloat16),
+        ({"avx512_bf16": True, "amx_bf16": False}, 768, torch.float32),
         ({"amx_bf16": True}, 192, torch.float32),  # small products: nothing to gain
         ({"avx512_f": True}, 768, torch.float32),
         ({}, 768, torch.float32),
@@ -214,6 +218,27 @@ def test_auto_is_bf16_on_processors_that_gain_from_it(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     assert resolve_precision("auto", torch.device("cpu"), width) == chosen
     assert resolve_precision("fp32", torch.device("cpu"), width) == torch.float32
+
+
+_STEPS = """
+import resource, sys, torch
+from mvlpt_core.backbone.device import keep_freed_memory
+if sys.argv[1:]:
+    keep_freed_memory(torch.device("cpu"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.full((64 << 18,), 1.0)  # 64 MB
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is meant")
+def test_activations_of_the_next_step_need_no_new_memory() -> None:
+    given_back, kept = (
+        int(subprocess.check_output([sys.executable, "-c", _STEPS, *given]))
+        for given in ([], ["keep"])
+    )
+    assert kept < given_back / 4
 
 
 @pytest.mark.parametrize(

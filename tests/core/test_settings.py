@@ -115,7 +115,7 @@ def test_methods_answer_for_themselves() -> None:
         (
             "backbone.precision",
             "fp8",
-            ["key 'backbone.precision' is 'fp8'", "auto, fp32, bf16, fp16"],
+            ["key 'backbone.precision' is 'fp8'", "auto, fp32, bf16, fp16", "not fp8: its scales"],
         ),
         ("methods.text.position", "start", ["'methods.text.position'", "middle, front, end"]),
         ("methods.text.lr", "2e-3", ["'methods.text.lr' is '2e-3'", "decimal point"]),

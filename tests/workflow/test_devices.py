@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,7 +27,7 @@ echo '  MIG 3g.20gb     Device  1: (UUID: MIG-dddd-4)'
 JOB = """
 import os, sys, time
 from mvlpt_workflow.devices import take
-device = take("auto")
+device = take("auto", int(sys.argv[2]))
 begun = time.monotonic()
 print(f"{os.environ['CUDA_VISIBLE_DEVICES']} {begun}", flush=True)
 time.sleep(float(sys.argv[1]))
@@ -50,8 +51,8 @@ def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
 
-def job(seconds: float) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", JOB, str(seconds)]
+def job(seconds: float, packs: int = 1) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", JOB, str(seconds), str(packs)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
@@ -87,6 +88,37 @@ def test_a_killed_job_frees_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
             assert select.select([second.stdout], [], [], 0.7)[0] == []
             first.kill()
             assert second.stdout.readline().startswith("only ")
+
+
+def test_packs_share_a_device_where_a_study_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as it says, spread over the devices, and never beside a job that takes one whole."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
+
+    def began(process: subprocess.Popen[str]) -> str | None:
+        assert process.stdout
+        ready = select.select([process.stdout], [], [], 0.7)[0]
+        return process.stdout.readline().split()[0] if ready else None
+
+    jobs = [job(60, packs=2)]
+    try:
+        assert jobs[0].stdout
+        assert jobs[0].stdout.readline().startswith("a ")
+        for _ in range(3):
+            jobs.append(job(60, packs=2))
+            assert jobs[-1].stdout
+            jobs[-1].stdout.readline()
+        jobs += [job(0, packs=2), job(0)]
+        assert [began(waiting) for waiting in jobs[4:]] == [None, None]
+        jobs[0].kill()  # of device a, which another job still shares
+        assert jobs[4].communicate(timeout=20)[0].startswith("a ")
+        assert began(jobs[5]) is None
+        for one in jobs[1:4]:
+            one.kill()
+        assert jobs[5].communicate(timeout=20)[0].startswith("a ")
+    finally:
+        for one in jobs:
+            one.kill()
+            one.communicate()
 
 
 @pytest.mark.usefixtures("two_gpus")
@@ -163,8 +195,9 @@ def test_a_script_sees_one_device_before_torch_is_there(tmp_path: Path, root: Pa
         "import json, os, sys\n"
         "from types import SimpleNamespace\n"
         "from adapter import logged\n"
-        "job = SimpleNamespace(log=sys.argv[1:], input=[], output=[], rule='tune', config={}, params={})\n"
-        "with logged(job, 'auto'):\n"
+        "job = SimpleNamespace(log=sys.argv[1:], input=[], output=[], rule='tune', params={}, \n"
+        "    config={'device': 'auto', 'packs_per_device': 1})\n"
+        "with logged(job, computes=True):\n"
         "    seen = [os.environ['CUDA_VISIBLE_DEVICES'], 'torch' in sys.modules]\n"
         "    print(json.dumps(seen))\n"
     )
@@ -188,12 +221,13 @@ def test_a_script_sees_one_device_before_torch_is_there(tmp_path: Path, root: Pa
 
 @pytest.mark.usefixtures("two_gpus")
 def test_as_many_packs_at_a_time_as_gpus(root: Path, tmp_path: Path) -> None:
-    def gpus(profile: str, *options: str) -> list[str]:
-        words = study_command("testbed", "2", profile, options)
+    def gpus(profile: str, *options: str, changes: Sequence[str] = ()) -> list[str]:
+        words = study_command("testbed", "2", profile, options, changes)
         assert words[len(words) - len(options) :] == [*options]
         return [word for word in words if "gpu=" in word]
 
     assert gpus("default", "gather") == ["--resources=gpu=3"]  # with the parts of the second
+    assert gpus("default", changes=["packs_per_device=4"]) == ["--resources=gpu=12"]
     assert gpus("default", "--resources", "gpu=2") == ["gpu=2"]
     assert gpus("default", "--executor=slurm") == []
     assert gpus("slurm") == gpus("workstation") == []

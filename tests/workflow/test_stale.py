@@ -48,6 +48,8 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("threads", 2, set()),
     ("pack", 1, set()),
     ("tasks_per_job", 1, set()),
+    ("packs_per_device", 2, set()),
+    ("gpu_step", "recorded", set()),
     ("memory_gb", 2.5, set()),
     ("mem_mb", 3000, set()),
     ("runtime", 100, set()),

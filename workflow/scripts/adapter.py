@@ -19,10 +19,10 @@ from mvlpt_workflow.written import check_inputs, record
 
 
 @contextmanager
-def logged(snakemake: Any, device: str = "cpu") -> Iterator[dict[str, Any]]:
+def logged(snakemake: Any, computes: bool = False) -> Iterator[dict[str, Any]]:
     """Send log records to the job's log; an InputError ends the job with its sentence.
 
-    A job that computes says on which `device`, and has taken one of its own before torch is imported. What
+    A job that `computes` has taken a device, as the study says, before torch is imported. What
     the job reads is checked before, and what it wrote is recorded after it, with what the job puts into the
     mapping that it is given.
     """
@@ -44,7 +44,8 @@ def logged(snakemake: Any, device: str = "cpu") -> Iterator[dict[str, Any]]:
     end = FAILED
     about: dict[str, Any] = {}
     try:
-        devices.take(device)
+        if computes:
+            devices.take(snakemake.config["device"], snakemake.config["packs_per_device"])
         check_inputs(root, snakemake.input)
         yield about
         _record(root, snakemake, about)

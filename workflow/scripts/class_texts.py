@@ -6,7 +6,7 @@ from adapter import logged
 
 snakemake: Any  # what Snakemake hands to the script
 
-with logged(snakemake, device=snakemake.config["device"]):
+with logged(snakemake, computes=True):
     from mvlpt_core.features import encode_class_texts
 
     encode_class_texts(

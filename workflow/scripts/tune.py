@@ -6,7 +6,7 @@ from adapter import logged
 
 snakemake: Any  # what Snakemake hands to the script
 
-with logged(snakemake, device=snakemake.config["device"]):
+with logged(snakemake, computes=True):
     from pathlib import Path
 
     from mvlpt_core.contract.layout import RANDOM, Layout
@@ -60,6 +60,7 @@ with logged(snakemake, device=snakemake.config["device"]):
         seed=int(seed),
         device=snakemake.config["device"],
         precision=snakemake.params.precision,
+        gpu_step=snakemake.config["gpu_step"],
         memory_gb=snakemake.config["memory_gb"],
         provenance=snakemake.params.provenance,
     )
