@@ -39,6 +39,11 @@ def check_visible(names: Sequence[str], where: str) -> None:
     """Raise `InputError` for a class name without a letter that can be seen: empty, or blanks, controls
     and zero-width letters."""
     for number, name in enumerate(names):
+        if any(unicodedata.category(letter) == "Cs" for letter in name):
+            raise InputError(
+                f"{where}: the name of class {number} (counted from 0), {name!a}, is not UTF-8: "
+                "expected the folder renamed"
+            )
         if all(unicodedata.category(letter)[0] in _INVISIBLE for letter in name):
             raise _nothing(number, name, where)
 

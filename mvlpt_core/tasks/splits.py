@@ -124,11 +124,12 @@ def divided(split: Split, root: Path, home: Path) -> dict[str, Split]:
     else:
         _log.info("%s has no test split: decoding %s to make one", home, counted(len(keys)))
         groups = _groups(split)
-        for own in _hot(split.labels).T:
+        for number, own in enumerate(_hot(split.labels).T):
             if len(set(groups[own])) == 1:
+                alike = f"{counted(int(own.sum()))}, all alike" if own.sum() > 1 else "one image"
                 raise InputError(
-                    f"the images of a class are all alike ({keys[int(own.argmax())]} is one): expected two "
-                    "that differ, because one has to be held out for the test"
+                    f"class {number} (counted from 0) of {home} has {alike} ({keys[int(own.argmax())]}): "
+                    "expected two that differ, because one has to be held out for the test"
                 )
         test = held_out(groups, split.labels)
         lines = (

@@ -68,7 +68,7 @@ def test_folder_class_list(tmp_path: Path, folder: Path, text: str, names: tuple
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cat\ndog\nAnt\n", r"classnames\.txt, line 2: 'dog' is not a class folder"),
+        ("cat\ndog\nAnt\n", r"classnames\.txt, line 2: 'dog' is no class folder or label"),
         ("cat\nAnt\ncat\n", r"classnames\.txt, line 3: class folder 'cat' occurs twice"),
         ("cat\nAnt\n", r"classnames\.txt has no line for class folder 'b_ird'"),
     ],
