@@ -19,7 +19,7 @@ from mvlpt_core.backbone.named import (
 from mvlpt_core.backbone.tokens import LOWER
 from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import read_yaml
+from mvlpt_core.contract.files import load_yaml, read_yaml
 from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.methods import TextMethod
 from mvlpt_core.contract.runs import Runs, expand
@@ -103,7 +103,7 @@ def nested(changes: Sequence[str]) -> dict[str, Any]:
         if not equals or not all(parts):
             raise InputError(f"--set {change}: expected key=value, such as tuning.steps=100")
         try:
-            value = yaml.safe_load(text)
+            value = load_yaml(text)
         except (yaml.YAMLError, ValueError):
             raise InputError(f"--set {change}: expected a value as in YAML") from None
         for part in reversed(parts):

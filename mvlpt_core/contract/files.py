@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
+import re
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,14 +155,30 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    value: int = loader.construct_yaml_int(node)
+    if ":" in node.value or re.match(r"[-+]?0[0-9]", node.value):
+        line = node.start_mark.line + 1
+        raise InputError(
+            f"line {line}: {node.value} is {value} to YAML: expected it without : or a first 0, or in quotes"
+        )
+    return value
+
+
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
+def load_yaml(text: str) -> Any:
+    """The value of a text in YAML, with what `read_yaml` refuses."""
+    return yaml.load(text, _Loader)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises `InputError`, naming file and line, for a file that is missing, not UTF-8, not YAML, not
-    a mapping, or that gives a key twice.
+    a mapping, or that gives a key twice or a number that is another one to YAML (`010`, `1:30`).
     """
     path = Path(path)
     try:
@@ -171,7 +188,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
     try:
-        value = yaml.load(text, _Loader)
+        value = load_yaml(text)
     except InputError as error:
         raise InputError(f"{path}, {error}") from None
     except yaml.YAMLError as error:

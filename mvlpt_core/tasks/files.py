@@ -17,6 +17,7 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp"),
     *(".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"),
 )
+SPLIT_FILE = ".split.tsv"  # of what `splits` writes beside data
 _SHOWN = 4  # names in a message
 CACHE_VARIABLE = "MVLPT_CACHE"
 HIDDEN = "hidden or of the system"
@@ -30,7 +31,7 @@ _SYSTEM = (
 
 def is_system(name: str) -> bool:
     """Whether a file or folder of this name holds no data, whatever is in it."""
-    return name.startswith(".") or name.lower() in _SYSTEM
+    return name.startswith(".") or name.endswith(SPLIT_FILE) or name.lower() in _SYSTEM
 
 
 def folders_in(folder: Path) -> list[Path]:

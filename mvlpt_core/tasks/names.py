@@ -55,6 +55,11 @@ def check_names(names: Sequence[str], where: str, room: Room = UNKNOWN) -> list[
     """
     if _is_plain(names, room):
         return []
+    if room.tokens is not None and room.tokens < 1:
+        raise InputError(
+            f"{room.key} is {room.n_ctx}: expected at most {room.length - 4}, for a text tower of "
+            f"{room.length} tokens that has to hold a class name too"
+        )
     tokenize = tokenizer(room.clean)
     alike: dict[tuple[int, ...], list[int]] = {}
     for number, name in enumerate(names):

@@ -20,7 +20,7 @@ from typing import Any
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.tasks.base import Place, Split, TaskSource, is_below, read_files
 from mvlpt_core.tasks.decode import counted
-from mvlpt_core.tasks.files import EXTENSIONS, folders_in, left_over, split_in, split_of
+from mvlpt_core.tasks.files import EXTENSIONS, folders_in, is_system, left_over, split_in, split_of
 from mvlpt_core.tasks.folder import TEXTS, read_templates_of
 from mvlpt_core.tasks.labels import as_text, check_given, classes_of, doubtful, numbered, whole
 from mvlpt_core.tasks.rows import LIST, SUFFIXES, rows_of
@@ -142,7 +142,7 @@ def find_tables(path: Path, label_column: str = "") -> dict[Path, str]:
 def tables_in(folder: Path) -> list[Path]:
     """The files in a folder that may be tables, by name."""
     files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    return sorted(file for file in files if file.is_file() and not file.name.startswith("."))
+    return sorted(file for file in files if file.is_file() and not is_system(file.name))
 
 
 def _has_columns(table: Path, label_column: str) -> bool:
