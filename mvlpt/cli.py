@@ -159,7 +159,7 @@ def _parser() -> tuple[_Parser, list[str]]:
     for made in (groups, choices):
         made.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
         made.add_argument("--method", required=True, help="text, visual or unified")
-        made.add_argument("--shots", type=int, help="which of the study's shots (the first)")
+        made.add_argument("--shots", type=whole, help="which of the study's shots (the first)")
         made.add_argument("--out", type=Path, required=True, help="the table to write (.tsv)")
 
     recommend = command(
@@ -175,7 +175,7 @@ def _parser() -> tuple[_Parser, list[str]]:
     recommend.add_argument(
         "--task", type=Path, required=True, help="the new task: a folder or file"
     )
-    recommend.add_argument("--shots", type=int, help="which of the study's shots (the first)")
+    recommend.add_argument("--shots", type=whole, help="which of the study's shots (the first)")
     recommend.add_argument("--top", type=whole, default=5, help="sources shown a method (5)")
     recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
     recommend.add_argument(
