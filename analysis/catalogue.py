@@ -37,6 +37,7 @@ class Table:
 
 _ALL = (
     Table("gains", "gain of every pair with intervals, p and q", "gains.table:GAIN_COLUMNS"),
+    Table("seed_gains", "gain of every pair for each seed", "gains.others:SEED_COLUMNS"),
     Table(
         "variance",
         "how much of the variance of gains is the source's, target's, pair's and seed's",
@@ -87,6 +88,12 @@ _ALL = (
         by_method=True,
     ),
     Table(
+        "ranking_new_family",
+        "quality of each way to choose sources for a family of tasks that is new",
+        "choice.ranking:RANKING_COLUMNS",
+        by_method=True,
+    ),
+    Table(
         "groups",
         "groups for joint tuning with expected gain and stability",
         "choice.groups:GROUP_COLUMNS",
@@ -116,6 +123,11 @@ _ALL = (
         "gains.controls:ASYMMETRY_COLUMNS",
     ),
     Table(
+        "method_agreement",
+        "how far the gains of every two methods agree, beyond sources and targets too",
+        "gains.between:COMPARE_COLUMNS",
+    ),
+    Table(
         "diagonal",
         "control: tuning on from a task's own prompt",
         "gains.controls:DIAGONAL_COLUMNS",
@@ -137,8 +149,9 @@ _ALL = (
     ),
 )
 TABLES = {table.name: table for table in _ALL}
+_FOREIGN = ("seed_gains", "clusters", "agreement")  # of tables by others alone
 # Of every study: `groups` by a stage of its own, all others by the stage `statistics`.
-STUDY_TABLES = tuple(name for name in TABLES if name not in ("clusters", "agreement"))
+STUDY_TABLES = tuple(name for name in TABLES if name not in _FOREIGN)
 STATISTICS = tuple(name for name in STUDY_TABLES if name != "groups")
 # Columns that hold words; all others hold numbers, and those of `FLAGS` true or false.
 CAPTIONS = ("name", "title", "caption")
@@ -153,9 +166,9 @@ TEXT = frozenset(
 FLAGS = frozenset(("diagonal", "excludes_zero", "significant", "symmetric"))
 
 
-def foreign_tables(similarity: bool, several: bool) -> list[str]:
-    """The tables of others' tables: with a `similarity` to explain gains, or `several` compared."""
-    names = ["gains", "ranking", "ranking_by_target", "clusters"]
+def foreign_tables(similarity: bool, several: bool, seeds: bool = False) -> list[str]:
+    """The tables of others' tables: with a `similarity` to explain gains, `several` compared, or `seeds`."""
+    names = ["gains", "ranking", "ranking_by_target", "ranking_new_family", "clusters"]
     if similarity:
         names += [
             "correlations",
@@ -165,7 +178,8 @@ def foreign_tables(similarity: bool, several: bool) -> list[str]:
             "measures",
             "measure_correlations",
         ]
-    return [name for name in TABLES if name in names or (several and name == "agreement")]
+    names += ["agreement"] * several + ["seed_gains", "givers"] * seeds
+    return [name for name in TABLES if name in names]
 
 
 @dataclass(frozen=True)
@@ -185,14 +199,16 @@ def drawings(
     has_factors: bool,
     has_curves: bool = True,
     has_groups: bool = True,
+    has_seeds: bool = True,
 ) -> list[Drawing]:
     """Every figure of an analysis in the order of the report.
 
     `measures`: those with figures of their own; `has_factors`: whether the suite groups its tasks;
-    learning curves and groups belong to studies only. Names are safe and distinct.
+    learning curves, groups and gains by seed belong to studies only. Names are safe and distinct.
     """
     shown: list[tuple[str, str]] = [("gains", method) for method in methods]
     shown += [("gains_all_methods", "")] * (len(methods) > 1)
+    shown += [("gains_shrunk", method) for method in methods if has_seeds]
     shown += [("relations", "")] * has_factors
     shown += [("scatter", measure) for measure in measures]
     shown += [("correlations", "")] * bool(measures)
@@ -217,9 +233,11 @@ def figures(
     has_factors: bool,
     has_curves: bool = True,
     has_groups: bool = True,
+    has_seeds: bool = True,
 ) -> list[str]:
     """The names of `drawings`: files are `<name>.png`, `.svg` and `.pdf`."""
     wanted = {"has_factors": has_factors, "has_curves": has_curves, "has_groups": has_groups}
+    wanted["has_seeds"] = has_seeds
     return [drawing.name for drawing in drawings(methods, measures, **wanted)]
 
 

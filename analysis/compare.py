@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
@@ -16,34 +14,10 @@ from .catalogue import distinct
 from .figures.agreement import plot_pair
 from .figures.style import save, style
 from .foreign import read_given
+from .gains.between import Matrix, agreement_table, common
 from .opened import open_study
 from .read import pairs
 from .report.words_of_agreement import sentences
-from .stats import agree
-from .stats.resample import permutations
-
-COMPARE_COLUMNS = ("a", "b", "measure", "value", "low", "high", "p", "n", "n_tasks")
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Gains of one method in one study or table: `name` in full, `study` and `method` apart; gains (a
-    frame with source, target, gain, and `significant` where pairs were tested)."""
-
-    name: str
-    study: str
-    method: str
-    gains: pd.DataFrame
-
-    def square(self, tasks: Sequence[str]) -> np.ndarray:
-        return pairs.square(self.gains, "gain", tasks)
-
-    def signs(self, tasks: Sequence[str]) -> np.ndarray | None:
-        """1, -1 and 0 [T, T] for established gains, losses and neither; None where nothing was tested."""
-        if "significant" not in self.gains or not self.gains["significant"].any():
-            return None
-        found = np.sign(self.gains["gain"]).where(self.gains["significant"], 0.0)
-        return pairs.square(self.gains.assign(sign=found), "sign", tasks)
 
 
 def compare(
@@ -56,9 +30,10 @@ def compare(
     """Compare the gains of studies (folders results/<study>) or of tables by others (files), two by two.
 
     Of several, the same methods are compared (all with all where their names differ); of one study, its
-    methods. Writes agreement.csv (`COMPARE_COLUMNS`) and a figure a comparison into `out`, and returns what
-    they say. `permuted`: draws of each test; `shots`: of studies with several. Raises `InputError` for
-    what is no study or table, for one matrix alone, and for fewer than `agree.MIN_TASKS` tasks in common.
+    methods. Writes agreement.csv (`gains.between.COMPARE_COLUMNS`) and a figure a comparison into `out`,
+    and returns what they say. `permuted`: draws of each test; `shots`: of studies with several. Raises
+    `InputError` for what is no study or table, for one matrix alone, and for fewer than `agree.MIN_TASKS`
+    tasks in common.
     """
     matrices = read_matrices(sources, shots)
     both = _to_compare(matrices, len(sources))
@@ -66,7 +41,7 @@ def compare(
     names: list[str] = []
     with style(matrix.name for matrix in matrices):
         for a, b in both:
-            tasks = _common(a, b)
+            tasks = common(a, b)
             table = agreement_table(a, b, tasks, permuted, seed)
             rows.append(table)
             said += sentences(table)
@@ -98,26 +73,6 @@ def read_matrices(sources: Sequence[Path], shots: int | None = None) -> list[Mat
     return found
 
 
-def agreement_table(
-    a: Matrix, b: Matrix, tasks: Sequence[str], permuted: int = 10_000, seed: int = 0
-) -> pd.DataFrame:
-    """`COMPARE_COLUMNS`: correlations of the two, then what a recommends judged by b, and b by a, and which
-    of the pairs that one establishes the other does too (where both tested pairs)."""
-    x, y = a.square(tasks), b.square(tasks)
-    rows = [
-        (a.name, b.name, found)
-        for found in agree.symmetric(x, y, permutations(len(x), permuted, seed))
-    ]
-    for one, other in ((a, b), (b, a)):
-        judged = agree.recommended(one.square(tasks), other.square(tasks))
-        mine, theirs = one.signs(tasks), other.signs(tasks)
-        if mine is not None and theirs is not None:
-            judged += agree.replicated(mine, theirs)
-        rows += [(one.name, other.name, found) for found in judged]
-    table = pd.DataFrame([{"a": one, "b": other} | vars(found) for one, other, found in rows])
-    return table.assign(n_tasks=len(tasks))[list(COMPARE_COLUMNS)]
-
-
 def _to_compare(matrices: Sequence[Matrix], sources: int) -> list[tuple[Matrix, Matrix]]:
     every = list(combinations(matrices, 2))
     if sources == 1:
@@ -126,14 +81,3 @@ def _to_compare(matrices: Sequence[Matrix], sources: int) -> list[tuple[Matrix, 
         return every
     across = [(a, b) for a, b in every if a.study != b.study]
     return [(a, b) for a, b in across if a.method == b.method] or across
-
-
-def _common(a: Matrix, b: Matrix) -> list[str]:
-    """Tasks that are source and target in both, in the order of the first."""
-    tasks = [task for task in pairs.common_tasks(a.gains) if task in pairs.common_tasks(b.gains)]
-    if len(tasks) < agree.MIN_TASKS:
-        raise InputError(
-            f"{a.name} and {b.name} have {len(tasks)} tasks in common that are source and target in both: "
-            f"expected {agree.MIN_TASKS} or more, named alike"
-        )
-    return tasks

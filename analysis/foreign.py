@@ -2,15 +2,14 @@
 
 What stands for the gain is chosen by what the table has: its `gain`; `score - scratch`; the score
 relative to the target's own (score[s, t] / score[t, t] - 1, Su et al. 2022); else the score
-standardised within its target, which makes targets of different scales comparable.
+standardised within its target, which makes targets of different scales comparable. Where a table has
+several seeds, the gains of each are kept, and each pair has an interval over them (`gains.others`).
 
-A table may also be a square matrix, its first column the sources' names. What was left out, and what
-was taken for what, is said in sentences (`Given.notes`, `Alike.notes`).
+What was left out, and what was taken for what, is said in sentences (`Given.notes`, `Alike.notes`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -26,7 +25,10 @@ from .catalogue import drawings, foreign_tables
 from .choice.groups import profile_clusters
 from .figures.gallery import draw_figures
 from .figures.style import fonts
+from .gains.others import SEED_COLUMNS, has_seeds, kind_of, pair_gains, run_gains
+from .gains.table import PAIR
 from .read import pairs
+from .read.others import meeting, read_scores, read_similarity, without_baselines
 from .report.made import made_today
 from .report.page import Part, write_report
 from .stats.resample import bootstrap_mean, unit_counts
@@ -36,19 +38,6 @@ from .vocabulary import MAIN_MEASURES
 
 CLUSTER_COLUMNS = ("method", "cluster", "task")
 AGREEMENT_COLUMNS = ("a", "b", "n_pairs", "spearman", "spearman_per_target", "low", "high")
-# Rows that published tables keep beside those of tasks: the target's own network, no training. Case,
-# blanks and signs do not count.
-BASELINES = ("self", "random", "scratch", "pretrained", "finetuned", "zeroshot", "baseline")
-MIN_SOURCES = 3  # beside one that is never a target, before it is taken for a baseline
-# Columns of numbers that tell how a score came about, or another score, and not how alike tasks are.
-SETTINGS = frozenset(
-    (
-        *("seed", "fold", "run", "n", "id", "index", "rank", "epoch", "epochs", "step", "steps"),
-        *("shots", "batch", "batchsize", "lr", "learningrate", "weightdecay", "momentum"),
-        *("warmup", "dropout"),
-    )
-)
-OUTCOMES = frozenset(("score", "gain", "scratch", "accuracy", "acc", "loss", "auc", "f1", "error"))
 _OTHERS: dict[str, Any] = {
     "own_name": "source = target",
     "heads_name": "table",
@@ -76,22 +65,16 @@ GAINS = {
 
 @dataclass(frozen=True)
 class Given:
-    """Tables of others as one: gains (method, source, target, score, gain), what stands for the
-    gain (a key of `GAINS`), the sources that were left out because they are no tasks, and what else
-    is to be said of them, in sentences."""
+    """Tables of others as one: gains (`gains.others.PLAIN_COLUMNS`, with seeds `INTERVAL_COLUMNS` too), what
+    stands for the gain (a key of `GAINS`), the sources that were left out because they are no tasks, what
+    else is to be said of them, in sentences, and the gains of each seed (`SEED_COLUMNS`), if there are
+    several."""
 
     gains: pd.DataFrame
     kind: str
     left_out: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Alike:
-    """Similarities (source, target, measure, value), and which were used and not, in sentences."""
-
-    table: pd.DataFrame
-    notes: tuple[str, ...] = ()
+    seed_gains: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -133,13 +116,14 @@ def analyse_tables(
     else:
         (out / "similarity.parquet").unlink(missing_ok=True)
     draws = {"permutations": permutations, "bootstrap": bootstrap, "seed": seed}
-    tables = _tables(given.gains, alike, **draws, workers=workers)
+    tables = _tables(given, alike, **draws, workers=workers)
     _write(tables, out)
 
     methods = list(dict.fromkeys(given.gains["method"]))
     words = GAINS[given.kind]
     view = View(pairs.task_order(given.gains), methods, _shown(alike), wording=words)
-    wanted = drawings(methods, view.measures, has_factors=False, has_curves=False, has_groups=False)
+    of_studies = dict.fromkeys(("has_factors", "has_curves", "has_groups", "has_seeds"), False)
+    wanted = drawings(methods, view.measures, **of_studies)
     frames = {**tables, "similarity": alike}
     captions = draw_figures(frames, view, out / "figures", wanted=wanted, workers=workers)
     pairs.write_frame(captions, out / "figures" / "captions.csv")
@@ -167,31 +151,48 @@ def read_given(paths: Sequence[Path], gain: str = "auto", baselines: Sequence[st
     names = _short([path.stem for path in paths])
     loaded, left_out, notes = [], [], []
     for path in paths:
-        frame, dropped = _without_baselines(_read(path), baselines)
+        frame, dropped = without_baselines(read_scores(path), baselines)
         loaded.append(frame)
         left_out += dropped
-        notes += [f"{path}: {note}" for note in _meeting(frame)]
+        notes += [f"{path}: {note}" for note in meeting(frame)]
     for name in baselines:
         if name not in left_out:
             raise InputError(f"baseline '{name}' is no source: expected one of the tables'")
     if left_out:
         known = ", ".join(dict.fromkeys(left_out))
         notes.insert(0, f"sources left out as baselines, which are no tasks: {known}")
-    kind = _kind(loaded) if gain == "auto" else gain
-    parts = []
+    kind = kind_of(loaded) if gain == "auto" else gain
+    tables = []
     for path, name, frame in zip(paths, names, loaded, strict=True):
-        part = frame.assign(gain=_gain(frame, kind, path))
-        if "method" not in part.columns:
-            part["method"] = name
+        runs = frame.assign(gain=run_gains(frame, kind, path))
+        if "method" not in runs.columns:
+            runs["method"] = name
         elif len(paths) > 1:
-            part["method"] = name + " " + part["method"].astype(str)
-        parts.append(part)
-    gains = pd.concat(parts, ignore_index=True)[["method", "source", "target", "score", "gain"]]
-    return Given(gains, kind, tuple(dict.fromkeys(left_out)), tuple(notes))
+            runs["method"] = name + " " + runs["method"].astype(str)
+        tables.append(runs)
+        if has_seeds(runs):
+            notes.append(f"{path}: {_about_seeds(runs)}")
+    of_seeds = [runs[list(SEED_COLUMNS)] for runs in tables if has_seeds(runs)]
+    gains = [pair_gains(runs, kind, bool(of_seeds)) for runs in tables]
+    return Given(
+        pd.concat(gains, ignore_index=True),
+        kind,
+        tuple(dict.fromkeys(left_out)),
+        tuple(notes),
+        pd.concat(of_seeds, ignore_index=True) if of_seeds else None,
+    )
+
+
+def _about_seeds(runs: pd.DataFrame) -> str:
+    seeds = runs["seed"].unique()
+    count = runs.groupby(PAIR)["gain"].count()
+    text = f"{len(seeds)} seeds, so that gains are means over them and intervals are over seeds"
+    few = int((count < len(seeds)).sum())
+    return f"{text} ({few:,} of {len(count):,} pairs lack some)" if few else text
 
 
 def _tables(
-    gains: pd.DataFrame,
+    given: Given,
     alike: pd.DataFrame,
     *,
     permutations: int,
@@ -199,14 +200,16 @@ def _tables(
     seed: int,
     workers: int,
 ) -> dict[str, pd.DataFrame]:
+    gains, seeds = given.gains, given.seed_gains
     calls = explanations(gains, alike, ("gain",), permutations=permutations, seed=seed)
     calls += rankings(gains, alike)
     calls.append(call("clusters", cluster_table, gains))
     several = len(set(gains["method"])) > 1
     if several:
         calls.append(call("agreement", agreement, gains, bootstrap, seed))
-    names = foreign_tables(len(alike) > 0, several)
-    return {**made(calls, names, workers), "gains": gains}
+    names = foreign_tables(len(alike) > 0, several, seeds is not None)
+    known = {"gains": gains} if seeds is None else {"gains": gains, "seed_gains": seeds}
+    return {**made(calls, names, workers), **known}
 
 
 def _write(tables: dict[str, pd.DataFrame], out: Path) -> None:
@@ -234,187 +237,6 @@ def _short(names: list[str]) -> list[str]:
     while len(names) > 1 and len({w[0] for w in words}) == 1 and min(map(len, words)) > 1:
         words = [w[1:] for w in words]
     return ["_".join(w) for w in words]
-
-
-def _plain(name: str) -> str:
-    """A name without what people spell in different ways: case, blanks, signs."""
-    return "".join(c for c in name.casefold() if c.isalnum()) or name
-
-
-def _without_baselines(
-    frame: pd.DataFrame, named: Sequence[str] = ()
-) -> tuple[pd.DataFrame, list[str]]:
-    """The table without sources that are no tasks, and the names of these."""
-    targets = set(frame["target"])
-    never = [name for name in frame["source"].unique() if name not in targets]
-    found = [name for name in never if _plain(name) in BASELINES]
-    others = [name for name in never if name not in found]
-    if len(others) == 1 and frame["source"].nunique() - len(never) >= MIN_SOURCES:
-        found += others
-    found += [name for name in named if name in set(frame["source"]) and name not in found]
-    return frame[~frame["source"].isin(found)].reset_index(drop=True), found
-
-
-def _meeting(frame: pd.DataFrame) -> list[str]:
-    """What is to be said where no or few sources are targets too."""
-    sources, targets = list(frame["source"].unique()), list(frame["target"].unique())
-    both = set(sources) & set(targets)
-    if 2 * len(both) >= min(len(sources), len(targets)):
-        return []
-    spelt = {_plain(name): name for name in targets}
-    alike = [(s, spelt[_plain(s)]) for s in sources if s not in both and _plain(s) in spelt]
-    count = f"{len(both)} of {len(sources)} sources" if both else f"none of {len(sources)} sources"
-    said = f"{count} is a target too, so that source and target are taken for things of two kinds"
-    if alike:
-        said += f" (but source '{alike[0][0]}' and target '{alike[0][1]}' may be one)"
-    return [said]
-
-
-def _stripped(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with no blanks around its names."""
-    names = [c for c in pairs.NAMES if c in frame and not pd.api.types.is_numeric_dtype(frame[c])]
-    return frame.assign(**{name: frame[name].str.strip() for name in names})
-
-
-def _read_frame(path: Path) -> pd.DataFrame:
-    """A table with source and target, names without blanks around them; a square matrix made one."""
-    frame = pairs.read_frame(path)
-    if "target" in frame or "score" in frame or len(frame.columns) < 3:
-        return _stripped(frame)
-    first = str(frame.columns[0])
-    frame = pairs.read_frame(path, text=[*pairs.NAMES, first])
-    names = frame[first].astype(str).str.strip()
-    columns = [str(name).strip() for name in frame.columns[1:]]
-    if 2 * len(set(names) & set(columns)) < max(len(names), len(columns)):
-        return _stripped(frame)
-    wide = frame.set_axis(["source", *columns], axis=1).assign(source=names)
-    return wide.melt("source", var_name="target", value_name="score").astype({"target": str})
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """A pair table; where it names models or metrics, these take the place of methods."""
-    frame = _read_frame(path)
-    if {"measure", "value"} <= set(frame.columns):  # similarities in the same table, a row each
-        frame = frame.drop(columns=["measure", "value"]).drop_duplicates(ignore_index=True)
-    if "score" not in frame.columns and "gain" in frame.columns:
-        frame = frame.assign(score=frame["gain"])
-    frame = pairs.check_pairs(frame, name=str(path), keys=("method", "model", "metric", "seed"))
-    kinds = [c for c in ("method", "model", "metric") if c in frame and len(set(frame[c])) > 1]
-    if kinds:
-        frame["method"] = frame[kinds].astype(str).agg(" ".join, axis=1)
-    if "method" in frame and (pairs.owner(frame) == "").any():
-        raise InputError(f"{path}: column 'method' is empty in some rows: expected a name")
-    keys = [c for c in ("method", "source", "target") if c in frame.columns]
-    if frame.duplicated(keys).any():  # seeds
-        numbers = frame.select_dtypes("number").columns.difference([*keys, "seed"])
-        frame = frame.groupby(keys, sort=False)[list(numbers)].mean().reset_index()
-    return frame
-
-
-def _own(frame: pd.DataFrame) -> pd.Series:
-    """score / own score, method by method."""
-    keys = frame["method"] if "method" in frame else pd.Series("", frame.index)
-    parts = [pairs.relative_to_own(part) for _, part in frame.groupby(keys, sort=False)]
-    return pd.concat(parts).reindex(frame.index)
-
-
-def _kind(frames: Sequence[pd.DataFrame]) -> str:
-    """What stands for the gain, by what all tables have."""
-    for column, kind in (("gain", "gain"), ("scratch", "minus_scratch")):
-        if all(column in frame.columns for frame in frames):
-            return kind
-
-    # Affinities have no natural zero and no common scale: a table is read as scores only where
-    # nearly every target has one of its own and scores are of one size.
-    def scores(frame: pd.DataFrame) -> bool:
-        known = frame["score"].notna()
-        covered = _own(frame)[known].notna().mean() > 0.8
-        low, high = frame.loc[known, "score"].quantile([0.1, 0.9])
-        return bool(covered and high > 0.05 and low >= 0)
-
-    return "relative" if all(scores(frame) for frame in frames) else "standardised"
-
-
-def _gain(frame: pd.DataFrame, kind: str, path: Path) -> pd.Series:
-    if kind not in GAINS:
-        raise InputError(f"gain is '{kind}': expected one of auto, {', '.join(GAINS)}")
-    needed = {"gain": "gain", "minus_scratch": "scratch"}.get(kind)
-    if needed is not None and needed not in frame.columns:
-        raise InputError(f"{path}: column '{needed}' is missing: expected it for gain '{kind}'")
-    if kind == "gain":
-        return pairs.numeric(frame, "gain", str(path))
-    if kind == "minus_scratch":
-        return frame["score"] - pairs.numeric(frame, "scratch", str(path))
-    if kind == "relative":
-        return _own(frame) - 1
-    keys = [c for c in ("method", "target") if c in frame.columns]
-    # The target's own score is no transfer and may dwarf the rest.
-    other = frame["score"].where(frame["source"] != frame["target"])
-    groups = other.groupby([frame[c] for c in keys])
-    spread = groups.transform("std")
-    return (frame["score"] - groups.transform("mean")) / spread.where(spread > 0)
-
-
-def read_similarity(path: Path, measures: Sequence[str] = ()) -> Alike:
-    """Tidy source, target, measure, value from a tidy table or one with a column a measure.
-
-    Columns without a name, constant ones, row numbers, settings and other scores are no measures,
-    unless they are among the wanted `measures`. Raises InputError for a table without a measure, and
-    for a wanted one that it lacks.
-    """
-    frame = _read_frame(path)
-    if {"measure", "value"} <= set(frame.columns):
-        checked = pairs.check_pairs(frame, value="value", name=str(path))
-        names = list(map(str, checked["measure"].unique()))
-        _check_wanted(path, measures, names)
-        if measures:
-            checked = checked[checked["measure"].isin(measures)].reset_index(drop=True)
-        return Alike(checked, (f"measures used: {', '.join(measures or names)}",))
-    numbers = [
-        c
-        for c in frame.columns
-        if c not in ("source", "target") and pd.api.types.is_numeric_dtype(frame[c])
-    ]
-    reasons = {c: _no_measure(frame, c) for c in numbers}
-    _check_wanted(path, measures, numbers)
-    names = list(measures) or [c for c in numbers if not reasons[c]]
-    if not names or not {"source", "target"} <= set(frame.columns):
-        raise InputError(
-            f"{path}: no similarity in it: expected columns source, target, measure, value, or "
-            "source, target and one column of numbers for each measure"
-        )
-    long = frame.melt(["source", "target"], names, var_name="measure", value_name="value")
-    said = [f"measures used: {', '.join(names)}"]
-    if not measures and (
-        lost := [f"{c} ({why})" for c, why in reasons.items() if why and c != "score"]
-    ):
-        said.append(f"columns that are no measures: {', '.join(lost)}")
-    return Alike(pairs.check_pairs(long, value="value", name=str(path)), tuple(said))
-
-
-def _check_wanted(path: Path, measures: Sequence[str], known: Sequence[str]) -> None:
-    for name in measures:
-        if name not in known:
-            raise InputError(
-                f"{path}: measure '{name}' is not in it: expected some of {', '.join(known)}"
-            )
-
-
-def _no_measure(frame: pd.DataFrame, column: str) -> str:
-    """Why a column of numbers is no similarity of source and target, or ""."""
-    values = frame[column].dropna()
-    words = set(re.split(r"[^a-z0-9]+", str(column).lower()))
-    if not column.strip() or column.startswith("Unnamed:"):
-        return "no name"
-    if words & OUTCOMES or column.lower().endswith("score"):
-        return "a score"
-    if _plain(column) in SETTINGS:
-        return "a setting"
-    if values.nunique() < 2:
-        return "constant"
-    if len(values) == len(frame) and (values.diff().dropna() == 1).all():
-        return "row numbers"
-    return ""
 
 
 def cluster_table(gains: pd.DataFrame) -> pd.DataFrame:

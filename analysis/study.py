@@ -14,9 +14,11 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
+from .association.verdicts import MARGIN
 from .catalogue import SCRATCH, STATISTICS
 from .choice.groups import Objective
 from .gains import controls, relations, shares
+from .gains.between import method_agreement
 from .gains.image_bootstrap import image_intervals
 from .gains.table import GAIN_KINDS, gain_table, seed_gains, single_seed_cells
 from .parallel import side_by_side
@@ -38,31 +40,34 @@ def statistics(
     bootstrap: int = 2000,
     seed: int = 0,
     margin: float = 1.0,
+    margin_rho: float = MARGIN,
     workers: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """All tables of `catalogue.STATISTICS`; one without rows has its header.
 
     transfer, outcomes, truth: as `read.gather` makes them; similarity: `similarity.pairs`;
     `tasks`, `methods`: their order in tables and figures; `factors`: grouping factor -> its value
-    for each task. `margin`: points of gain that matter. `permutations` and `bootstrap` are draws a test
-    and an interval, `workers` the processes used. Same inputs and `seed`, same tables. A source that is
-    a group of tasks has its gains, and no part in what is said of pairs of tasks. Raises InputError for an
-    unusable transfer table, or one with a target or a method that the study does not have.
+    for each task. `margin`: points of gain that matter, `margin_rho`: correlations that do.
+    `permutations` and `bootstrap` are draws a test and an interval, `workers` the processes used. Same
+    inputs and `seed`, same tables. A source that is a group of tasks has its gains, and no part in what is
+    said of pairs of tasks. Raises InputError for an unusable transfer table, or one with a target or a
+    method that the study does not have.
     """
     transfer = _ordered(pairs.check_transfer(transfer), tasks, methods)
     if transfer.empty:
         return made([], STATISTICS, workers)
     images = _image_intervals(transfer, outcomes, truth, bootstrap, seed, workers)
-    every = gain_table(transfer, images, margin=margin / 100)
+    every = gain_table(transfer, images, margin=margin / 100, tasks=tasks)
     gains = every[every["source"].isin(tasks)]
     tests = {"permutations": permutations, "seed": seed}
     groups = factor_frame(tasks, factors) if factors else None
-    calls = explanations(gains, similarity, GAIN_KINDS, **tests, factors=groups)
+    calls = explanations(gains, similarity, GAIN_KINDS, **tests, factors=groups, margin=margin_rho)
     calls += rankings(gains, similarity, families(tasks, factors))
     calls += completions(gains, similarity, families(tasks, factors), seed)
     calls += [
         call("variance", shares.variance_table, transfer, tasks=tasks),
         call("asymmetry", controls.asymmetry_table, gains, **tests),
+        call("method_agreement", method_agreement, gains, permutations, seed),
         call("diagonal", controls.diagonal_control, gains),
         call("task_effects", controls.task_effects, gains),
     ]

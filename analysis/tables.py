@@ -15,11 +15,13 @@ import pandas as pd
 
 from .association import links, measures
 from .association import tables as association
+from .association.verdicts import MARGIN
 from .catalogue import TABLES
+from .choice import robust
 from .choice.complete import completed_table, completion_table
 from .choice.gain_model import Grid
 from .choice.groups import Objective, givers, group_table
-from .choice.ranking import rank_quality, summarise_quality
+from .choice.ranking import judged, scores, summarise_quality, with_chosen
 from .gains.table import seed_gains
 from .parallel import side_by_side
 from .read import pairs
@@ -39,22 +41,25 @@ def explanations(
     permutations: int,
     seed: int,
     factors: pd.DataFrame | None = None,
+    margin: float = MARGIN,
 ) -> list[Call]:
     """Calls that tell what goes with gain: measures, measure_correlations, correlations, links,
-    partial, regression. With too few tasks for a test, tables other than measures have no rows."""
+    partial, regression. `margin`: of a correlation that matters. With too few tasks for a test, tables
+    other than measures have no rows."""
     if similarity.empty:
         return []
     calls = [call("measures", measures.measure_overview, similarity)]
     data = association.matrices(gains, similarity, gain_kinds)
-    tests = {"permutations": permutations, "seed": seed}
+    tests: dict[str, Any] = {"permutations": permutations, "seed": seed}
+    judged = tests | {"margin": margin}
     # p-values are corrected within a scope and a statistic, so each pair is a table of its own.
     # Kendall's test and the regressions are for tasks that are permuted as rows and columns.
     kinds = bool(data.places.targets)
     for scope in SCOPES:
         for statistic in [s for s in STATISTICS if not (kinds and s == "kendall")]:
-            one = {"scopes": (scope,), "statistics": (statistic,)}
-            calls.append(call("correlations", association.correlation_table, data, **one, **tests))
-    calls.append(call("links", links.link_table, data, factors, **tests))
+            one: dict[str, Any] = {"scopes": (scope,), "statistics": (statistic,)}
+            calls.append(call("correlations", association.correlation_table, data, **one, **judged))
+    calls.append(call("links", links.link_table, data, factors, **judged))
     calls.append(call("measure_correlations", measures.measure_correlations, similarity))
     if not kinds and set(MAIN_MEASURES) <= set(similarity["measure"].unique()):
         calls.append(call("partial", association.partial_table, data, **tests))
@@ -66,7 +71,8 @@ def rankings(
     gains: pd.DataFrame, similarity: pd.DataFrame, families: Mapping[str, str] | None = None
 ) -> list[Call]:
     """Calls, one a method, that tell how well sources can be chosen: ranking (summary),
-    ranking_by_target, and givers where pairs were tested. `families`: task -> family, if any."""
+    ranking_by_target, ranking_new_family, and givers where pairs were tested. `families`: task -> family,
+    if any."""
     methods = gains.groupby("method", sort=False)
     return [partial(_ranked, str(m), part, similarity, families) for m, part in methods]
 
@@ -104,10 +110,13 @@ def _ranked(
 ) -> Made:
     alike = of_method(similarity, method) if len(similarity) else None
     known = [] if alike is None else untrained(alike["measure"].unique())
-    by_target = rank_quality(gains, alike, model_measures=known, families=families)
+    grid, rankers = scores(gains, alike, model_measures=known)
+    by_target = with_chosen(judged(grid, rankers), families)
+    held = robust.thinned(grid, rankers, by_target, families)
     made = [
-        ("ranking", summarise_quality(by_target, families)),
+        ("ranking", summarise_quality(by_target, families, thinned=held)),
         ("ranking_by_target", by_target),
+        ("ranking_new_family", robust.new_family(grid, families, known)),
     ]
     if "q" in gains:
         made.append(("givers", givers(gains)))

@@ -21,10 +21,13 @@ import pandas as pd
 from ..stats import correlation, qap, structure
 from ..stats.multiplicity import benjamini_hochberg
 from .tables import Matrices
+from .verdicts import MARGIN, VERDICT_COLUMNS, with_verdicts
 
 LINK_COLUMNS = (
     *("method", "gain_kind", "measure", "link", "factor", "statistic", "value", "low", "high"),
-    *("p_permutation", "q", "n", "n_units", "permutations", "reason"),
+    *("p_permutation", "q", "n", "n_units", "permutations"),
+    *VERDICT_COLUMNS,
+    "reason",
 )
 STATISTICS = ("pearson", "spearman")
 IS_FACTOR = 1e-4  # share of a measure's variance within blocks below which it is the factor itself
@@ -36,6 +39,7 @@ def link_table(
     factors: pd.DataFrame | None = None,
     permutations: int = 10_000,
     seed: int = 0,
+    margin: float = MARGIN,
 ) -> pd.DataFrame:
     """One row a method, kind of gain, measure, link, factor and statistic (`LINK_COLUMNS`).
 
@@ -43,8 +47,8 @@ def link_table(
     the correlation; spearman: the same on ranks of all cells. low, high: the 95 % interval that agrees
     with p_permutation. n: cells, or tasks for `sources` and `targets`. n_units: what changes places,
     tasks or families. q: Benjamini-Hochberg over methods and measures of one kind of gain, link, factor
-    and statistic. reason: why there is no value: a measure that is constant within families *is* the
-    family.
+    and statistic. verdict, margin, told: `verdicts.with_verdicts`. reason: why there is no value: a measure
+    that is constant within families *is* the family.
     """
     if not data.testable or data.places.targets:
         return pd.DataFrame(columns=list(LINK_COLUMNS))
@@ -68,7 +72,7 @@ def link_table(
     table = pd.DataFrame(rows).assign(permutations=permutations)
     keys = ["gain_kind", "link", "factor", "statistic"]
     q = table.groupby(keys, sort=False)["p_permutation"].transform(benjamini_hochberg)
-    return table.assign(q=q)[list(LINK_COLUMNS)]
+    return with_verdicts(table.assign(q=q), margin)[list(LINK_COLUMNS)]
 
 
 class _Tests:

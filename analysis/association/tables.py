@@ -18,6 +18,7 @@ from mvlpt_core.contract.errors import InputError
 from ..read.pairs import check_pairs, common_tasks, off_diagonal, owner, pivot, square
 from ..stats import correlation, mrqap, qap, resample
 from ..stats.multiplicity import benjamini_hochberg
+from .verdicts import MARGIN, VERDICT_COLUMNS, with_verdicts
 
 CORRELATION_COLUMNS = (
     "method",
@@ -35,6 +36,7 @@ CORRELATION_COLUMNS = (
     "n_groups",
     "n_tasks",
     "permutations",
+    *VERDICT_COLUMNS,
     "reason",
 )
 PARTIAL_COLUMNS = (
@@ -69,7 +71,7 @@ REGRESSION_COLUMNS = (
 )
 TABLE = "table"
 MIN_TASKS = 4
-_ASSIGNED = ("q", "n_tasks", "permutations")  # to all rows at once
+_ASSIGNED = ("q", "n_tasks", "permutations", *VERDICT_COLUMNS)  # to all rows at once
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ def correlation_table(
     statistics: Sequence[str] = correlation.STATISTICS,
     permutations: int = 10_000,
     seed: int = 0,
+    margin: float = MARGIN,
 ) -> pd.DataFrame:
     """Correlation of every gain with every similarity (`CORRELATION_COLUMNS`).
 
@@ -191,7 +194,7 @@ def correlation_table(
     if cells (or groups) were independent.
     q: Benjamini-Hochberg over the methods and measures of one gain kind, scope
     and statistic. n: cells, n_groups: targets or sources with a defined coefficient.
-    Where `value` is NaN `reason` says why.
+    verdict, margin, told: `verdicts.with_verdicts`. Where `value` is NaN `reason` says why.
     """
     if not data.testable:
         return pd.DataFrame(columns=list(CORRELATION_COLUMNS))
@@ -208,7 +211,8 @@ def correlation_table(
                 rows.append(names | {"scope": scope, "statistic": statistic} | row)
     table = pd.DataFrame(rows, columns=[c for c in CORRELATION_COLUMNS if c not in _ASSIGNED])
     table = table.assign(n_tasks=data.n_tasks, permutations=permutations)
-    return _correct(table, ["gain_kind", "scope", "statistic"])[list(CORRELATION_COLUMNS)]
+    table = _correct(table, ["gain_kind", "scope", "statistic"])
+    return with_verdicts(table, margin)[list(CORRELATION_COLUMNS)]
 
 
 def _tested(

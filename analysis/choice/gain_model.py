@@ -8,7 +8,7 @@ are chosen by leaving out one training target at a time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -151,6 +151,25 @@ def fit(grid: Grid) -> GainModel:
     coef = np.linalg.solve(gram.sum(0) + ridge[best, 0], moment.sum(0))
     level = float((np.where(known, gain, 0).sum(1) / known.sum(1)).mean())
     return GainModel(level, scale, coef[:K], coef[K:], PENALTIES[best])
+
+
+def leave_family_out(grid: Grid, families: Mapping[str, str]) -> np.ndarray:
+    """Gains predicted for each target, of sources of other `families` (task -> family; without one a task is
+    its own), by a model that knows nothing of its family, as targets or as sources: [S, T], NaN elsewhere."""
+    own, given = (
+        np.array([families.get(task, task) for task in tasks])
+        for tasks in (grid.targets, grid.sources)
+    )
+    predicted = np.full_like(grid.gain, np.nan)
+    for family in np.unique(own):
+        gain = grid.gain.copy()
+        gain[:, own == family] = np.nan
+        gain[given == family] = np.nan
+        model = fit(replace(grid, gain=gain))
+        for t in np.flatnonzero(own == family):
+            candidates = np.isfinite(grid.gain[:, t]) & (given != family)
+            predicted[:, t] = model.predict(grid.features[:, :, t], candidates)
+    return predicted
 
 
 def leave_one_out(grid: Grid, drop_source: bool) -> np.ndarray:

@@ -50,10 +50,11 @@ QUALITY = {
     "hit3": Quality("Hit rate@3", True, 0, 1),
     "tau": Quality("Weighted Kendall tau", True, -1, 1),
     "gain1": Quality("Gain of the first choice", True),
+    "slope": Quality("Gain per standard deviation of the score", True),
 }
 RANKING_COLUMNS = (
     *("ranker", "metric", "mean", "low", "high", "n_targets", "unit", "n_units"),
-    *("difference", "difference_low", "difference_high", "p", "q"),
+    *("difference", "difference_low", "difference_high", "p", "q", "thinned"),
 )
 RANKING_BY_TARGET_COLUMNS = ("ranker", "target", "rule", "n_sources", *QUALITY)
 
@@ -147,6 +148,16 @@ def weighted_tau(gains: np.ndarray, predicted: np.ndarray) -> float:
     return float(weightedtau(gains, predicted).statistic)
 
 
+def slope(gains: np.ndarray, predicted: np.ndarray) -> float:
+    """What `gains` [n] differ by where `predicted` [n] differ by one standard deviation, by least squares
+    over the target's sources: how much the scores matter, which ranks do not tell. 0 for a constant score.
+    """
+    spread = float(predicted.std())
+    if not spread > 1e-12 * max(float(np.abs(predicted).max()), 1e-300):
+        return 0.0
+    return float(np.mean((gains - gains.mean()) * (predicted - predicted.mean())) / spread)
+
+
 def quality(gains: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """All of `QUALITY` for one target: `gains` [n] and `predicted` [n] of its candidate sources."""
     lost = {k: regret(gains, predicted, k) for k in (1, 3, 5)}
@@ -159,6 +170,7 @@ def quality(gains: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
         **{f"hit{k}": hit(gains, predicted, k) for k in (1, 3)},
         "tau": weighted_tau(gains, predicted),
         "gain1": float(gains.max()) - lost[1],
+        "slope": slope(gains, predicted),
     }
 
 
@@ -189,40 +201,54 @@ def rank_quality(
     new task has, with the least mean Regret@1 on the other half of the `families` (task -> family;
     without: of the targets).
     """
+    grid, rankers = scores(gains, similarity, measures, value, model_measures)
+    return with_chosen(judged(grid, rankers), families)
+
+
+def scores(
+    gains: pd.DataFrame,
+    similarity: pd.DataFrame | None,
+    measures: Sequence[str] | None = None,
+    value: str = "gain",
+    model_measures: Sequence[str] | None = None,
+) -> tuple[Grid, dict[str, np.ndarray]]:
+    """The gains, and the numbers [S, T] that every ranker gives; see `rank_quality`."""
     grid = Grid.from_frames(gains, similarity, measures, value)
-    rankers: dict[str, np.ndarray] = {
-        name: grid.features[k] for k, name in enumerate(grid.measures)
-    }
-    used = [
-        k
-        for k, name in enumerate(grid.measures)
-        if model_measures is None or name in model_measures
-    ]
-    if used:
-        part = replace(
-            grid, measures=tuple(grid.measures[k] for k in used), features=grid.features[used]
-        )
+    rankers = {name: grid.features[k] for k, name in enumerate(grid.measures)}
+    part = of_measures(grid, model_measures)
+    if part.measures:
         rankers[MODEL_TARGET] = leave_one_out(part, drop_source=False)
         rankers[MODEL_TASK] = leave_one_out(part, drop_source=True)
     rankers[BEST_AVERAGE] = _best_average(grid)
     rankers[RANDOM] = np.zeros_like(grid.gain)
+    return grid, rankers
+
+
+def of_measures(grid: Grid, names: Sequence[str] | None) -> Grid:
+    """The grid with the measures among `names` (None: all)."""
+    used = [k for k, name in enumerate(grid.measures) if names is None or name in names]
+    known = tuple(grid.measures[k] for k in used)
+    return replace(grid, measures=known, features=grid.features[used])
+
+
+def judged(grid: Grid, rankers: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """The quality of each ranker's numbers [S, T] for each target: `RANKING_BY_TARGET_COLUMNS`."""
     rows = []
     for ranker, predicted in rankers.items():
         for t, target in enumerate(grid.targets):
             known = np.isfinite(grid.gain[:, t])
             usable = known.sum() >= 2 and np.isfinite(predicted[known, t]).all()
-            scores = (
+            found = (
                 quality(grid.gain[known, t], predicted[known, t])
                 if usable
                 else dict.fromkeys(QUALITY, np.nan)
             )
             names = {"ranker": ranker, "target": target, "rule": ""}
-            rows.append({**names, "n_sources": known.sum(), **scores})
-    table = pd.DataFrame(rows, columns=list(RANKING_BY_TARGET_COLUMNS))
-    return _with_chosen(table, families)
+            rows.append({**names, "n_sources": known.sum(), **found})
+    return pd.DataFrame(rows, columns=list(RANKING_BY_TARGET_COLUMNS))
 
 
-def _units(targets: Sequence[str], families: Mapping[str, str] | None) -> np.ndarray:
+def units_of(targets: Sequence[str], families: Mapping[str, str] | None) -> np.ndarray:
     """The number of each target's unit of evidence, its family or itself, in order of appearance."""
     return pd.factorize(np.array([(families or {}).get(t, t) for t in targets], dtype=object))[0]
 
@@ -232,13 +258,13 @@ def _by_ranker(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return table.pivot_table(index="target", columns="ranker", values=metric, dropna=False)
 
 
-def _with_chosen(table: pd.DataFrame, families: Mapping[str, str] | None) -> pd.DataFrame:
+def with_chosen(table: pd.DataFrame, families: Mapping[str, str] | None) -> pd.DataFrame:
     """The table with rows of the ranker `CHOSEN`, if there are rules to choose from and other targets."""
     targets = list(table["target"].unique())
     rules = [name for name in table["ranker"].unique() if name not in CLOSED]
     lost = _by_ranker(table, "regret1").reindex(index=targets, columns=rules).to_numpy(float)
     # Two halves: choices that leave out one target at a time are nearly one choice, made on all.
-    half = _units(targets, families) % 2
+    half = units_of(targets, families) % 2
     chosen: dict[str, str] = {}
     for own in (0, 1):
         others = lost[half != own]
@@ -255,7 +281,10 @@ def _with_chosen(table: pd.DataFrame, families: Mapping[str, str] | None) -> pd.
 
 
 def summarise_quality(
-    per_target: pd.DataFrame, families: Mapping[str, str] | None = None, level: float = 0.95
+    per_target: pd.DataFrame,
+    families: Mapping[str, str] | None = None,
+    level: float = 0.95,
+    thinned: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Mean of each quality (`RANKING_COLUMNS`), and its difference from the best average source.
 
@@ -264,7 +293,8 @@ def summarise_quality(
     paired by target; negative is better for regrets, positive for all else. With targets as units its
     standard error is widened for what their training sets share (Nadeau and Bengio 2003, Machine
     Learning 52), without which up to four times too many rules beat the bar (`speed.calibration`). q:
-    Benjamini-Hochberg over the rankers of a metric, chance left out. Raises InputError for a table
+    Benjamini-Hochberg over the rankers of a metric, chance left out. `thinned`: `robust.thinned`, the share
+    of halves of the sources in which the sign of regret1's difference holds. Raises InputError for a table
     without the best average source.
     """
     if per_target.empty:
@@ -273,7 +303,7 @@ def summarise_quality(
         raise InputError(f"ranking: no rows of the ranker '{BEST_AVERAGE}': expected it as the bar")
     targets = list(per_target["target"].unique())
     rankers = list(per_target["ranker"].unique())
-    units = _units(targets, families)
+    units = units_of(targets, families)
     # The bar's picks for two targets were learnt on nearly the same targets, as in cross-validation.
     widened = 1.0 if families else float(np.sqrt(1 + len(targets) / max(len(targets) - 1, 1)))
     unit = "families" if families else "targets"
@@ -290,10 +320,12 @@ def summarise_quality(
             difference = np.array([np.nan] * 4)
             if ranker != BEST_AVERAGE:
                 difference = np.array(_over_units(values - bar, units, level, widened)[:4])
-            rows.append((*row, *difference, np.nan))
+            rows.append((*row, *difference, np.nan, np.nan))
     table = pd.DataFrame(rows, columns=list(RANKING_COLUMNS))
     tested = table["p"].where(table["ranker"] != RANDOM)
     table["q"] = tested.groupby(table["metric"]).transform(benjamini_hochberg)
+    held = table["ranker"].map(thinned or {}).astype(float)
+    table["thinned"] = held.where(table["metric"] == "regret1")
     return table
 
 

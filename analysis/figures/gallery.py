@@ -14,7 +14,18 @@ from mvlpt_core.contract.errors import InputError
 from ..catalogue import CAPTIONS, Drawing, drawings
 from ..parallel import side_by_side
 from ..view import View
-from . import clusters, curves, forest, graph, heatmaps, ranking, relations, scatter, similarity
+from . import (
+    clusters,
+    curves,
+    forest,
+    graph,
+    heatmaps,
+    ranking,
+    relations,
+    scatter,
+    shrunk,
+    similarity,
+)
 from .style import Plate, save, style
 
 
@@ -30,6 +41,7 @@ class Kind:
 KINDS = {
     "gains": Kind(heatmaps.plot_gains, ("gains",)),
     "gains_all_methods": Kind(heatmaps.plot_all_gains, ("gains",)),
+    "gains_shrunk": Kind(shrunk.plot_shrunk, ("gains",)),
     "relations": Kind(relations.plot_relations, ("relations",)),
     "scatter": Kind(scatter.plot_scatter, ("gains", "similarity")),
     "correlations": Kind(forest.plot_forest, ("correlations",)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
@@ -350,6 +351,18 @@ def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
         for method in view.methods
         if method in present
     }
+    figure = beside(view, frames, gains)
+    caption = (
+        "The same gains side by side on one colour scale; a minus sign marks clearly negative "
+        "cells for readers of grey prints."
+    )
+    return Plate(title, caption, figure)
+
+
+def beside(view: View, frames: Mapping[str, pd.DataFrame], gains: pd.DataFrame) -> Figure:
+    """Small heatmaps of some `gain_frame`s, by title, on one colour scale."""
+    words = view.wording
+    order = view.order(gains)
     limit = colour_limit(list(frames.values()))
     across = min(len(frames), 3)
     down = -(-len(frames) // across)
@@ -359,11 +372,11 @@ def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
         TWO_COLUMNS, 0.6 + names + down * (panel + 0.25), down, across, layout="compressed"
     )
     flat = [ax for row in axes for ax in row]
-    for i, (method, frame) in enumerate(frames.items()):
+    for i, (title, frame) in enumerate(frames.items()):
         labels = (i + across >= len(frames), i % across == 0)
         look: Any = {"compact": True, "colour_bar": False, "labels": labels}
         draw_gain_heatmap(flat[i], frame, order, limit, **look)
-        flat[i].set_title(method)
+        flat[i].set_title(title)
         flat[i].tick_params(labelsize=6)
     for ax in flat[len(frames) :]:
         ax.axis("off")
@@ -373,8 +386,4 @@ def plot_all_gains(view: View, _: str, gains: pd.DataFrame) -> Plate:
     look = {"compact": True, "seeds_known": seeds_known(gains)}
     legend_below(figure, legend_handles(list(frames.values()), words.own_name, **look))
     fix_layout(figure, passes=2)
-    caption = (
-        "The same gains side by side on one colour scale; a minus sign marks clearly negative "
-        "cells for readers of grey prints."
-    )
-    return Plate(title, caption, figure)
+    return figure

@@ -9,6 +9,8 @@ ceiling_gain              (score - scratch) / (ceiling - scratch), where the cei
                           score of the study on the target: any method, source and seed
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -18,6 +20,7 @@ from mvlpt_core.contract.errors import InputError
 from ..read.pairs import check_transfer, mask_diverged
 from ..stats.multiplicity import benjamini_hochberg, significant
 from ..stats.variance import moderated_by_group
+from .shrunk import shrunk_gains
 from .verdicts import MARGIN, verdicts
 
 GAIN_KINDS = ("gain", "relative_error_reduction", "ceiling_gain")
@@ -35,6 +38,7 @@ GAIN_COLUMNS = (
     "high",
     "se",
     "df",
+    "gain_shrunk",
     "relative_error_reduction",
     "relative_error_reduction_low",
     "relative_error_reduction_high",
@@ -59,13 +63,15 @@ def gain_table(
     images: pd.DataFrame | None = None,
     level: float = 0.95,
     margin: float = MARGIN,
+    tasks: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """One row a (method, source, target) with `GAIN_COLUMNS`, in the order of `transfer`.
 
     With two seeds or more: mean over seeds and t interval of the paired differences, whose
     variance is moderated by those of the method's other pairs, targets' levels first
     (`stats.variance`). With one: interval and p of `images` (`image_bootstrap.image_intervals`), if
-    given. `se` and `df` (t's degrees of freedom; NaN with `images`) belong to the gain. p tests gain 0; q is
+    given. `se` and `df` (t's degrees of freedom; NaN with `images`) belong to the gain. `gain_shrunk` is
+    the gain as `gains.shrunk` predicts it, for sources that are `tasks` (None: all). p tests gain 0; q is
     Benjamini-Hochberg over the off-diagonal pairs of a method, `significant` by `stats.multiplicity`,
     `verdict` beside the `margin` (score units) by `verdicts.verdicts`.
     Intervals of the ceiling gain take the ceiling as known.
@@ -87,11 +93,11 @@ def gain_table(
     floor = (1 / (images_n * np.sqrt(6))).fillna(0.0)
     methods, targets = (table.index.get_level_values(c).to_numpy() for c in ("method", "target"))
     for kind in GAIN_KINDS:
-        low, high = _bound_names(kind)
+        low, high = bound_names(kind)
         scale = (table[kind] / table["gain"].where(table["gain"] != 0)).abs().fillna(1.0)
         spread = np.maximum(groups[kind].std(ddof=1), floor * scale)
-        se, df = _standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods, targets)
-        half, p = _t_interval(table[kind].to_numpy(dtype=float), se, df, level)
+        se, df = standard_errors(spread.to_numpy(), table["n_seeds"].to_numpy(), methods, targets)
+        half, p = t_interval(table[kind].to_numpy(dtype=float), se, df, level)
         table[low] = table[kind] - half
         table[high] = table[kind] + half
         if kind == "gain":
@@ -101,6 +107,7 @@ def gain_table(
     if images is not None:
         _add_image_intervals(table, seeds, images)
 
+    table["gain_shrunk"] = shrunk_gains(seeds, table, tasks)
     table["diagonal"] = table["source"] == table["target"]
     table["excludes_zero"] = (table["low"] > 0) | (table["high"] < 0)
     tested = table["p"].where(~table["diagonal"])
@@ -167,14 +174,14 @@ def _add_image_intervals(table: pd.DataFrame, seeds: pd.DataFrame, images: pd.Da
     table.loc[use, "interval"] = "images"
 
 
-def _bound_names(kind: str) -> tuple[str, str]:
+def bound_names(kind: str) -> tuple[str, str]:
     """The columns that hold the interval of a gain kind."""
     if kind not in GAIN_KINDS:
         raise InputError(f"gain kind '{kind}' is unknown: expected one of {', '.join(GAIN_KINDS)}")
     return ("low", "high") if kind == "gain" else (f"{kind}_low", f"{kind}_high")
 
 
-def _standard_errors(
+def standard_errors(
     spread: np.ndarray, n: np.ndarray, methods: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard errors and degrees of freedom of means of `n` seeds with standard deviation
@@ -188,7 +195,7 @@ def _standard_errors(
     return np.sqrt(variance / np.where(n > 0, n, np.nan)), df
 
 
-def _t_interval(
+def t_interval(
     mean: np.ndarray, se: np.ndarray, df: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Half widths of Student's interval of means [n], and p-values of mean 0; NaN as `se`."""

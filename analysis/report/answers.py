@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..association.verdicts import EQUAL as EQUAL_RHO
 from ..catalogue import SCRATCH
 from ..gains.curves import curve_frame, nearest_sources, reached
 from ..gains.verdicts import EQUAL, GAIN, LOSS, UNCLEAR, smallest_told
@@ -86,7 +87,9 @@ def _established(off: pd.DataFrame) -> tuple[int, ...] | None:
 def how_certain(view: View, tables: Frames) -> list[str]:
     """What the intervals hold, diverged cells, and the control by the own prompt."""
     gains = tables["gains"]
-    out = [_intervals(gains)]
+    out = [_intervals(view, gains)]
+    if "gain_shrunk" in gains and gains["gain_shrunk"].notna().any():
+        out.append(_shrunk(gains))
     if "n_diverged" in gains and gains["n_diverged"].sum():
         out.append(_diverged(gains))
     out += [_agreement(row) for row in records(tables["agreement"])]
@@ -96,14 +99,18 @@ def how_certain(view: View, tables: Frames) -> list[str]:
     return out
 
 
-def _intervals(gains: pd.DataFrame) -> str:
+def _intervals(view: View, gains: pd.DataFrame) -> str:
     kinds = set(gains.get("interval", pd.Series(dtype=str)).dropna())
     if "seeds" in kinds:
-        return (
-            f"Intervals are 95% over {int(gains['n_seeds'].max())} seeds, transfer and scratch "
-            "paired by seed, each pair's variance moderated by those of the target's and the "
-            "method's other pairs."
+        paired = ", transfer and scratch paired by seed" if view.wording.baseline else ""
+        text = (
+            f"Intervals are 95% over {int(gains['n_seeds'].max())} seeds{paired}, each pair's variance "
+            f"moderated by those of the target's and the {view.wording.heads_name}'s other pairs."
         )
+        without = gains[(gains["interval"] == "none") & (gains["source"] != gains["target"])]
+        if len(without) and not view.wording.baseline:
+            text += f" {len(without)} pairs have none, for want of seeds or of a difference between them."
+        return text
     if "images" in kinds:
         return (
             "There is one seed: intervals are 95% over test images and hold nothing of the "
@@ -111,6 +118,21 @@ def _intervals(gains: pd.DataFrame) -> str:
             "claims about other seeds."
         )
     return "Single gains carry no interval: there is one value a pair and no outcomes."
+
+
+def _shrunk(gains: pd.DataFrame) -> str:
+    """What `gain_shrunk` is, and what it lacks with one seed."""
+    text = (
+        "A measured gain is not the best guess of another seed's: gain_shrunk, beside it in gains.csv and "
+        "in a heatmap, pulls it towards what its source, target and opposite direction tell"
+    )
+    if seeds_known(gains):
+        return text + ", by the share of the variance that does not repeat over seeds."
+    return (
+        text
+        + ". With one seed, seed and pair cannot be told apart: only the noise of test images is "
+        "taken out, and too little is shrunk."
+    )
 
 
 def _diverged(gains: pd.DataFrame) -> str:
@@ -169,7 +191,11 @@ def what_explains(view: View, tables: Frames) -> list[str]:
     for method in known:
         rows = base[(base["method"] == method) & (base["scope"] == "pooled")]
         shown = [
-            _correlation(row, apart.in_kinds(links, method, row["measure"]))
+            _correlation(
+                row,
+                apart.in_kinds(links, method, row["measure"]),
+                apart.equal_in_kinds(links, method, row["measure"]),
+            )
             for row in records(rows)
             if row["measure"] in view.measures
         ]
@@ -177,6 +203,8 @@ def what_explains(view: View, tables: Frames) -> list[str]:
             out.append(f"{method}: {'; '.join(shown)}.{_strongest(rows, links, view.measures)}")
     for method in known:
         out += apart.apart(links, method, view.measures)
+    if any("unclear: could" in sentence for sentence in out):
+        out.append(apart.TOLD)
     if len(base) and not view.factors:
         out.append(apart.EXCHANGEABLE)
     effects = tables["effects"]
@@ -211,16 +239,20 @@ def _holds_zero(low: float, high: float) -> bool:
     return bool(low <= 0 <= high)
 
 
-def _correlation(row: Row, in_kinds: str) -> str:
-    """The claim of a row of `correlations`; `in_kinds`: what of it is lost with whole families."""
+def _correlation(row: Row, in_kinds: str, equal_in_kinds: bool) -> str:
+    """The claim of a row of `correlations`; `in_kinds`: what of it is lost with whole families;
+    `equal_in_kinds`: whether with these it is equal to 0 within the margin, too."""
     name = pretty(row["measure"])
     if not np.isfinite(row["value"]):
         reason = f" ({row['reason']})" if row["reason"] else ""
         return f"the correlation with {name} is undefined{reason}"
     span = interval(row["low"], row["high"], 2)
     size = f"rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])}"
+    if row["verdict"] == EQUAL_RHO and equal_in_kinds:
+        return f"gain and {name} similarity are unconnected within a margin of {row['margin']:g} ({size})"
     if not significant(row["p_permutation"]):
-        return f"no evidence that gain goes with {name} similarity ({size})"
+        said = apart.beside(row) if row["verdict"] != EQUAL_RHO else ""
+        return f"no evidence that gain goes with {name} similarity ({size}{said and '; '}{said})"
     if _holds_zero(row["low"], row["high"]):
         return f"that gain goes with {name} similarity is not established, for its interval holds 0 ({size})"
     way = "grows" if row["value"] > 0 else "falls"

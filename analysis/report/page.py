@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ..read.study import without_rows
 from ..view import View
 from ..vocabulary import NOTHING
 from . import answers
+from .inline import inline, raster
 from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
 from .rules import against_bar
@@ -30,12 +30,15 @@ from .tasks import overview
 from .unmeasured import what_is_told
 from .variance import where_variance_lies
 from .words import records
+from .words_of_agreement import do_methods_agree, methods_beside
 
 WIDE = 640  # pixels: a figure that is wider scrolls in its own box on a phone
 SHOWN = 140 / 72  # pixels of the page for a point of a figure, so that text has one size in all
+MANY = 150_000  # bytes of a drawing that may be smaller as PNG
 HEADINGS = (
     ("Where does the variance lie?", where_variance_lies),
     ("Which tasks help which?", answers.which_help),
+    ("Do the methods agree?", do_methods_agree),
     ("How certain is that?", answers.how_certain),
     ("What explains it?", answers.what_explains),
     ("What to do?", answers.what_to_do),
@@ -69,6 +72,7 @@ def write_report(
     configuration: str | None = None,
     sizes: pd.DataFrame | None = None,
     made: str = "",
+    prompts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page of the study `name`, whole or not at all.
 
@@ -77,11 +81,17 @@ def write_report(
     `benchmark.make`, beside their figures; `shared`: what is said of images that tasks share; `plan`: the
     file of the registered plan, if there is one; `configuration`: digest of the study as it is, None
     where plans are not registered; `sizes`: `read.tasks.task_sizes`, for the table of a study's tasks;
-    `made`: when and by what the page was made. Raises InputError for a table or a figure that is missing.
+    `made`: when and by what the page was made; `prompts`: `play.data.kept_prompts`. Raises InputError for a
+    table or a figure that is missing.
     """
+    # Altair is slow to import, and nothing but the page needs it.
+    from ..play.section import playable
+
     path = Path(path)
     several = len(parts) > 1
+    shown = {shots: _completed(part.frames, view) for shots, part in parts.items()}
     page = _template().render(
+        play=playable(view, shown, prompts),
         title=f"{view.wording.title}: {name}",
         lead=_lead(view, parts),
         made=made,
@@ -119,7 +129,9 @@ def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dic
         "shots": shots,
         "tasks": tasks,
         "glance": answers.glance(view, frames),
-        "rules": against_bar(view, frames),
+        "closer": [
+            table for made in (methods_beside, against_bar) if (table := made(view, frames))
+        ],
         "answers": [
             (heading, [_by_method(sentence, view.methods) for sentence in made(view, frames)])
             for heading, made in HEADINGS
@@ -230,7 +242,8 @@ def _benchmark(path: Path) -> dict[str, Any]:
         "about": BENCHMARKS[path.stem].about,
         "grids": [grid | {"bold": cells} for grid, cells in zip(shown["grids"], bold, strict=True)],
         "figures": [
-            _shown(path.with_name(f"{row['name']}.png"), row, path.stem) for row in shown["figures"]
+            _shown(path.with_name(f"{row['name']}.png"), row, f"{path.stem}-{row['name']}")
+            for row in shown["figures"]
         ],
     }
 
@@ -249,31 +262,17 @@ def _shown(png: Path, row: Mapping[str, Any], own: str) -> dict[str, Any]:
     for path in (png, svg):
         if not path.is_file():
             raise InputError(f"{path}: no such file: expected a figure")
-    drawn, width = inline(svg.read_text(encoding="utf-8"), own, str(row["title"]))
-    image = _encoded(png.read_bytes()) if png.stat().st_size * 4 / 3 < len(drawn) else ""
+    drawn, width = inline(svg.read_text(encoding="utf-8"), own, str(row["title"]), SHOWN, WIDE)
+    # A picture of few shapes is never smaller as PNG.
+    image = _encoded(raster(png, width)) if len(drawn) > MANY else ""
+    if len(image) > len(drawn):
+        image = ""
     return {**row, "svg": "" if image else drawn, "png": image, "width": width}
 
 
-def inline(svg: str, own: str, title: str) -> tuple[str, int]:
-    """An SVG file as an element of a page, to be read out as `title`, and its width there in pixels.
-
-    Its ids begin with `own`, since those of a page must differ; fonts have others to fall back on.
-    """
-    start = svg.index("<svg")
-    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg[start:], flags=re.S)
-    body = re.sub(r'( id="|href="#|url\(#)', lambda found: f"{found[0]}{own}-", body)
-    body = body.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-    # Hundredths of a point are enough; texts stay as they are.
-    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(?<=\d\.\d\d)\d+", "", tag[0]), body)
-    points = float(re.search(r'viewBox="0 0 ([\d.]+)', body)[1])  # type: ignore[index]
-    width = round(points * SHOWN)
-    wide = ' class="wide"' if width > WIDE else ""
-    head = f'<svg{wide} role="img" aria-label="{escape(title)}" width="{width}" viewBox'
-    return re.sub(r"<svg[^>]*?viewBox", lambda _: head, body, count=1, flags=re.S), width
-
-
 def _table(name: str, frame: pd.DataFrame) -> dict[str, Any]:
-    data = _encoded(frame.to_csv(index=False).encode())
+    packed = gzip.compress(frame.to_csv(index=False).encode(), mtime=0)
+    data = _encoded(packed)
     return {"name": name, "rows": len(frame), "about": TABLES[name].about, "data": data}
 
 

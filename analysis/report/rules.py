@@ -73,12 +73,29 @@ def choice(view: View, tables: Frames, method: str) -> str:
     text = f"{method}: of {count} rules, the one with the least regret on the other half of the "
     text += f"{bar['unit']} ({named}) misses the best source by {_size(view, ours)}, "
     text += f"{rule_name(BEST_AVERAGE)} over the other targets by {_size(view, bar)}: {_verdict(view, ours)}"
+    if np.isfinite(ours["thinned"]):
+        text += (
+            f", with the same sign in {100 * ours['thinned']:.0f}% of random halves of the sources"
+        )
     if view.wording.baseline:
         brings = rows[CHOSEN, "gain1"]
         text += f". It brings {_size(view, brings)} over {view.wording.baseline}"
         if not brings["mean"] > 0:
             text += f": with no better rule, tune from {view.wording.baseline}"
-    return f"{text}.{_left_out(present)}"
+    return f"{text}{_new_family(view, tables, method)}.{_left_out(present)}"
+
+
+def _new_family(view: View, tables: Frames, method: str) -> str:
+    """What of it is left for a family of tasks that the study lacks; "" where families are not known."""
+    rows = _qualities(tables["ranking_new_family"], method)
+    model, bar = (rows.get((ranker, "regret1")) for ranker in (MODEL_TASK, BEST_AVERAGE))
+    if model is None or bar is None or not np.isfinite(model["difference"]):
+        return ""
+    return (
+        f". For a new family of tasks (the target's left out, as sources too) {rule_name(MODEL_TASK)} misses "
+        f"the best source by {_size(view, model)}, {rule_name(BEST_AVERAGE)} by {_size(view, bar)}: "
+        f"{_verdict(view, model)}"
+    )
 
 
 def _verdict(view: View, row: Row) -> str:

@@ -2,16 +2,69 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from ..stats.multiplicity import ALPHA
+from ..view import View
 from ..vocabulary import signed
-from .words import Row, interval, records
+from .words import Frames, Row, interval, p_value, records
+
+_NOTE = (
+    "Correlation over pairs of two tasks, with 95% interval (jackknife over tasks in both roles, since pairs "
+    "share sources and targets) and p (permutations of tasks, not corrected for the number of rows). Beyond "
+    "sources and targets: what is left of both without the mean of each source and target. Best source kept: "
+    "share of targets for which both have the same best source. Two methods share their few-shot samples and "
+    "test images."
+)
+
+
+def do_methods_agree(view: View, tables: Frames) -> list[str]:
+    """A sentence for every two methods of a study."""
+    return [sentences(own)[0] for own in _every_two(view, tables)]
+
+
+def methods_beside(view: View, tables: Frames) -> dict[str, Any] | None:
+    """The table of every two methods: title, header, rows, note; None where no two were compared."""
+    rows = []
+    for own in _every_two(view, tables):
+        a, b = own[["a", "b"]].iloc[0]
+        of = {(row["a"], row["measure"]): row for row in records(own)}
+        rows.append([a, b, *(_tested(of[a, what]) for what in ("raw", "rank", "residual"))])
+        kept = of[a, "best_kept"]
+        span = interval(100 * kept["low"], 100 * kept["high"], 0)
+        rows[-1].append(f"{100 * kept['value']:.0f}%{span}" if np.isfinite(kept["value"]) else "")
+    if not rows:
+        return None
+    heads = ["gains", "ranks of gains", "gains beyond sources and targets", "best source kept"]
+    return {
+        "title": "How far do the methods agree?",
+        "header": [view.wording.heads_name, "and", *heads],
+        "rows": rows,
+        "note": _NOTE,
+    }
+
+
+def _every_two(view: View, tables: Frames) -> list[pd.DataFrame]:
+    """The rows of `method_agreement` of every two methods, in the order of the methods."""
+    table = tables["method_agreement"]
+    found = [
+        table[table["a"].isin(two) & table["b"].isin(two)] for two in combinations(view.methods, 2)
+    ]
+    return [own for own in found if len(own)]
+
+
+def _tested(row: Row) -> str:
+    if not np.isfinite(row["value"]):
+        return "undefined"
+    return f"{signed(row['value'], 2)}{interval(row['low'], row['high'], 2)} ({p_value(row['p'])})"
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """Of one comparison (`compare.COMPARE_COLUMNS`): how far the two agree, then each direction."""
+    """Of one comparison (`gains.between.COMPARE_COLUMNS`): how far the two agree, then each direction."""
     rows = records(table)
     found = {(row["a"], row["b"], row["measure"]): row for row in rows}
     a, b = rows[0]["a"], rows[0]["b"]

@@ -79,19 +79,7 @@ def _components(
     stack: np.ndarray, several: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Variances, and shares with correlations, [B] each, of matrices [K, B, T, T]."""
-    known = np.isfinite(stack)
-    count = np.maximum(known.sum((2, 3), keepdims=True), 1)
-    filled = np.where(known, stack, 0.0)
-    # A constant changes nothing but, with missing cells, the precision.
-    filled = np.where(known, filled - filled.sum((2, 3), keepdims=True) / count, 0.0)
-    weight = known.astype(float)
-    sums = np.sum([_products(y) for y in filled], axis=0)
-    pairs = np.sum([_products(o) for o in weight], axis=0)
-    within = _covariances(_mean(sums, pairs))
-    repeated = within
-    if several:
-        between = _products(filled.sum(0)) - sums
-        repeated = _covariances(_mean(between, _products(weight.sum(0)) - pairs))
+    within, repeated = covariances(stack, several)
     # Of one seed's gains: the variance of a cell, whatever it is made of.
     total = within["source"] + within["target"] + within["pair"]
     variances = {name: repeated[name] for name in SHARES}
@@ -102,6 +90,27 @@ def _components(
     product = np.maximum(repeated["source"], 0) * np.maximum(repeated["target"], 0)
     values["giving_receiving"] = _ratio(repeated["both"], np.sqrt(product))
     return variances, values
+
+
+def covariances(
+    stack: np.ndarray, several: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Of one seed's gains, and of what repeats over seeds (the same, unless there are `several`): the
+    variances of source, target and pair, the covariance of source and target (`both`) and that of the
+    two directions of a pair (`opposite`), [B] each, of matrices [K, B, T, T]."""
+    known = np.isfinite(stack)
+    count = np.maximum(known.sum((2, 3), keepdims=True), 1)
+    filled = np.where(known, stack, 0.0)
+    # A constant changes nothing but, with missing cells, the precision.
+    filled = np.where(known, filled - filled.sum((2, 3), keepdims=True) / count, 0.0)
+    weight = known.astype(float)
+    sums = np.sum([_products(y) for y in filled], axis=0)
+    pairs = np.sum([_products(o) for o in weight], axis=0)
+    within = _covariances(_mean(sums, pairs))
+    if not several:
+        return within, within
+    between = _products(filled.sum(0)) - sums
+    return within, _covariances(_mean(between, _products(weight.sum(0)) - pairs))
 
 
 def _products(y: np.ndarray) -> np.ndarray:
@@ -122,8 +131,7 @@ def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _covariances(moments: np.ndarray) -> dict[str, np.ndarray]:
-    """The variances of source, target and pair, the covariance of source and target (`both`) and of
-    the two directions of a pair (`opposite`), [B] each, from mean products [6, B]."""
+    """What `covariances` gives, [B] each, from mean products [6, B]."""
     above = moments - moments[_NOTHING]
     return {
         "source": above[_SOURCE],

@@ -178,6 +178,14 @@ class Analysis(Settings):
         gt=0,
         le=100,
     )
+    margin_rho: float = key(
+        "correlations that matter: gain and a similarity that correlate less are unconnected",
+        "a number above 0 and below 1",
+        0.1,
+        "before the first run",
+        gt=0,
+        lt=1,
+    )
     group_limit: int = key(
         "most tasks of a group for joint tuning", "a whole number of at least 2", 5, ge=2
     )

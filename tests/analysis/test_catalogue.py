@@ -44,6 +44,7 @@ def test_figures_are_what_the_study_has():
     without = catalogue.figures(("text",), (), has_factors=False)
     assert without == [
         "gains_text",
+        "gains_shrunk_text",
         "learning_curves",
         "ranking_quality",
         "clusters_text",

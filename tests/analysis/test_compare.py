@@ -9,10 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvlpt.cli import main
-from mvlpt_analysis.compare import COMPARE_COLUMNS, Matrix, agreement_table, compare
+from mvlpt_analysis.compare import compare
+from mvlpt_analysis.gains.between import (
+    COMPARE_COLUMNS,
+    Matrix,
+    agreement_table,
+    method_agreement,
+)
+from mvlpt_analysis.report.words_of_agreement import do_methods_agree, methods_beside
 from mvlpt_analysis.stats import agree
 from mvlpt_analysis.stats.resample import permutations
 from mvlpt_analysis.stats.structure import residual
+from mvlpt_analysis.view import View
 from mvlpt_core.contract.errors import InputError
 
 TASKS = ["sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd"]
@@ -152,6 +160,51 @@ def test_established_pairs_are_compared_where_both_tested() -> None:
     table = agreement_table(a, b, TASKS[:5], 20).set_index(["a", "measure"])["value"]
     assert table["one", "opposite"] == 1
     assert table["two", "replicated"] == 0
+
+
+def test_every_two_methods_of_a_study() -> None:
+    """Methods that share what pairs gain, but not their sources: only the residuals agree."""
+    rng = np.random.default_rng(1)
+    pairs, names = rng.normal(size=(8, 8)), ("text", "visual", "unified")
+    matrices = [
+        sign * pairs + 4 * rng.normal(size=(8, 1)) + 0.3 * rng.normal(size=(8, 8))
+        for sign in (1, -1, 1)
+    ]
+    frames = [
+        pd.DataFrame(m, TASKS, TASKS).rename_axis("source").melt(
+            var_name="target", value_name="gain", ignore_index=False
+        ).reset_index().assign(method=name)
+        for name, m in zip(names, matrices, strict=True)
+    ]  # fmt: skip
+    table = method_agreement(pd.concat(frames), 500)
+    left = table[table["measure"] == "residual"].set_index(["a", "b"])
+    assert left["value"].map(np.sign).to_dict() == {
+        ("text", "visual"): -1,
+        ("text", "unified"): 1,
+        ("visual", "unified"): -1,
+    }
+    assert (left["p"] < 0.01).all()
+    expected = np.corrcoef(*(off(residual(m)) for m in matrices[:2]))[0, 1]
+    assert left.loc[("text", "visual"), "value"] == pytest.approx(expected)
+    view = View(TASKS, names)
+    said = do_methods_agree(view, {"method_agreement": table})
+    assert "pairs that gain in one lose in the other" in said[0]
+    assert "the pairs themselves agree" in said[1]
+    shown = methods_beside(view, {"method_agreement": table})
+    assert shown is not None
+    assert [row[:2] for row in shown["rows"]] == [
+        ["text", "visual"],
+        ["text", "unified"],
+        ["visual", "unified"],
+    ]
+    assert all("p = " in row[4] or "p < " in row[4] for row in shown["rows"])
+    alone = method_agreement(frames[0])
+    assert tuple(alone.columns) == COMPARE_COLUMNS
+    assert methods_beside(view, {"method_agreement": alone}) is None
+
+
+def off(matrix: np.ndarray) -> np.ndarray:
+    return matrix[~np.eye(len(matrix), dtype=bool)]
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_every_figure_is_saved_in_three_forms_with_names_as_text(tmp_path):
     drawn = gallery.draw_figures(frames(5, ("text",)), view(5, ("text",)), tmp_path)
     assert drawn["name"].tolist() == [
         "gains_text",
+        "gains_shrunk_text",
         "relations",
         "scatter_visual_cosine",
         "scatter_label_cosine",

@@ -7,11 +7,16 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from mvlpt_analysis import catalogue, foreign
 from mvlpt_analysis.association import tables as association
 from mvlpt_analysis.figures import style
+from mvlpt_analysis.gains import others
+from mvlpt_analysis.read import others as read_others
+from mvlpt_analysis.stats.variance import moderated, moderated_by_group
 from mvlpt_core.contract.errors import InputError
+from support.pages import prose
 
 
 @pytest.fixture(autouse=True)
@@ -82,25 +87,113 @@ def test_several_tables_are_compared(tmp_path):
 
 def test_gain_by_column(tmp_path):
     frame = table().assign(scratch=0.5)
-    assert foreign._kind([frame]) == "minus_scratch"
-    assert foreign._gain(frame, "minus_scratch", tmp_path)[0] == pytest.approx(
+    assert others.kind_of([frame]) == "minus_scratch"
+    assert others.run_gains(frame, "minus_scratch", tmp_path)[0] == pytest.approx(
         frame["score"][0] - 0.5
     )
-    assert foreign._kind([frame.assign(gain=1.0)]) == "gain"
+    assert others.kind_of([frame.assign(gain=1.0)]) == "gain"
     with pytest.raises(InputError, match="column 'scratch' is missing"):
-        foreign._gain(table(), "minus_scratch", tmp_path)
+        others.run_gains(table(), "minus_scratch", tmp_path)
 
 
 def test_models_and_metrics_stand_for_methods(tmp_path):
     parts = [table(3, 0).assign(model=model, metric="acc") for model in ("A", "B")]
     path = tmp_path / "many.csv"
     pd.concat(parts).to_csv(path, index=False)
-    assert set(foreign._read(path)["method"]) == {"A", "B"}
-    seeds = [table(3, 0, seed).assign(seed=seed) for seed in (1, 2)]
-    pd.concat(seeds).to_csv(path, index=False)
-    frame = foreign._read(path)
-    assert len(frame) == 9
-    assert frame["score"][1] == pytest.approx(np.mean([part["score"][1] for part in seeds]))
+    assert set(read_others.read_scores(path)["method"]) == {"A", "B"}
+
+
+def with_seeds(tmp_path, n=5, count=3, **more):
+    """A table of `count` seeds, each better or worse on all by its own amount; and what is in it."""
+    rng = np.random.default_rng(1)
+    parts = [table(n, 2, seed).assign(seed=seed, **more) for seed in range(count)]
+    frame = pd.concat(parts, ignore_index=True)
+    frame["score"] += 0.02 * rng.normal(size=count)[frame["seed"]]
+    return write(tmp_path / "seeds.csv", frame), frame
+
+
+def test_seeds_are_kept_and_gains_have_intervals_over_them(tmp_path):
+    path, frame = with_seeds(tmp_path, scratch=0.5)
+    out = tmp_path / "out"
+    done = foreign.analyse_tables([path], out, path, measures=["closeness"], **FEW)
+    said = "3 seeds, so that gains are means over them and intervals are over seeds"
+    assert done.notes[0] == f"{path}: {said}"
+    gains = pd.read_csv(out / "tables" / "gains.csv").set_index(["source", "target"])
+    frame["gain"] = frame["score"] - 0.5
+    seeds = pd.read_csv(out / "tables" / "seed_gains.csv")
+    merged = seeds.merge(frame, on=["source", "target", "seed"])
+    assert len(merged) == len(frame) == 105
+    np.testing.assert_allclose(merged["gain_x"], merged["gain_y"])
+    # By hand: the variance of each pair, moderated by those of all others.
+    groups = frame.groupby(["source", "target"])["gain"]
+    mean, variance = groups.mean(), groups.var()
+    _, df = moderated(variance.to_numpy(), np.full(35, 2.0))
+    posterior = moderated_by_group(
+        variance.to_numpy(), np.full(35, 2.0), variance.index.get_level_values("target")
+    )[0]
+    half = stats.t.ppf(0.975, df) * np.sqrt(posterior / 3)
+    found = gains.loc[mean.index]
+    np.testing.assert_allclose(found["gain"], mean)
+    np.testing.assert_allclose(found["low"], mean - half)
+    np.testing.assert_allclose(found["high"], mean + half)
+    assert (found["interval"] == "seeds").all()
+    assert (found["n_seeds"] == 3).all()
+    assert found.loc[("t0", "t0"), "q"] != found.loc[("t0", "t0"), "q"]
+    page = unescape(re.sub(r"<[^>]*>", " ", done.report.read_text()))
+    assert "Intervals are 95% over 3 seeds, each pair's variance moderated" in page
+    assert said in page
+    assert set(pd.read_csv(out / "tables" / "givers.csv")["task"]) == {f"t{i}" for i in range(7)}
+    assert "pairs of two tasks that gain / lose (q \u2264 0.05)" in page
+    assert "not tested" not in page
+
+
+def test_a_seeds_own_level_is_taken_out(tmp_path):
+    """Scores against the target's own are paired by seed: what moves a whole seed moves no gain."""
+    path, _ = with_seeds(tmp_path)
+    relative = foreign.read_given([path]).gains
+    own = relative["source"] == relative["target"]
+    assert (relative.loc[own, "gain"] == 0).all()
+    assert (relative.loc[own, "interval"] == "none").all()
+    assert (relative.loc[~own, "interval"] == "seeds").all()
+    assert relative.loc[~own, "se"].median() < 0.006
+    standard = foreign.read_given([path], "standardised").gains
+    assert standard.loc[~own, "se"].median() < 0.1
+    mean = standard[~own].groupby("target")["gain"]
+    assert mean.mean().abs().max() < 1e-9
+    assert mean.std().to_numpy() == pytest.approx(1)
+
+
+def test_pairs_without_all_seeds_and_tables_without_any(tmp_path):
+    path, frame = with_seeds(tmp_path, scratch=0.5)
+    lost = frame[~((frame["source"] == "t1") & (frame["target"] == "t2") & (frame["seed"] > 0))]
+    write(path, lost)
+    one = write(tmp_path / "one.csv", table().assign(scratch=0.5))
+    given = foreign.read_given([path, one])
+    assert given.notes[0].endswith("intervals are over seeds (1 of 35 pairs lack some)")
+    assert set(given.seed_gains["method"]) == {"seeds"}
+    gains = given.gains.set_index(["method", "source", "target"]).sort_index()
+    row = gains.loc[("seeds", "t1", "t2")]
+    assert (row["n_seeds"], row["interval"], row["significant"]) == (1, "none", False)
+    assert np.isnan(row["low"])
+    assert (gains.loc["one", "interval"] == "none").all()
+    assert gains["significant"].dtype == bool
+
+
+def test_one_seed_is_none_and_an_empty_one_is_an_error(tmp_path):
+    path, frame = with_seeds(tmp_path, count=1)
+    given = foreign.read_given([path])
+    assert (given.seed_gains, given.notes) == (None, ())
+    assert list(given.gains) == ["method", "source", "target", "score", "gain"]
+    write(path, frame.assign(seed=np.where(frame.index == 3, np.nan, 1.0)))
+    with pytest.raises(InputError, match="column 'seed' is empty in row 4: expected a seed"):
+        foreign.read_given([path])
+
+
+def test_seeds_that_all_agree_say_nothing_of_others(tmp_path):
+    frame = pd.concat([table().assign(seed=seed) for seed in (1, 2)])
+    gains = foreign.read_given([write(tmp_path / "same.csv", frame)]).gains
+    assert (gains["interval"] == "none").all()
+    assert not gains["significant"].any()
 
 
 @pytest.mark.parametrize(
@@ -168,7 +261,7 @@ def test_a_table_without_any_gain_is_told_in_words(tmp_path):
     path, out = tmp_path / "lost.csv", tmp_path / "out"
     frame.to_csv(path, index=False)
     page = foreign.analyse_tables([path], out, path, **FEW).report.read_text()
-    text = unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", page)))
+    text = prose(page)
     assert "No pair of lost has a gain, so nothing can be said of it." in text
     assert not re.search(r"\bnan\b", text)
 
@@ -238,16 +331,16 @@ def test_columns_that_are_no_similarity_are_named(tmp_path):
     frame = table(5, 0).assign(epochs=range(25, 0, -1), lr=0.1, eval_accuracy=0.5, width=7.0)
     path = tmp_path / "records.csv"
     frame.to_csv(path)  # with the row numbers as a first column without a name
-    read = foreign.read_similarity(path)
+    read = read_others.read_similarity(path)
     assert read.notes[0] == "measures used: closeness"
     for said in ("Unnamed: 0 (no name)", "epochs (a setting)", "lr (a setting)"):
         assert said in read.notes[1]
     assert "eval_accuracy (a score), width (constant)" in read.notes[1]
     assert set(read.table["measure"]) == {"closeness"}
-    wanted = foreign.read_similarity(path, ["epochs", "closeness"]).table
+    wanted = read_others.read_similarity(path, ["epochs", "closeness"]).table
     assert list(wanted["measure"].unique()) == ["epochs", "closeness"]
     with pytest.raises(InputError, match=r"measure 'x' is not in it: expected some of Unnamed: 0"):
-        foreign.read_similarity(path, ["x"])
+        read_others.read_similarity(path, ["x"])
 
 
 def test_one_table_of_scores_and_measures(tmp_path):
@@ -257,8 +350,8 @@ def test_one_table_of_scores_and_measures(tmp_path):
     ]
     path = write(tmp_path / "one.csv", pd.concat(parts))
     assert len(foreign.read_given([path]).gains) == 25
-    assert foreign.read_similarity(path).notes == ("measures used: near, far",)
-    assert set(foreign.read_similarity(path, ["far"]).table["measure"]) == {"far"}
+    assert read_others.read_similarity(path).notes == ("measures used: near, far",)
+    assert set(read_others.read_similarity(path, ["far"]).table["measure"]) == {"far"}
 
 
 def models_and_data(n_models=10, n_data=6):

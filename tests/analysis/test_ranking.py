@@ -155,7 +155,7 @@ def test_a_rule_is_chosen_on_the_other_half_of_the_families():
         vocabulary.RANDOM: [0] * 8,  # no rule
     }
     families = {f"t{i}": f"f{i // 2}" for i in range(8)}
-    table = ranking._with_chosen(by_target(own), families)
+    table = ranking.with_chosen(by_target(own), families)
     chosen = table[table["ranker"] == vocabulary.CHOSEN].set_index("target")
     assert chosen.loc[["t0", "t1", "t4", "t5"], "rule"].tolist() == ["a"] * 4
     assert chosen.loc[["t2", "t3", "t6", "t7"], "rule"].tolist() == ["b"] * 4

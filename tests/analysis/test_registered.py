@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
-from html import unescape
 
 import pandas as pd
 import pytest
@@ -17,6 +15,7 @@ from mvlpt_analysis.view import View
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.registered import Registered, read_registered, register, study_digest
 from support import view_data as made
+from support.pages import prose
 
 PLAN = Registered(
     "made-up", "text", "absolute", "label_cosine", 2.0, (1, 2), (8,), "abc", "2026-01-31"
@@ -41,7 +40,7 @@ def page_of(folder, frames, plan, configuration):
         configuration=configuration,
     )
     text = (folder / "report.html").read_text()
-    return unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", text)))
+    return prose(text)
 
 
 def test_a_plan_is_written_once_and_read_whole(tmp_path):

@@ -1,9 +1,9 @@
 """The report as a reader gets it."""
 
 import base64
+import gzip
 import io
 import re
-from html import unescape
 
 import matplotlib as mpl
 import numpy as np
@@ -15,11 +15,12 @@ from mvlpt_analysis.figures.gallery import draw_figures
 from mvlpt_analysis.read import pairs
 from mvlpt_analysis.read.study import read_tables
 from mvlpt_analysis.report import answers
-from mvlpt_analysis.report.page import Part, inline, write_report
+from mvlpt_analysis.report.page import Part, write_report
 from mvlpt_analysis.report.protocol import study_protocol
 from mvlpt_analysis.view import View
 from mvlpt_core.contract.errors import InputError
 from support import view_data as made
+from support.pages import apart, prose
 
 CONFIG = {
     "study": "made-up",
@@ -76,15 +77,23 @@ def test_data_that_differ_from_the_published_splits_are_told(folder):
 
 
 def test_the_report_needs_nothing_else(folder):
-    page = (folder / "report.html").read_text()
+    page, scripts = apart((folder / "report.html").read_text())
     assert not re.search(r"""(src|href)=["']?(https?:|//)""", page)
     assert "@import" not in page
-    assert "<script" not in page
+    assert re.findall("<script[^>]*>", scripts) == [
+        '<script type="application/octet-stream" id="play-data">',
+        '<script type="application/json" id="play-charts">',
+        "<script>",
+        "<script>",
+    ]
     # Each of the two figures once, in the form that takes fewer bytes; no link leaves the page.
     assert page.count("<img ") + page.count("<svg ") == 2
     assert "&lt;svg" not in page
     assert '<svg class="wide" role="img" aria-label="How well sources can be chosen"' in page
-    order = [page.index(f'id="{name}"') for name in ("answers", "protocol", "figures", "tables")]
+    order = [
+        page.index(f'id="{name}"')
+        for name in ("explore", "answers", "protocol", "figures", "tables")
+    ]
     assert order == sorted(order)
     assert not [link for link in re.findall(r'href="([^"]+)"', page) if link[0] not in "#d"]
     anchors = set(re.findall(r'href="#([^"]+)"', page))
@@ -93,11 +102,15 @@ def test_the_report_needs_nothing_else(folder):
 
 def test_tables_in_the_report_are_the_files(folder):
     page = (folder / "report.html").read_text()
-    found = dict(re.findall(r'download="(\w+).csv" href="data:text/csv;base64,([^"]+)"', page))
+    found = dict(
+        re.findall(r'download="(\w+).csv.gz" href="data:application/gzip;base64,([^"]+)"', page)
+    )
     assert {path.stem for path in (folder / "tables").glob("*.csv")} == set(found)
     for name, content in found.items():
-        assert base64.b64decode(content) == (folder / "tables" / f"{name}.csv").read_bytes(), name
-    assert len(pd.read_csv(io.BytesIO(base64.b64decode(found["gains"])))) == 25
+        table = gzip.decompress(base64.b64decode(content))
+        assert table == (folder / "tables" / f"{name}.csv").read_bytes(), name
+    packed = io.BytesIO(base64.b64decode(found["gains"]))
+    assert len(pd.read_csv(packed, compression="gzip")) == 25
 
 
 def test_protocol_and_answers_state_the_numbers(folder, frames, view):
@@ -128,15 +141,10 @@ def test_no_evidence_is_said(frames, view):
 def test_names_are_escaped(frames, view, tmp_path):
     shown = part(frames, view, tmp_path, ("gains",))
     write_report(tmp_path / "report.html", "<b>&", {8: shown}, view, {"note": "<i>"})
-    page = (tmp_path / "report.html").read_text()
+    page, _ = apart((tmp_path / "report.html").read_text())
     assert "&lt;b&gt;&amp;" in page
     assert "<b>&</b>" not in page
     assert "&lt;i&gt;" in page
-
-
-def prose(page: str) -> str:
-    """What is read on the page, without data."""
-    return unescape(re.sub(r"<[^>]*>", " ", re.sub(r'"data:[^"]*"', "", page)))
 
 
 @pytest.mark.parametrize(
@@ -193,14 +201,14 @@ def test_no_sentence_holds_nan(frames, view):
 def test_several_shots_have_a_part_each(frames, view, tmp_path):
     parts = {shots: part(frames, view, tmp_path / f"shots{shots}", ("gains",)) for shots in (1, 20)}
     write_report(tmp_path / "report.html", "s", parts, view, {})
-    page = (tmp_path / "report.html").read_text()
+    page, _ = apart((tmp_path / "report.html").read_text())
     ids = re.findall(r'id="([^"]+)"', page)
     assert len(set(ids)) == len(ids)
     for shots in (1, 20):
         assert {f"answers-{shots}", f"figures-{shots}", f"tables-{shots}"} <= set(ids)
         assert f"Answers, {shots} shots" in page
         assert f'href="#figure-gains_text-{shots}"' in page
-        assert f'download="gains-{shots}.csv"' in page
+        assert f'download="gains-{shots}.csv.gz"' in page
     assert page.count('id="protocol"') == 1
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
 
@@ -244,18 +252,3 @@ def test_captions_come_back_from_their_file(frames, view, tmp_path):
     pairs.write_frame(shown.captions, tmp_path / "captions.csv")
     back = pairs.read_frame(tmp_path / "captions.csv", text=catalogue.TEXT)
     pd.testing.assert_frame_equal(back, shown.captions, check_dtype=False)
-
-
-def test_a_drawing_becomes_part_of_the_page():
-    svg = (
-        '<?xml version="1.0"?>\n<svg width="10pt" height="8pt" viewBox="0 0 10 8">\n'
-        '<!-- a --><metadata>x</metadata><path id="p" d="M 0.123456 1"/><use xlink:href="#p"/>'
-        '<g clip-path="url(#p)"><text style="font: 6px \'DejaVu Sans\'">0.0421</text></g></svg>'
-    )
-    drawn, width = inline(svg, "own", 'a "b"')
-    assert width == round(10 * 140 / 72)
-    assert drawn.startswith(f'<svg role="img" aria-label="a &quot;b&quot;" width="{width}" viewBox')
-    for part in ('id="own-p"', 'href="#own-p"', "url(#own-p)", 'd="M 0.12 1"', ">0.0421<"):
-        assert part in drawn
-    assert "metadata" not in drawn
-    assert "'DejaVu Sans', Verdana, sans-serif" in drawn

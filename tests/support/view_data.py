@@ -145,6 +145,7 @@ def gains(transfers: pd.DataFrame, se: float = 0.012) -> pd.DataFrame:
                 "score": cell["score"].mean(),
                 "scratch": cell["scratch"].mean(),
                 "gain": gain,
+                "gain_shrunk": np.nan if own else 0.8 * gain,
                 "low": gain - 1.96 * se,
                 "high": gain + 1.96 * se,
                 "relative_error_reduction": cell["relative_error_reduction"].mean(),

@@ -112,6 +112,7 @@ def test_the_wheel_holds_every_product_file_and_nothing_else(root: Path, wheel: 
     }
     assert held == expected
     for name in (
+        "mvlpt_analysis/play/play.js",
         "mvlpt_analysis/report/page.html.j2",
         "mvlpt_workflow/Snakefile",
         "mvlpt_workflow/rules/common.smk",

@@ -89,6 +89,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("analysis.bootstrap", 30, ANALYSIS),
     ("analysis.seed", 1, {"similarity", *ANALYSIS}),
     ("analysis.margin", 2, ANALYSIS),
+    ("analysis.margin_rho", 0.2, ANALYSIS),
     ("analysis.group_limit", 2, {"groups", "figures", "report"}),
     ("analysis.group_objective", "mean", {"groups", "figures", "report"}),
 ]

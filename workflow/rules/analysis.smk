@@ -75,7 +75,7 @@ rule statistics:
         # In one mapping: Snakemake compares values without their names.
         draws={
             key: config["analysis"][key]
-            for key in ("permutations", "bootstrap", "seed", "margin")
+            for key in ("permutations", "bootstrap", "seed", "margin", "margin_rho")
         },
         code=CODE["statistics"],
     message:

@@ -155,6 +155,17 @@ def keeps_prompt(start):
     return start == RANDOM or STUDY.keep_prompts == "all"
 
 
+def prompts_kept():
+    """For the report's links: which sources have a prompt, and whether every pair's is kept."""
+    started = {
+        group
+        for pairs in PLANNED.pairs.values()
+        for group, start in pairs
+        if start == RANDOM
+    }
+    return {"sources": sorted(started), "pairs_too": STUDY.keep_prompts == "all"}
+
+
 def factor_columns():
     """The suite's grouping columns: {factor: its value for each task}."""
     return {

@@ -86,6 +86,7 @@ rule report:
         shots=ANALYSED,
         protocol=protocol(),
         notes=data_notes(),
+        prompts=prompts_kept(),
         # In one mapping, and with whether a plan is there: one that was taken away changes the report.
         plan={
             "configuration": study_digest(CHECKED),

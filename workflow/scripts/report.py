@@ -10,6 +10,7 @@ with logged(snakemake):
     from pathlib import Path
 
     from mvlpt_analysis.catalogue import STUDY_TABLES, TEXT, figures
+    from mvlpt_analysis.play.data import kept_prompts
     from mvlpt_analysis.read.leakage import told
     from mvlpt_analysis.read.pairs import read_frame
     from mvlpt_analysis.read.study import of_shots, read_tables
@@ -50,4 +51,5 @@ with logged(snakemake):
         configuration=params.plan["configuration"],
         sizes=task_sizes(snakemake.input.test),
         made=made_today(),
+        prompts=kept_prompts(**params.prompts),
     )

@@ -1,0 +1,179 @@
+"""Tables that others made, as they are read: pairs with scores, and similarities.
+
+A table may also be a square matrix, its first column the sources' names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mvlpt_core.contract.errors import InputError
+
+from . import pairs
+
+# Rows that published tables keep beside those of tasks: the target's own network, no training. Case,
+# blanks and signs do not count.
+BASELINES = ("self", "random", "scratch", "pretrained", "finetuned", "zeroshot", "baseline")
+MIN_SOURCES = 3  # beside one that is never a target, before it is taken for a baseline
+# Columns of numbers that tell how a score came about, or another score, and not how alike tasks are.
+SETTINGS = frozenset(
+    (
+        *("seed", "fold", "run", "n", "id", "index", "rank", "epoch", "epochs", "step", "steps"),
+        *("shots", "batch", "batchsize", "lr", "learningrate", "weightdecay", "momentum"),
+        *("warmup", "dropout"),
+    )
+)
+OUTCOMES = frozenset(("score", "gain", "scratch", "accuracy", "acc", "loss", "auc", "f1", "error"))
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Similarities (source, target, measure, value), and which were used and not, in sentences."""
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """A pair table, a row a seed where it has some; where it names models or metrics, these take the place of
+    methods. Raises InputError, naming the file, for what is none."""
+    frame = _read_frame(path)
+    if {"measure", "value"} <= set(frame.columns):  # similarities in the same table, a row each
+        frame = frame.drop(columns=["measure", "value"]).drop_duplicates(ignore_index=True)
+    if "score" not in frame.columns and "gain" in frame.columns:
+        frame = frame.assign(score=frame["gain"])
+    frame = pairs.check_pairs(frame, name=str(path), keys=("method", "model", "metric", "seed"))
+    kinds = [c for c in ("method", "model", "metric") if c in frame and len(set(frame[c])) > 1]
+    if kinds:
+        frame["method"] = frame[kinds].astype(str).agg(" ".join, axis=1)
+    if "method" in frame and (pairs.owner(frame) == "").any():
+        raise InputError(f"{path}: column 'method' is empty in some rows: expected a name")
+    if "seed" in frame and frame["seed"].isna().any():
+        row = int(frame["seed"].isna().to_numpy().argmax()) + 1
+        raise InputError(f"{path}: column 'seed' is empty in row {row}: expected a seed")
+    return frame
+
+
+def read_similarity(path: Path, measures: Sequence[str] = ()) -> Alike:
+    """Tidy source, target, measure, value from a tidy table or one with a column a measure.
+
+    Columns without a name, constant ones, row numbers, settings and other scores are no measures,
+    unless they are among the wanted `measures`. Raises InputError for a table without a measure, and
+    for a wanted one that it lacks.
+    """
+    frame = _read_frame(path)
+    if {"measure", "value"} <= set(frame.columns):
+        checked = pairs.check_pairs(frame, value="value", name=str(path))
+        names = list(map(str, checked["measure"].unique()))
+        _check_wanted(path, measures, names)
+        if measures:
+            checked = checked[checked["measure"].isin(measures)].reset_index(drop=True)
+        return Alike(checked, (f"measures used: {', '.join(measures or names)}",))
+    numbers = [
+        c
+        for c in frame.columns
+        if c not in ("source", "target") and pd.api.types.is_numeric_dtype(frame[c])
+    ]
+    reasons = {c: _no_measure(frame, c) for c in numbers}
+    _check_wanted(path, measures, numbers)
+    names = list(measures) or [c for c in numbers if not reasons[c]]
+    if not names or not {"source", "target"} <= set(frame.columns):
+        raise InputError(
+            f"{path}: no similarity in it: expected columns source, target, measure, value, or "
+            "source, target and one column of numbers for each measure"
+        )
+    # A table of scores may hold a pair once for each seed.
+    keys = ["source", "target"]
+    one = frame.groupby(keys, sort=False)[names].mean().reset_index() if "seed" in frame else frame
+    long = one.melt(keys, names, var_name="measure", value_name="value")
+    said = [f"measures used: {', '.join(names)}"]
+    if not measures and (
+        lost := [f"{c} ({why})" for c, why in reasons.items() if why and c != "score"]
+    ):
+        said.append(f"columns that are no measures: {', '.join(lost)}")
+    return Alike(pairs.check_pairs(long, value="value", name=str(path)), tuple(said))
+
+
+def _check_wanted(path: Path, measures: Sequence[str], known: Sequence[str]) -> None:
+    for name in measures:
+        if name not in known:
+            raise InputError(
+                f"{path}: measure '{name}' is not in it: expected some of {', '.join(known)}"
+            )
+
+
+def _no_measure(frame: pd.DataFrame, column: str) -> str:
+    """Why a column of numbers is no similarity of source and target, or ""."""
+    values = frame[column].dropna()
+    words = set(re.split(r"[^a-z0-9]+", str(column).lower()))
+    if not column.strip() or column.startswith("Unnamed:"):
+        return "no name"
+    if words & OUTCOMES or column.lower().endswith("score"):
+        return "a score"
+    if _plain(column) in SETTINGS:
+        return "a setting"
+    if values.nunique() < 2:
+        return "constant"
+    if len(values) == len(frame) and (values.diff().dropna() == 1).all():
+        return "row numbers"
+    return ""
+
+
+def without_baselines(
+    frame: pd.DataFrame, named: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[str]]:
+    """The table without sources that are no tasks, and the names of these."""
+    targets = set(frame["target"])
+    never = [name for name in frame["source"].unique() if name not in targets]
+    found = [name for name in never if _plain(name) in BASELINES]
+    others = [name for name in never if name not in found]
+    if len(others) == 1 and frame["source"].nunique() - len(never) >= MIN_SOURCES:
+        found += others
+    found += [name for name in named if name in set(frame["source"]) and name not in found]
+    return frame[~frame["source"].isin(found)].reset_index(drop=True), found
+
+
+def meeting(frame: pd.DataFrame) -> list[str]:
+    """What is to be said where no or few sources are targets too."""
+    sources, targets = list(frame["source"].unique()), list(frame["target"].unique())
+    both = set(sources) & set(targets)
+    if 2 * len(both) >= min(len(sources), len(targets)):
+        return []
+    spelt = {_plain(name): name for name in targets}
+    alike = [(s, spelt[_plain(s)]) for s in sources if s not in both and _plain(s) in spelt]
+    count = f"{len(both)} of {len(sources)} sources" if both else f"none of {len(sources)} sources"
+    said = f"{count} is a target too, so that source and target are taken for things of two kinds"
+    if alike:
+        said += f" (but source '{alike[0][0]}' and target '{alike[0][1]}' may be one)"
+    return [said]
+
+
+def _plain(name: str) -> str:
+    """A name without what people spell in different ways: case, blanks, signs."""
+    return "".join(c for c in name.casefold() if c.isalnum()) or name
+
+
+def _stripped(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with no blanks around its names."""
+    names = [c for c in pairs.NAMES if c in frame and not pd.api.types.is_numeric_dtype(frame[c])]
+    return frame.assign(**{name: frame[name].str.strip() for name in names})
+
+
+def _read_frame(path: Path) -> pd.DataFrame:
+    """A table with source and target, names without blanks around them; a square matrix made one."""
+    frame = pairs.read_frame(path)
+    if "target" in frame or "score" in frame or len(frame.columns) < 3:
+        return _stripped(frame)
+    first = str(frame.columns[0])
+    frame = pairs.read_frame(path, text=[*pairs.NAMES, first])
+    names = frame[first].astype(str).str.strip()
+    columns = [str(name).strip() for name in frame.columns[1:]]
+    if 2 * len(set(names) & set(columns)) < max(len(names), len(columns)):
+        return _stripped(frame)
+    wide = frame.set_axis(["source", *columns], axis=1).assign(source=names)
+    return wide.melt("source", var_name="target", value_name="score").astype({"target": str})
