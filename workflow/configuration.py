@@ -139,6 +139,10 @@ def find_rows(
         rows = read_suite(located(name))
     elif is_data(Path(name)) and not Path(shipped).is_file():
         row, folder = describe(Path(name), label_column)
+        if tasks:
+            raise InputError(
+                f"--task {' '.join(tasks)}: {name} is one task's data: expected no --task"
+            )
         return [row], str(folder)
     elif Path(shipped).is_file() and not Path(located(f"config/{name}.yaml")).is_file():
         rows = read_suite(shipped)

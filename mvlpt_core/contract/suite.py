@@ -128,9 +128,10 @@ class TaskRow:
 
 
 def plain_name(text: str) -> str:
-    """A task's name made of any text: without accents, in lower case, all else as `_`."""
+    """A task's name made of any text: without accents, in lower case, all else as `_`; a little shorter than
+    names may be, as others are made of it."""
     ascii_ = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9_-]", "_", ascii_).lstrip("_-")[:LONGEST] or "task"
+    return re.sub(r"[^a-z0-9_-]", "_", ascii_).lstrip("_-")[: LONGEST - 6] or "task"
 
 
 def check_name(name: str, what: str) -> None:
