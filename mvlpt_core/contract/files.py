@@ -99,6 +99,7 @@ _BEGINNINGS = {
     b"[": "JSON",
 }
 TAR = "a tar archive"
+_BEGINNING = 512  # bytes
 _SAFETENSORS = b'{"'  # stands behind the eight bytes of the header's length, which may be any
 
 
@@ -106,9 +107,14 @@ def held(path: str | Path) -> str:
     """What a file holds by its first bytes, in words; "" where they say nothing."""
     try:
         with Path(path).open("rb") as file:
-            start = file.read(512)
+            return held_in(file.read(_BEGINNING))
     except OSError:
         return ""
+
+
+def held_in(data: bytes) -> str:
+    """As `held`, of a file's bytes."""
+    start = data[:_BEGINNING]
     if not start:
         return "nothing"
     if start[8:10] == _SAFETENSORS:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line
-from mvlpt_core.contract.files import held as held_in
+from mvlpt_core.contract.files import held as what_is
 from mvlpt_core.tasks.base import Load, Place, Split, TaskSource, check_classnames, read_lines
 from mvlpt_core.tasks.decode import Decoding, counted, to_rgb
 from mvlpt_core.tasks.files import left_over, split_of
@@ -112,7 +112,7 @@ def _keys(file: Path) -> list[str]:
         with file.open("rb") as raw, np.load(raw, allow_pickle=False) as held:
             return list(held.files)
     except (*_DAMAGE, AttributeError, TypeError) as error:  # a single array is no archive
-        what = held_in(file)
+        what = what_is(file)
         reason = f"it holds {what}" if what and "zip" not in what else first_line(error)
         raise InputError(f"{file} is not a whole .npz archive ({reason})") from None
 

@@ -275,6 +275,19 @@ def test_formats_that_start_programs_are_refused() -> None:
     assert decode_image(picture((1, 2, 3)), "png-called.jpg").getpixel((0, 0)) == (1, 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "nothing"),
+        (b"<html>404</html>", "HTML or XML"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer to a file in Git LFS"),
+    ],
+)
+def test_what_is_no_image_says_what_it_is(data: bytes, what: str) -> None:
+    with pytest.raises(InputError, match=rf"image x\.jpg does not decode \(it holds {what}"):
+        decode_image(data, "x.jpg")
+
+
 def test_opening_folders_imports_no_torch(tmp_path: Path, folder: Path) -> None:
     program = (
         "import sys; from mvlpt_core.contract.suite import TaskRow;"
