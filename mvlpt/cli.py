@@ -225,7 +225,7 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt analyse gains.csv --similarity sim.csv --out report/",
         _analyse,
     )
-    analyse.add_argument("tables", type=Path, nargs="+", help=".csv, .tsv or .parquet")
+    analyse.add_argument("tables", type=Path, nargs="+", help=".csv, .tsv, .xlsx or .parquet")
     analyse.add_argument(
         "--similarity",
         type=Path,
@@ -443,7 +443,7 @@ def _analyse(given: argparse.Namespace) -> int:
         given.seed,
         given.workers or cores(),
         given.baseline,
-        [name.strip() for name in given.measures.split(",")] if given.measures else (),
+        [name for part in (given.measures or "").split(",") if (name := part.strip())],
     )
     print(*(f"note: {note}" for note in done.notes), f"report: {done.report}", sep="\n")
     return 0

@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def _separated(table: Path) -> Rows:
     text = read_text(table, "a table of labels (CSV UTF-8)")
     tab = "\t" if table.suffix.lower() == ".tsv" else max(",;\t", key=text.split("\n")[0].count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=tab, strict=True)
+    reader = csv.reader(StringIO(text), delimiter=tab, strict=True)
     try:
         yield from _by_column(table, ((reader.line_num, values) for values in reader))
     except csv.Error as error:
