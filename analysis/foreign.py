@@ -28,7 +28,7 @@ from .gains.agreement import agreements
 from .gains.others import SEED_COLUMNS, has_seeds, kind_of, pair_gains, run_gains
 from .gains.table import PAIR
 from .read import pairs
-from .read.others import meeting, read_scores, read_similarity, without_baselines
+from .read.others import covered, meeting, read_scores, read_similarity, without_baselines
 from .report.made import made_today
 from .report.page import Part, write_report
 from .tables import call, explanations, made, rankings
@@ -108,7 +108,10 @@ def analyse_tables(
     alike, notes = pd.DataFrame(columns=["source", "target", "measure", "value"]), given.notes
     if similarity is not None:
         read = read_similarity(similarity, measures)
-        alike, notes = read.table, (*notes, *read.notes)
+        alike, notes = (
+            read.table,
+            (*notes, *read.notes, *covered(given.gains, read.table, similarity)),
+        )
         pairs.write_frame(alike, out / "similarity.parquet")
     else:
         (out / "similarity.parquet").unlink(missing_ok=True)
@@ -156,7 +159,7 @@ def read_given(paths: Sequence[Path], gain: str = "auto", baselines: Sequence[st
             raise InputError(f"baseline '{name}' is no source: expected one of the tables'")
     if left_out:
         known = ", ".join(dict.fromkeys(left_out))
-        notes.insert(0, f"sources left out as baselines, which are no tasks: {known}")
+        notes.insert(0, f"sources left out as baselines or averages, which are no tasks: {known}")
     kind = kind_of(loaded) if gain == "auto" else gain
     tables = []
     for path, name, frame in zip(paths, names, loaded, strict=True):

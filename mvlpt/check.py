@@ -54,11 +54,11 @@ def check_tasks_data(
         if row.kind != "testbed":
             find_data_root(root, row.task)
     prepared = _prepared(study, [row.task for row in rows]) if study else {}
-    found = check_data(rows, root, cache, workers)
+    preprocess, room = find_backbone(name)
+    found = check_data(rows, root, cache, workers, room)
     for one in found:
         if study:
             check_prepared(one, prepared[one.task])
-    preprocess, clean = find_backbone(name)
     table = _table(rows, found)
     if out is not None:
         with whole(out) as part:
@@ -66,7 +66,7 @@ def check_tasks_data(
     shown = table.drop(columns=["wrong", "notes"]).astype(object)
     shown["digest"] = shown["digest"].str[:12]
     print(shown.where(shown.notna(), "-").to_string(index=False))
-    texts = [f"  {one.task}: {_read_as(one.source, clean)}" for one in found if one.source]
+    texts = [f"  {one.task}: {_read_as(one.source, room.clean)}" for one in found if one.source]
     print("first class texts, as the text tower reads them:", *texts, sep="\n")
     if sheet is not None:
         write_sheet(sheet, found, preprocess)

@@ -168,7 +168,7 @@ def _parser() -> tuple[_Parser, list[str]]:
     for made in (groups, choices):
         made.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
         made.add_argument("--method", required=True, help="text, visual or unified")
-        made.add_argument("--shots", type=int, help="which of the study's shots (the first)")
+        made.add_argument("--shots", type=whole, help="which of the study's shots (the first)")
         made.add_argument("--out", type=Path, required=True, help="the table to write (.tsv)")
 
     recommend = command(
@@ -184,7 +184,7 @@ def _parser() -> tuple[_Parser, list[str]]:
     recommend.add_argument(
         "--task", type=Path, required=True, help="the new task: a folder or file"
     )
-    recommend.add_argument("--shots", type=int, help="which of the study's shots (the first)")
+    recommend.add_argument("--shots", type=whole, help="which of the study's shots (the first)")
     recommend.add_argument("--top", type=whole, default=5, help="sources shown a method (5)")
     recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
     recommend.add_argument(
@@ -234,7 +234,7 @@ def _parser() -> tuple[_Parser, list[str]]:
         "  mvlpt analyse gains.csv --similarity sim.csv --out report/",
         _analyse,
     )
-    analyse.add_argument("tables", type=Path, nargs="+", help=".csv, .tsv or .parquet")
+    analyse.add_argument("tables", type=Path, nargs="+", help=".csv, .tsv, .xlsx or .parquet")
     analyse.add_argument(
         "--similarity",
         type=Path,
@@ -457,7 +457,7 @@ def _analyse(given: argparse.Namespace) -> int:
         given.seed,
         given.workers or cores(),
         given.baseline,
-        [name.strip() for name in given.measures.split(",")] if given.measures else (),
+        [name for part in (given.measures or "").split(",") if (name := part.strip())],
     )
     print(*(f"note: {note}" for note in done.notes), f"report: {done.report}", sep="\n")
     return 0

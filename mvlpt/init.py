@@ -13,7 +13,7 @@ import yaml
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import write_atomic
 from mvlpt_core.contract.settings import read_study
-from mvlpt_core.contract.suite import REQUIRED, TaskRow, check_name, read_suite
+from mvlpt_core.contract.suite import REQUIRED, RESERVED, TaskRow, plain_name, read_suite
 from mvlpt_core.tasks.base import remarks
 from mvlpt_core.tasks.kind import describe
 from mvlpt_core.tasks.open import open_task
@@ -25,8 +25,11 @@ def write_study(folders: Sequence[Path], out: Path, label_column: str = "") -> s
     The configuration says what differs from the defaults: the name, the suite, where the data are, and
     `shots` where the smallest class has fewer images than the default. `label_column` is where the labels
     of all are, where it has to be told. Raises `InputError` for a folder
-    that is no task, two of one name, and a file that is there already.
+    that is no task, two that are one, and a file that is there already.
     """
+    if out.suffix in (".yaml", ".yml", ".tsv"):
+        out = out.with_suffix("")
+    read_study({"study": out.name, "suite": "-"}, f"--out {out}")  # says what a study may be called
     suite, config = out.with_name(f"{out.name}.tsv"), out.with_name(f"{out.name}.yaml")
     for path in (suite, config):
         if path.exists():
@@ -35,10 +38,10 @@ def write_study(folders: Sequence[Path], out: Path, label_column: str = "") -> s
         raise InputError(f"{folders[0]}: one task has no other to start from: expected two or more")
     described = [describe(folder, label_column) for folder in folders]
     root = Path(os.path.commonpath([above for _, above in described]))
-    rows, smallest, said = [], [], []
+    rows: list[TaskRow] = []
+    smallest, said = [], []
     for row, above in described:
-        name = row.task.removeprefix("new_")
-        check_name(name, "task")
+        name = _own_name(row.task.removeprefix("new_"), [row.task for row in rows])
         row = replace(row, task=name, location=(above / row.location).relative_to(root).as_posix())
         source = open_task(row, root)
         train = source.split("train")
@@ -46,8 +49,9 @@ def write_study(folders: Sequence[Path], out: Path, label_column: str = "") -> s
         counts = images.sum(0) if source.multilabel else np.bincount(images)
         rows.append(row)
         smallest.append(int(counts.min()))
+        of = "" if plain_name(Path(row.location).stem) == name else f" ({row.location})"
         said.append(
-            f"{name}: {len(counts)} classes, {len(images)} training images, {counts.min()} of the "
+            f"{name}{of}: {len(counts)} classes, {len(images)} training images, {counts.min()} of the "
             "smallest class"
         )
         said += (f"{name}: {line}" for line in remarks([train, source.split("test")]))
@@ -68,6 +72,14 @@ def write_study(folders: Sequence[Path], out: Path, label_column: str = "") -> s
     )
 
 
+def _own_name(name: str, others: Sequence[str]) -> str:
+    """A task's name that no other has, and that means nothing else in a study."""
+    number = 1 if name not in RESERVED else 2
+    while (own := name if number == 1 else f"{name}_{number}") in others:
+        number += 1
+    return own
+
+
 def _write_suite(path: Path, rows: Sequence[TaskRow]) -> None:
     table = [REQUIRED, *(tuple(getattr(row, key) for key in REQUIRED) for row in rows)]
     for column, key in (("label_column", "label_column"), ("test", "test_split")):
@@ -77,7 +89,7 @@ def _write_suite(path: Path, rows: Sequence[TaskRow]) -> None:
     lines = map("\t".join, table)
     try:
         write_atomic(path, "".join(f"{line}\n" for line in lines))
-        read_suite(path)  # two folders of one name, two names for one folder
+        read_suite(path)  # two names for one folder
     except InputError:
         path.unlink()
         raise

@@ -7,15 +7,20 @@ import argparse
 
 def whole(text: str) -> int:
     """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
-    return int(text)
+    return _number(text, 1)
 
 
 def whole0(text: str) -> int:
     """A whole number of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 0")
+    return _number(text, 0)
+
+
+def _number(text: str, least: int) -> int:
+    from mvlpt_core.contract.settings import LARGEST  # imports pydantic
+
+    if not (text.isascii() and text.isdigit() and least <= int(text) < LARGEST):
+        expected = f"expected a whole number of at least {least}, below 2**31"
+        raise argparse.ArgumentTypeError(f"{text!r}: {expected}")
     return int(text)
 
 

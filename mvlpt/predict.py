@@ -44,18 +44,20 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
-    """Image files, those below folders among them, in order."""
-    from mvlpt_core.tasks.folder import EXTENSIONS
+    """Image files, those below folders among them, in order; what is passed over there is said."""
+    from mvlpt_core.tasks.files import EXTENSIONS, images_in, told
 
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():
             found.append(path)
             continue
-        below = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS)
+        below, passed = images_in(path)
         if not below:
             raise InputError(
                 f"folder {path} holds no image: expected {', '.join(EXTENSIONS)} files"
             )
         found += below
+        if passed:
+            print(f"note: {path}: {told(passed)}", file=sys.stderr)
     return found

@@ -14,6 +14,7 @@ from mvlpt.sources import Sources
 from mvlpt_analysis.new_task import recommend_start
 from mvlpt_analysis.read.features import read_tasks
 from mvlpt_analysis.read.pairs import write_frame
+from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks.kind import check_there, describe
@@ -38,6 +39,8 @@ def recommend_folder(
     The task passes the frozen backbone once; nothing is tuned; `say` is told how far it is. Raises
     `InputError`, naming the file or folder, for sources that are not whole and a task that cannot be read.
     """
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        raise InputError(f"--out {out}: expected a name that ends in .csv or .parquet")
     check_there(task)
     found = open_sources()
     row, root = describe(task, label_column)

@@ -19,8 +19,9 @@ from mvlpt_core.backbone.named import (
 from mvlpt_core.backbone.tokens import LOWER
 from mvlpt_core.contract import registered
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import read_yaml
+from mvlpt_core.contract.files import load_yaml, read_yaml
 from mvlpt_core.contract.layout import Layout
+from mvlpt_core.contract.methods import TextMethod
 from mvlpt_core.contract.runs import Runs, expand
 from mvlpt_core.contract.settings import Study, read_study
 from mvlpt_core.contract.suite import (
@@ -32,7 +33,7 @@ from mvlpt_core.contract.suite import (
     read_suite,
 )
 from mvlpt_core.tasks.check import check_tasks
-from mvlpt_core.tasks.kind import describe, is_data
+from mvlpt_core.tasks.kind import describe, is_data, kind_of
 from mvlpt_core.tasks.names import Room
 from mvlpt_core.tasks.prepare import read_preprocess
 from mvlpt_workflow import located
@@ -76,7 +77,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def find_configuration(name: str) -> str:
+def find_configuration(name: str, expected: str = "a configuration in YAML") -> str:
     """The file that `name` means: a path, or a shipped configuration by path or by name.
 
     Raises `InputError` where there is none.
@@ -86,7 +87,7 @@ def find_configuration(name: str) -> str:
             return path
     shipped = Path(located("config/testbed.yaml")).parent.glob("*.yaml")
     known = ", ".join(sorted(path.stem for path in shipped))
-    raise InputError(f"{name}: no such file: expected a configuration in YAML, or one of {known}")
+    raise InputError(f"{name}: no such file: expected {expected}, or one of {known}")
 
 
 def read_configuration(name: str, changes: Sequence[str] = ()) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def nested(changes: Sequence[str]) -> dict[str, Any]:
         if not equals or not all(parts):
             raise InputError(f"--set {change}: expected key=value, such as tuning.steps=100")
         try:
-            value = yaml.safe_load(text)
+            value = load_yaml(text)
         except (yaml.YAMLError, ValueError):
             raise InputError(f"--set {change}: expected a value as in YAML") from None
         for part in reversed(parts):
@@ -142,11 +143,18 @@ def find_rows(
         rows = read_suite(located(name))
     elif is_data(Path(name)) and not Path(shipped).is_file():
         row, folder = describe(Path(name), label_column)
+        if tasks:
+            raise InputError(
+                f"--task {' '.join(tasks)}: {name} is one task's data: expected no --task"
+            )
         return [row], str(folder)
     elif Path(shipped).is_file() and not Path(located(f"config/{name}.yaml")).is_file():
         rows = read_suite(shipped)
     else:
-        study = read_study(read_yaml(find_configuration(name)), where=name)
+        path = Path(find_configuration(name, "a configuration in YAML, a suite or a task's data"))
+        if path.suffix.lower() not in (".yaml", ".yml"):
+            kind_of(path)  # says what it is, and what data could be
+        study = read_study(read_yaml(path), where=name)
         suites = [study.suite, *filter(None, [study.source_suite])]
         rows = [row for suite in suites for row in read_suite(located(suite))]
         root = study.data_root
@@ -161,20 +169,22 @@ def find_rows(
     return [row for row in rows if not tasks or row.task in tasks], root
 
 
-def find_backbone(name: str) -> tuple[dict[str, Any], str]:
-    """How the backbone of a configuration sees images, and cleans texts: as converted by its study if it is
-    there, else by open_clip's configuration; CLIP's own for what is no configuration."""
+def find_backbone(name: str) -> tuple[dict[str, Any], Room]:
+    """How the backbone of a configuration sees images, and what room class names have: as converted by its
+    study if it is there, else by open_clip's configuration; CLIP's own, beside the default's context vectors,
+    for what is no configuration."""
+    default = Room(CONTEXT_LENGTH, TextMethod().n_ctx, "methods.text.n_ctx")
     try:
         path = find_configuration(name)
     except InputError:
-        return image_settings(""), LOWER
+        return image_settings(""), default
     if path.endswith(".tsv") or is_data(Path(path)):
-        return image_settings(""), LOWER
+        return image_settings(""), default
     study = read_study(read_yaml(path), where=name)
     converted = Path(Layout(f"results/{study.study}").backbone)
     if converted.is_file():
-        return read_preprocess(converted), _room(study).clean
-    return image_settings(located_backbone(study.backbone.name)), _room(study).clean
+        return read_preprocess(converted), _room(study)
+    return image_settings(located_backbone(study.backbone.name)), _room(study)
 
 
 def check_study(config: Mapping[str, Any], where: str, open_tasks: bool = True) -> Checked:

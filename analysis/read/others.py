@@ -19,6 +19,7 @@ from . import pairs
 # Rows that published tables keep beside those of tasks: the target's own network, no training. Case,
 # blanks and signs do not count.
 BASELINES = ("self", "random", "scratch", "pretrained", "finetuned", "zeroshot", "baseline")
+AVERAGES = ("mean", "average", "avg", "median", "std", "stdev")  # of a matrix, beside its tasks
 MIN_SOURCES = 3  # beside one that is never a target, before it is taken for a baseline
 # Columns of numbers that tell how a score came about, or another score, and not how alike tasks are.
 SETTINGS = frozenset(
@@ -51,6 +52,8 @@ def read_scores(path: Path) -> pd.DataFrame:
     kinds = [c for c in ("method", "model", "metric") if c in frame and len(set(frame[c])) > 1]
     if kinds:
         frame["method"] = frame[kinds].astype(str).agg(" ".join, axis=1)
+    if frame["score"].isna().all():
+        raise InputError(f"{path}: column 'score' has no number in it: expected one for some pairs")
     if "method" in frame and (pairs.owner(frame) == "").any():
         raise InputError(f"{path}: column 'method' is empty in some rows: expected a name")
     if "seed" in frame and frame["seed"].isna().any():
@@ -66,9 +69,11 @@ def read_similarity(path: Path, measures: Sequence[str] = ()) -> Alike:
     unless they are among the wanted `measures`. Raises InputError for a table without a measure, and
     for a wanted one that it lacks.
     """
-    frame = _read_frame(path)
+    frame = _read_frame(path, path.stem)
     if {"measure", "value"} <= set(frame.columns):
         checked = pairs.check_pairs(frame, value="value", name=str(path))
+        if (checked["measure"].astype(str).str.strip() == "").any():
+            raise InputError(f"{path}: column 'measure' is empty in some rows: expected a name")
         names = list(map(str, checked["measure"].unique()))
         _check_wanted(path, measures, names)
         if measures:
@@ -127,30 +132,52 @@ def _no_measure(frame: pd.DataFrame, column: str) -> str:
 def without_baselines(
     frame: pd.DataFrame, named: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The table without sources that are no tasks, and the names of these."""
+    """The table without sources that are no tasks and without averages, and the names of both."""
     targets = set(frame["target"])
     never = [name for name in frame["source"].unique() if name not in targets]
     found = [name for name in never if _plain(name) in BASELINES]
-    others = [name for name in never if name not in found]
+    spelt = set(map(_plain, targets))  # a target that is spelt in another way is no baseline
+    others = [name for name in never if name not in found and _plain(name) not in spelt]
     if len(others) == 1 and frame["source"].nunique() - len(never) >= MIN_SOURCES:
         found += others
     found += [name for name in named if name in set(frame["source"]) and name not in found]
-    return frame[~frame["source"].isin(found)].reset_index(drop=True), found
+    averages = [name for name in pairs.task_order(frame) if _plain(name) in AVERAGES]
+    found += [name for name in averages if name not in found]
+    kept = ~(frame["source"].isin(found) | frame["target"].isin(averages))
+    return frame[kept].reset_index(drop=True), found
 
 
 def meeting(frame: pd.DataFrame) -> list[str]:
-    """What is to be said where no or few sources are targets too."""
+    """What is to be said where no or few sources are targets too, and of names that may be one."""
     sources, targets = list(frame["source"].unique()), list(frame["target"].unique())
     both = set(sources) & set(targets)
+    spelt: dict[str, list[str]] = {}
+    for name in dict.fromkeys([*sources, *targets]):
+        spelt.setdefault(_plain(name), []).append(name)
+    alike = [f"'{names[0]}' and '{names[1]}'" for names in spelt.values() if len(names) > 1]
+    more = f", as may {len(alike) - 1} more" if len(alike) > 1 else ""
     if 2 * len(both) >= min(len(sources), len(targets)):
-        return []
-    spelt = {_plain(name): name for name in targets}
-    alike = [(s, spelt[_plain(s)]) for s in sources if s not in both and _plain(s) in spelt]
+        return [f"{alike[0]} may be one task{more}"] if alike else []
     count = f"{len(both)} of {len(sources)} sources" if both else f"none of {len(sources)} sources"
     said = f"{count} is a target too, so that source and target are taken for things of two kinds"
     if alike:
-        said += f" (but source '{alike[0][0]}' and target '{alike[0][1]}' may be one)"
+        said += f" (but {alike[0]} may be one{more})"
     return [said]
+
+
+def covered(gains: pd.DataFrame, alike: pd.DataFrame, path: Path) -> list[str]:
+    """What is to be said where similarities are not given for all pairs; InputError where for none."""
+    off = gains[gains["source"] != gains["target"]]
+    wanted = set(zip(off["source"], off["target"], strict=True))
+    of = alike.dropna(subset=["value"])
+    given = set(zip(of["source"], of["target"], strict=True)) & wanted
+    if wanted and not given:
+        source, target = min(wanted)
+        raise InputError(
+            f"{path}: no similarity of a pair of the tables: expected names as there ('{source}', '{target}')"
+        )
+    missing = len(wanted) - len(given)
+    return [f"{path}: no similarity for {missing:,} of {len(wanted):,} pairs"] if missing else []
 
 
 def _plain(name: str) -> str:
@@ -164,8 +191,9 @@ def _stripped(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{name: frame[name].str.strip() for name in names})
 
 
-def _read_frame(path: Path) -> pd.DataFrame:
-    """A table with source and target, names without blanks around them; a square matrix made one."""
+def _read_frame(path: Path, value: str = "score") -> pd.DataFrame:
+    """A table with source and target, names without blanks around them; a square matrix made one, of the
+    column `value`."""
     frame = pairs.read_frame(path)
     if "target" in frame or "score" in frame or len(frame.columns) < 3:
         return _stripped(frame)
@@ -173,7 +201,11 @@ def _read_frame(path: Path) -> pd.DataFrame:
     frame = pairs.read_frame(path, text=[*pairs.NAMES, first])
     names = frame[first].astype(str).str.strip()
     columns = [str(name).strip() for name in frame.columns[1:]]
-    if 2 * len(set(names) & set(columns)) < max(len(names), len(columns)):
-        return _stripped(frame)
+    both = len(set(names) & set(columns))
+    if 2 * both < max(len(names), len(columns)):
+        raise InputError(
+            f"{path}: columns {', '.join(map(str, frame.columns))}: expected source, target and score, or a "
+            f"matrix of tasks by tasks ({both} of {len(names)} rows are called like a column)"
+        )
     wide = frame.set_axis(["source", *columns], axis=1).assign(source=names)
-    return wide.melt("source", var_name="target", value_name="score").astype({"target": str})
+    return wide.melt("source", var_name="target", value_name=value).astype({"target": str})

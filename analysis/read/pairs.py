@@ -3,19 +3,25 @@
 Matrices are [S, T]: rows are sources, columns are targets. NaN means undefined (a diverged cell).
 """
 
+import csv
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
+from io import StringIO
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line, held, whole
+from mvlpt_core.contract.files import first_line, held, read_text, whole
 
-READERS = {".csv": ",", ".tsv": "\t", ".parquet": ""}
+READERS = {".csv": ",", ".tsv": "\t", ".xlsx": "", ".parquet": ""}
 # Columns of names in tables of others: read letter by letter, so that a task may be called 007.
 NAMES = frozenset(("source", "target", "task", "method", "model", "metric", "measure"))
+COLUMNS = NAMES | {"score", "gain", "scratch", "seed", "value"}
 # A number with a decimal comma as a whole field, between separators that are none.
 DECIMAL_COMMA = re.compile(r"(?:^|[;\t])\s*-?\d*,\d+(?:[eE][-+]?\d+)?\s*(?:$|[;\t])", re.MULTILINE)
 STATUSES = ("ok", "diverged")
@@ -25,25 +31,33 @@ UNDEFINED_WHEN_DIVERGED = ("score", "gain", "relative_error_reduction")
 def read_frame(
     path: str | Path, text: Collection[str] = NAMES, empty: bool = False
 ) -> pd.DataFrame:
-    """A .csv, .tsv or .parquet file as a frame; columns of `text` are str, letter by letter.
+    """A .csv, .tsv, .xlsx or .parquet file as a frame; columns of `text` are str, letter by letter.
 
-    Text may be separated by `;` or tabs, whatever its name ends in, and then have decimal commas.
-    Raises InputError naming the file if it is missing, no table or, unless `empty`, has no rows.
+    Text may be separated by `;` or tabs, whatever its name ends in, and then have decimal commas; blanks
+    around the columns' names, and the case of known ones (`COLUMNS`), do not count. Raises InputError
+    naming the file if it is missing, no table or, unless `empty`, has no rows.
     """
     path = Path(path)
-    if path.suffix not in READERS:
-        raise InputError(f"{path}: not a table: expected a file ending in .csv, .tsv or .parquet")
-    found = "" if path.suffix == ".parquet" else held(path)
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise InputError(f"{path}: not a table: expected a file ending in {', '.join(READERS)}")
+    found = held(path) if READERS[suffix] else ""
     if found.startswith("a"):  # an archive, an image: no text at all
         raise InputError(f"{path}: not a table (it holds {found}): expected text")
     try:
-        if path.suffix == ".parquet":
+        if suffix == ".parquet":
             frame = pd.read_parquet(path)
+            if any(frame.index.names):
+                frame = frame.reset_index()
+        elif suffix == ".xlsx":
+            frame = _read_sheet(path, text)
         else:
-            frame = _read_text(path, READERS[path.suffix], text)
+            frame = _read_text(path, READERS[suffix], text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: expected a table") from None
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, csv.Error, BadZipFile) as error:
         # pyarrow's errors are OSError or ValueError too; their first line says what is wrong.
         raise InputError(f"{path}: cannot be read as a table ({first_line(error)})") from None
     if frame.empty and not empty:
@@ -52,22 +66,65 @@ def read_frame(
 
 
 def _read_text(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig") as file:
-        first = file.readline()
-        separator = next((s for s in (separator, ";", "\t", ",") if s in first), separator)
-        comma = separator != "," and DECIMAL_COMMA.search(file.read()) is not None
-    header = pd.read_csv(path, sep=separator, nrows=0).columns
-    names = [column for column in header if column in text]
+    content = read_text(path, "a table")
+    first, _, rest = content.partition("\n")
+    separator = next((s for s in (separator, ";", "\t", ",") if s in first), separator)
+    comma = separator != "," and DECIMAL_COMMA.search(rest) is not None
+    _check_lines(path, csv.reader(StringIO(content), delimiter=separator, skipinitialspace=True))
+    how: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "index_col": False}
+    header = pd.read_csv(StringIO(content), nrows=0, **how).columns
+    names = [column for column in header if column in text or _known(column) in text]
     # In other columns only empty fields are missing.
-    missing = {column: ["", "nan", "NaN"] for column in header if column not in text}
-    return pd.read_csv(
-        path,
-        sep=separator,
+    missing = {column: ["", "nan", "NaN"] for column in header if column not in names}
+    frame = pd.read_csv(
+        StringIO(content),
         decimal="," if comma else ".",
         dtype=dict.fromkeys(names, str),
         keep_default_na=False,
         na_values=missing,
+        **how,
     )
+    return frame.rename(columns=_renamed(header))
+
+
+def _check_lines(path: Path, lines: Any) -> None:
+    """Raise InputError for a column that occurs twice, and for a line with too few or too many fields: pandas
+    would make something of both."""
+    header = [column.strip() for column in next(lines, [])]
+    for column in filter(None, header):
+        if header.count(column) > 1:
+            raise InputError(f"{path}: column '{column}' occurs twice: expected once")
+    for line in lines:
+        if line and len(line) != len(header):
+            raise InputError(
+                f"{path}, line {lines.line_num}: {len(line)} fields: expected {len(header)}"
+            )
+
+
+def _read_sheet(path: Path, text: Collection[str]) -> pd.DataFrame:
+    how: dict[str, Any] = {"keep_default_na": False, "na_values": ["", "nan", "NaN"]}
+    sheets = pd.read_excel(path, sheet_name=None, dtype=object, **how)
+    held = {title: frame for title, frame in sheets.items() if len(frame.columns)}
+    if len(held) != 1:
+        raise InputError(f"{path} has sheets {', '.join(sheets)}: expected one with a table")
+    frame = held.popitem()[1].rename(columns=str).infer_objects()
+    frame = frame.rename(columns=_renamed(frame.columns))
+    names = [column for column in frame if column in text]
+    for name in names:
+        frame[name] = frame[name].astype(str).where(frame[name].notna())
+    return frame
+
+
+def _known(column: str) -> str:
+    return column.strip().lower()
+
+
+def _renamed(header: Iterable[str]) -> dict[str, str]:
+    """The names of columns without blanks, those of `COLUMNS` in lower case, where that makes none twice."""
+    header = list(header)
+    plain = {c: _known(c) if _known(c) in COLUMNS else c.strip() for c in header}
+    names = list(plain.values())
+    return {c: name for c, name in plain.items() if names.count(name) == 1}
 
 
 def check_pairs(
@@ -87,12 +144,12 @@ def check_pairs(
             raise InputError(f"{name}: column '{column}' is missing (columns are: {have})")
     frame = frame.copy()
     for column in ("source", "target"):
-        empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
-        if empty.any():
-            raise InputError(
-                f"{name}: column '{column}' is empty in row {int(np.flatnonzero(empty)[0]) + 1}"
-            )
-        frame[column] = frame[column].astype(str)
+        values = frame[column]
+        if pd.api.types.is_float_dtype(values) and (values % 1 == 0).all():  # numbers of tasks
+            values = values.astype(int)
+        frame[column] = values.astype(str).where(values.notna(), "")
+        for text in frame[column].unique():
+            _check_name(text, frame[column], name)
     if "method" in frame:
         frame["method"] = frame["method"].astype(str).where(frame["method"].notna())
     frame[value] = numeric(frame, value, name)
@@ -105,10 +162,24 @@ def check_pairs(
     return frame
 
 
+def _check_name(value: str, column: pd.Series, name: str) -> None:
+    """Raise InputError for a name in a column that shows nothing, or that no page or figure can hold."""
+    kinds = {unicodedata.category(letter) for letter in value if letter not in "\t\n"}
+    row = int(np.flatnonzero(column == value)[0]) + 1
+    if all(kind[0] in "CZM" for kind in kinds):
+        raise InputError(f"{name}: column '{column.name}' is empty in row {row}")
+    if kinds & {"Cc", "Cs"}:
+        raise InputError(
+            f"{name}: column '{column.name}' is {value!a} in row {row}, expected a name without control "
+            "characters"
+        )
+
+
 def numeric(frame: pd.DataFrame, column: str, name: str = "table") -> pd.Series:
     """The column as float64; missing stays NaN; text and infinities raise InputError."""
     values = pd.to_numeric(frame[column], errors="coerce").astype(float)
     bad = (values.isna() & frame[column].notna()) | np.isinf(values)
+    bad |= pd.api.types.is_bool_dtype(frame[column])
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from mvlpt_core.backbone.towers import Backbone, build_backbone
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line, held
+from mvlpt_core.contract.files import file_digest, first_line, held
 
 # A processor with bf16 products gains from them at ViT-B's width, and nothing at the testbed's.
 _WIDE = 512
@@ -85,7 +85,7 @@ def load_backbone(
     """Read a folder written by `convert.convert_backbone`; its layers `compiled` on a GPU, where wanted.
 
     In bf16 and fp16 only the matrix products are: norms, the residual stream and features stay fp32. Raises
-    `InputError`, naming the file, for one that is missing, cut or of another kind.
+    `InputError`, naming the file, for one that is missing, cut, changed or of another kind.
     """
     about, weights = folder / "backbone.json", folder / "backbone.safetensors"
     target = resolve_device(device)
@@ -94,8 +94,13 @@ def load_backbone(
         config = json.loads(about.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("not a mapping")
+        tensors = load_file(weights)
+        if file_digest(weights) != config["weights_sha256"]:
+            raise InputError(
+                f"{weights}: not what was written beside {about.name}: delete the folder, run again"
+            )
         return build_backbone(
-            load_file(weights),
+            tensors,
             config,
             target,
             resolve_precision(precision, target, config["image"]["width"]),

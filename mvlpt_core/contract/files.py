@@ -1,9 +1,11 @@
-"""Files that appear whole or not at all, and YAML that says what is wrong with it."""
+"""Files that appear whole or not at all, and text and YAML that say what is wrong with them."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
+import re
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +81,12 @@ _BEGINNINGS = {
     b"PK\3\4": "a zip archive, as .zip, .npz and PyTorch's .pt files are",
     b"\x93NUMPY": "a NumPy array (.npy)",
     b"\x1f\x8b": "a gzip file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"\xd0\xcf\x11\xe0": "an old Office file, as .xls is",
+    b"ARROW1": "an Arrow file",
     b"\x80": "a pickle",
     b"PAR1": "a Parquet table",
     b"\x89HDF": "an HDF5 file",
@@ -90,6 +98,8 @@ _BEGINNINGS = {
     b"{": "JSON",
     b"[": "JSON",
 }
+TAR = "a tar archive"
+_BEGINNING = 512  # bytes
 _SAFETENSORS = b'{"'  # stands behind the eight bytes of the header's length, which may be any
 
 
@@ -97,16 +107,40 @@ def held(path: str | Path) -> str:
     """What a file holds by its first bytes, in words; "" where they say nothing."""
     try:
         with Path(path).open("rb") as file:
-            start = file.read(512)
+            return held_in(file.read(_BEGINNING))
     except OSError:
         return ""
+
+
+def held_in(data: bytes) -> str:
+    """As `held`, of a file's bytes."""
+    start = data[:_BEGINNING]
     if not start:
         return "nothing"
     if start[8:10] == _SAFETENSORS:
         return ""
     if start[257:262] == b"ustar":
-        return "a tar archive"
+        return TAR
     return next((what for begins, what in _BEGINNINGS.items() if start.startswith(begins)), "")
+
+
+def read_text(path: str | Path, expected: str = "UTF-8 text") -> str:
+    """The text of a file in UTF-8, or in UTF-16 where its first bytes say so; lines end in a line feed.
+
+    Raises `InputError`, saying what it holds, for any other file; `OSError` is the caller's.
+    """
+    data = Path(path).read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it holds zero bytes")
+    except ValueError as error:
+        reason = f"it holds {what}" if (what := held(path)) else first_line(error)
+        raise InputError(
+            f"{path} cannot be read as UTF-8 text ({reason}): expected {expected}"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 class _Loader(yaml.SafeLoader):
@@ -127,24 +161,42 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    value: int = loader.construct_yaml_int(node)
+    if ":" in node.value or re.match(r"[-+]?0[0-9]", node.value):
+        line = node.start_mark.line + 1
+        raise InputError(
+            f"line {line}: {node.value} is {value} to YAML: expected it without : or a first 0, or in quotes"
+        )
+    return value
+
+
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
+def load_yaml(text: str) -> Any:
+    """The value of a text in YAML, with what `read_yaml` refuses."""
+    return yaml.load(text, _Loader)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises `InputError`, naming file and line, for a file that is missing, not UTF-8, not YAML, not
-    a mapping, or that gives a key twice.
+    a mapping, or that gives a key twice or a number that is another one to YAML (`010`, `1:30`).
     """
     path = Path(path)
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except InputError as error:
-        raise InputError(f"{path}, {error}") from None
+        text = read_text(path, "a configuration in YAML")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: expected a configuration in YAML") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as UTF-8 text ({first_line(error)})") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+    try:
+        value = load_yaml(text)
+    except InputError as error:
+        raise InputError(f"{path}, {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

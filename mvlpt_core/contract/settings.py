@@ -14,6 +14,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from mvlpt_core.contract.methods import METHODS, SOME_METHODS, Methods
 from mvlpt_core.contract.schema import SHARE, WHOLE, WHOLE0, Settings, checked, key, whole
 
+LARGEST = 2**31  # of seeds and shots, which become columns of tables
+
 EPOCHS = 50  # the budget of a configuration that names none
 
 
@@ -203,7 +205,7 @@ def _axis(value: Any) -> Any:
     return [value] if type(value) is int else value
 
 
-Axis = Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_axis)]
+Axis = Annotated[list[Annotated[int, Field(ge=1, lt=LARGEST)]], BeforeValidator(_axis)]
 
 
 class Pattern(Settings):
@@ -295,7 +297,7 @@ class Mean(Settings):
 TRANSFER: dict[str, list[dict[str, Any]]] = {"transfer": [{"group": "tasks", "start": "tasks"}]}
 
 
-Seed = Annotated[int, key("", WHOLE0, ge=0)]
+Seed = Annotated[int, key("", WHOLE0, ge=0, lt=LARGEST)]
 
 
 class Study(Settings):
@@ -303,8 +305,9 @@ class Study(Settings):
 
     study: str = key(
         "name of the study and of its folder below results/; a new name keeps old results",
-        "a folder name of letters, digits, _ and -",
+        "a folder name of letters, digits, _ and -, 100 at most",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        max_length=100,
     )
     suite: str = key("table of tasks (TSV)", "the path of a suite file (TSV)", min_length=1)
     data_root: str | None = key(
@@ -340,7 +343,7 @@ class Study(Settings):
     )
     seeds: list[Seed] = key(
         "each seed draws its own few-shot sample, initialisation and data order",
-        "a list of different whole numbers of at least 0",
+        "a list of different whole numbers of at least 0, below 2**31",
         [1],
         "three or more for intervals over seeds, at as many times the cost",
         min_length=1,

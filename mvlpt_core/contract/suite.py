@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line
+from mvlpt_core.contract.files import read_text
 from mvlpt_core.contract.metrics import METRICS
 from mvlpt_core.contract.templates import read_template, read_templates
 
@@ -42,7 +42,8 @@ RESERVED = (
     *("random", "scratch", "zero_shot", "linear_probe"),
     *("tasks", "sources", "groups", "members", "others", "pairs"),
 )
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+LONGEST = 80  # letters of a task's or group's name: two make a file's
+NAME = re.compile(rf"[a-z0-9][a-z0-9_-]{{,{LONGEST - 1}}}")
 FILE = re.compile(r"[^{}|]+\.(txt|json|py)")
 REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
@@ -127,9 +128,10 @@ class TaskRow:
 
 
 def plain_name(text: str) -> str:
-    """A task's name made of any text: without accents, in lower case, all else as `_`."""
+    """A task's name made of any text: without accents, in lower case, all else as `_`; a little shorter than
+    names may be, as others are made of it."""
     ascii_ = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9_-]", "_", ascii_).lstrip("_-") or "task"
+    return re.sub(r"[^a-z0-9_-]", "_", ascii_).lstrip("_-")[: LONGEST - 6] or "task"
 
 
 def check_name(name: str, what: str) -> None:
@@ -137,7 +139,7 @@ def check_name(name: str, what: str) -> None:
     folder's name and means nothing else in a configuration."""
     if not NAME.fullmatch(name):
         raise InputError(
-            f"{what} name {name!r} must be made of a-z, 0-9, _ and -, "
+            f"{what} name {name!r} must be made of a-z, 0-9, _ and -, {LONGEST} at most, "
             "and start with a letter or digit"
         )
     if name in RESERVED:
@@ -192,11 +194,11 @@ def _texts(cell: str, column: str, folder: Path, task: str) -> tuple[str, ...]:
     if len(parts) == 1 and FILE.fullmatch(cell):
         path = folder / cell
         try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(path)
+        except OSError as error:
             raise InputError(
-                f"{column} {cell!r}: {path} cannot be read as UTF-8 text ({first_line(error)}): expected "
-                "a file beside the suite"
+                f"{column} {cell!r}: {path} cannot be read ({error.strerror}): expected a file beside the "
+                "suite"
             ) from None
         if column == "templates":
             return read_templates(text, str(path))
@@ -294,17 +296,23 @@ def _read_tsv(
 ) -> list[tuple[int, dict[str, str]]]:
     """(line number, values by column) of each row, all as text, letter by letter."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "a table (TSV)")
     except FileNotFoundError:
         raise InputError(f"{what} {path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{what} {path} cannot be read as a UTF-8 text file ({first_line(error)})"
-        ) from error
-    lines = [(n, line.split("\t")) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read ({error.strerror})") from None
+    except InputError as error:
+        raise InputError(f"{what} {error}") from None
+    lines = [(n, line.split("\t")) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise InputError(f"{what} {path} is empty: expected a header line and one line a row")
     header = [part.strip() for part in lines[0][1]]
+    while not header[-1]:  # as spreadsheets leave them
+        del header[-1]
+    if len(header) == 1:
+        raise InputError(
+            f"{what} {path} has one column, {header[0]!r}: expected several, separated by tabs"
+        )
     for column in header:
         if header.count(column) > 1:
             raise InputError(f"{what} {path}: column {column!r} occurs twice: expected once")
@@ -315,6 +323,8 @@ def _read_tsv(
             raise InputError(f"{what} {path}: column {column!r} is missing from the header line")
     rows = []
     for number, line in lines[1:]:
+        while len(line) > len(header) and not line[-1].strip():
+            del line[-1]
         if len(line) != len(header):
             raise InputError(
                 f"{what} {path}, line {number}: {len(line)} tab-separated fields: "

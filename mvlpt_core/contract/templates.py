@@ -23,6 +23,8 @@ EXPECTED = (
 _BRACES = re.compile(r"\{[^{}]*\}|[{}]")
 # What is no sentence but a list, code or a string: a line that starts so must be read as such.
 _CODE = re.compile(r"""[\[("'#]|lambda\b|\w+(?:\s*:\s*[\w\[\], .]+)?\s*=""")
+# What other languages write where this has braces.
+_FOREIGN = re.compile(r"\$\{|%\(?\w*\)?s\b")
 _F_STRING = re.compile(r"""\bf['"]""")
 _MAPPING = re.compile(r"""\{\s*["'}]""")
 
@@ -33,7 +35,8 @@ def read_template(text: str, where: str) -> str:
     if held != [text] and len(held) == 1:
         return read_template(held[0], where)
     found = set(_BRACES.findall(text))
-    if len(found) != 1 or not found <= set(PLACES) or _CODE.match(text) or _F_STRING.search(text):
+    code = _CODE.match(text) or _F_STRING.search(text) or _FOREIGN.search(text)
+    if len(found) != 1 or not found <= set(PLACES) or code:
         raise InputError(f"template {text!r} of {where}: {EXPECTED}")
     return text.replace(found.pop(), "{c}")
 

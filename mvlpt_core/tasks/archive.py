@@ -17,17 +17,22 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import file_digest, first_line, write_atomic
+from mvlpt_core.contract.files import file_digest, first_line, held, write_atomic
 from mvlpt_core.tasks.base import is_below
 from mvlpt_core.tasks.files import cache_folder
 
 _log = logging.getLogger(__name__)
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SUFFIXES = (
+    *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz"),
+    *(".tar.xz", ".txz"),
+)
+BLOCK = 512  # bytes; a tar is a sequence of such blocks
 LARGEST = 100  # times its size that an archive may unpack to
 _LEAST = 1 << 28  # bytes that any archive may unpack to: drawn images pack well
 _DAMAGE = (
@@ -75,6 +80,17 @@ def unpacked(archive: Path) -> Path:
     return folder
 
 
+@contextmanager
+def told_of(home: Path, content: Path) -> Iterator[None]:
+    """Errors about the `content` of an archive at `home` name the archive, which is what the user knows."""
+    try:
+        yield
+    except InputError as error:
+        if not is_archive(home):
+            raise
+        raise type(error)(str(error).replace(str(content), str(home))) from None
+
+
 def _unpack(archive: Path, folder: Path) -> None:
     room = min(
         max(LARGEST * archive.stat().st_size, _LEAST), int(0.95 * shutil.disk_usage(folder).free)
@@ -109,10 +125,19 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise InputError(
             f"archive {archive} holds {Path(error.filename).name!r} twice: expected once"
         ) from None
+    except InputError:
+        raise
     except _DAMAGE as error:
+        reason = f"it holds {what}" if (what := _other(archive)) else first_line(error)
         raise InputError(
-            f"archive {archive} cannot be unpacked ({first_line(error)}): expected it whole"
+            f"archive {archive} cannot be unpacked ({reason}): expected it whole"
         ) from None
+
+
+def _other(archive: Path) -> str:
+    """What an archive holds that is of no kind of archive that its name could be of, in words."""
+    what = held(archive)
+    return "" if "archive" in what or "bzip2" in what or "xz" in what or "gzip" in what else what
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, bool, int, Open]]:
@@ -145,6 +170,23 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, bool, int, Open]]:
                     (lambda: None) if info.isdir() else lambda info=info: opened.extractfile(info)  # type: ignore[misc]
                 ),
             )
+        check_end(opened)
+
+
+def check_end(opened: tarfile.TarFile) -> None:
+    """Raise `tarfile.ReadError` unless a tar whose headers were walked ends here, with its end mark.
+
+    A header that is damaged, and whatever stands behind the end of a first tar that another was joined to,
+    reads like the end.
+    """
+    file = opened.fileobj
+    assert file is not None
+    file.seek(opened.offset)
+    if file.read(BLOCK) != bytes(BLOCK):
+        raise tarfile.ReadError(f"no valid header and no end mark at byte {opened.offset}")
+    while rest := file.read(1 << 20):
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError("there is more behind its end mark, as of two that were joined")
 
 
 def _digest(archive: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.tasks.decode import AS_IT_IS, Decoding, decode_image
+from mvlpt_core.contract.files import read_text
+from mvlpt_core.tasks.decode import AS_IT_IS, Decoding, counted, decode_image
 from mvlpt_core.tasks.files import told
 
 SPLITS = ("train", "test")
@@ -109,11 +111,13 @@ def remarks(splits: Iterable[Split]) -> list[str]:
 def read_lines(path: Path, what: str) -> list[str]:
     """The lines of a UTF-8 text file without surrounding blanks or trailing empty lines."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, what)
     except FileNotFoundError as error:
         raise InputError(f"file {path} is missing: expected {what}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"file {path} cannot be read as UTF-8 text: expected {what}") from error
+    except OSError as error:
+        raise InputError(
+            f"file {path} cannot be read ({error.strerror}): expected {what}"
+        ) from error
     # Not splitlines: JSON and class names may hold other characters that it takes for line ends.
     return [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
 
@@ -127,10 +131,9 @@ def check_classnames(names: Sequence[str], where: Path | str) -> tuple[str, ...]
 
 def check_label(text: str, n_classes: int, where: str) -> int:
     """The class number in `text`; `InputError` unless it is a whole number below `n_classes`."""
-    try:
-        label = int(text)
-    except ValueError as error:
-        raise InputError(f"label {text!r} of {where} is not a whole number") from error
+    if not re.fullmatch(r"-?[0-9]+", text):  # `int` takes 0_1 and the digits of other scripts, too
+        raise InputError(f"label {text!r} of {where} is not a whole number: expected a class's")
+    label = int(text)
     if not 0 <= label < n_classes:
         raise InputError(
             f"label {label} of {where} is out of range: "
@@ -146,6 +149,15 @@ def check_directory(path: Path, what: str) -> Path:
     if next(path.iterdir(), None) is None:
         raise InputError(f"folder {path} is empty: expected {what}")
     return path
+
+
+def check_files(files: Sequence[Path], source: Path) -> None:
+    """Raise `InputError` unless the images that the file at `source` names are there."""
+    gone = [file for file in files if not file.is_file()]
+    if gone:
+        raise InputError(
+            f"file {source} names {counted(len(gone))} not there ({gone[0]}): expected each"
+        )
 
 
 def is_below(path: str) -> bool:

@@ -51,11 +51,13 @@ def check_tasks(
             counts = np.full(classes, _drawn_images())
         else:
             place = (find_data_root(data_root, row.task) / row.location).resolve()
-            if (other := places.setdefault(place, row.task)) != row.task:
-                raise InputError(
-                    f"task {row.task}: its location leads to {place}, as that of task {other} does: expected "
-                    "other images"
-                )
+            for known, other in places.items():
+                if known == place or known in place.parents or place in known.parents:
+                    raise InputError(
+                        f"task {row.task}: its location leads to {place}, and that of task {other} to "
+                        f"{known}: expected other images"
+                    )
+            places[place] = row.task
             if sum(path.stat().st_size for path in place.glob("*/*.tar")) > _LABELS_READ:
                 continue
             splits = [source.split(name) for name in SPLITS]

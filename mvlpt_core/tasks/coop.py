@@ -30,6 +30,7 @@ from mvlpt_core.tasks.base import (
     TaskSource,
     check_classnames,
     check_directory,
+    check_files,
     is_below,
     read_files,
     read_lines,
@@ -72,6 +73,7 @@ def find_splits(path: Path) -> Path | None:
 
 
 def _read_split(path: Path, source: Path, root: Path, entries: Entries, split: str) -> Split:
+    check_files([root / name for name, _, _ in entries[split]], source)
     labels = np.array([label for _, label, _ in entries[split]], np.int64)
     found = Split(labels, [Place(str(root / name)) for name, _, _ in entries[split]], read_files)
     if split != "train":
@@ -100,7 +102,9 @@ def _read_splits(file: Path) -> Entries:
             raise InputError(f"file {file}: {part} is no list: expected one of {ENTRY}")
         for entry in held[part]:
             match entry:
-                case [str(), int(), str()] if entry[1] >= 0 and is_below(entry[0]):
+                case [str(), int(), str()] if (
+                    type(entry[1]) is int and entry[1] >= 0 and is_below(entry[0])
+                ):
                     entries.setdefault(part, []).append((entry[0], entry[1], entry[2].strip()))
                 case _:
                     raise InputError(

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import held_in
 
 # What a file holds counts, not its extension; formats that start other programs stay out.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -54,7 +55,9 @@ def decode_image(data: bytes, where: str, decoding: Decoding = AS_IT_IS) -> Imag
             f"image {where} is too large to be decoded safely: expected at most {most:,} pixels"
         ) from None
     except Exception as error:  # broken files raise many types, from OSError to struct.error
-        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
+        reason: object = error
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"it holds {what}" if (what := held_in(data)) else "unknown format"
         raise InputError(
             f"image {where} does not decode ({reason}): expected a whole JPEG, PNG, WebP, BMP, GIF, TIFF "
             "or PPM file"

@@ -75,6 +75,8 @@ def sample_few_shot(
     sides: tuple[list[int], list[int]] = ([], [])  # train, val
     positives = np.zeros((2, n_classes), int)
     for r in range(1, shots + 1):
+        if (at == counts).all():  # of classes that are short, and of a number that may be any
+            break
         side = held_out(r, val_share) - held_out(r - 1, val_share)
         need = held_out(r, val_share) if side else r - held_out(r, val_share)
         for c, queue in enumerate(queues):

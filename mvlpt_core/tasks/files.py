@@ -11,12 +11,14 @@ from pathlib import Path
 from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.tasks.decode import FORMATS
+from mvlpt_core.tasks.decode import FORMATS, counted
 
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp"),
     *(".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"),
 )
+SPLIT_FILE = ".split.tsv"  # of what `splits` writes beside data
+_SHOWN = 4  # names in a message
 CACHE_VARIABLE = "MVLPT_CACHE"
 HIDDEN = "hidden or of the system"
 DANGLING = "dangling links"
@@ -29,7 +31,7 @@ _SYSTEM = (
 
 def is_system(name: str) -> bool:
     """Whether a file or folder of this name holds no data, whatever is in it."""
-    return name.startswith(".") or name.lower() in _SYSTEM
+    return name.startswith(".") or name.endswith(SPLIT_FILE) or name.lower() in _SYSTEM
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -76,21 +78,35 @@ def walk(path: Path) -> Iterator[Path]:
 
 def content_root(path: Path) -> Path:
     """The folder that holds the data: `path`, or while there is just one folder in it and nothing else,
-    that one. The folder of a split or of a class is none."""
-    while path.is_dir():
-        inside = [entry for entry in _entries(path) if not is_system(entry.name)]
-        if len(inside) != 1 or not inside[0].is_dir() or not folders_in(Path(inside[0].path)):
+    that one. The folder of a class is none, nor that of a split that does not hold those of splits itself."""
+    while path.is_dir() and (inner := _only_folder(path)) and (names := _names(inner)):
+        if split_of(inner.name) and not all(map(split_of, names)):
             break
-        if split_of(inside[0].name):
-            break
-        path = Path(inside[0].path)
+        path = inner
     return path
+
+
+def split_root(folder: Path) -> Path:
+    """The folder of a split, or the one of the same split that is all it holds: `train/train`, as archives
+    unpack to."""
+    while (inner := _only_folder(folder)) and split_of(inner.name) == split_of(folder.name):
+        folder = inner
+    return folder
+
+
+def _only_folder(folder: Path) -> Path | None:
+    inside = [entry for entry in _entries(folder) if not is_system(entry.name)]
+    return Path(inside[0].path) if len(inside) == 1 and inside[0].is_dir() else None
+
+
+def _names(folder: Path) -> list[str]:
+    return [inside.name for inside in folders_in(folder)]
 
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
 
 
@@ -111,6 +127,19 @@ def cache_folder(what: str) -> Path:
     base = os.environ.get(CACHE_VARIABLE)
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return (Path(base) if base else Path(user) / "mvlpt").expanduser() / what
+
+
+def held_by(folder: Path) -> str:
+    """What a folder holds, for a message: how many images, and the first other files and folders."""
+    images = len(images_in(folder)[0])
+    names = [
+        f"{entry.name}/" if entry.is_dir() else entry.name
+        for entry in _entries(folder)
+        if not is_system(entry.name)
+    ]
+    others = [name for name in names if not name.lower().endswith(EXTENSIONS)]
+    more = [f"{len(others) - _SHOWN} more"] if len(others) > _SHOWN else []
+    return ", ".join([counted(images), *others[:_SHOWN], *more])
 
 
 def told(passed: Counter[str]) -> str:

@@ -10,6 +10,7 @@ An optional `classnames.txt` gives another order or other names, one line a clas
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +30,15 @@ from mvlpt_core.tasks.base import (
     read_lines,
 )
 from mvlpt_core.tasks.decode import counted
-from mvlpt_core.tasks.files import EXTENSIONS, folders_in, images_in, split_of
+from mvlpt_core.tasks.files import (
+    EXTENSIONS,
+    folders_in,
+    held_by,
+    images_in,
+    split_of,
+    split_root,
+)
+from mvlpt_core.tasks.rows import SUFFIXES as TABLES
 from mvlpt_core.tasks.splits import WHOLE, NoTest, chosen, roles
 
 CLASSNAMES_FILE = "classnames.txt"
@@ -48,9 +57,11 @@ def open_folder(task: str, path: Path, home: Path, test_split: str = "") -> Task
         for name in classes[one]:
             if name not in classes[other]:
                 raise InputError(
-                    f"class folder {parts[one] / name} has no counterpart in {parts[other]}: "
-                    "expected the same classes in both splits"
+                    f"class folder {parts[one] / name} has no counterpart in {parts[other]}"
+                    f"{_near(name, classes[other])}: expected the same classes in both splits"
                 )
+    if len(classes[train]) < 2:
+        raise _no_classes(parts[train])
     listing = path / CLASSNAMES_FILE
     if listing.exists():
         folders, names = listed_classes(listing, classes[train])
@@ -83,7 +94,7 @@ def split_folders(path: Path, test_split: str) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     flat = []
-    for folder in folders_in(path):
+    for folder in map(split_root, folders_in(path)):
         part = split_of(folder.name)
         if not part:
             continue
@@ -105,10 +116,9 @@ def split_folders(path: Path, test_split: str) -> dict[str, Path]:
             "suite's column test"
         )
     if flat and (found or named == len(folders_in(path))):
-        images = counted(len(images_in(flat[0])[0]))
         raise InputError(
-            f"folder {flat[0]} has {images} and no class folders: expected one folder of images a class, or "
-            "a table of labels"
+            f"folder {flat[0]} has {held_by(flat[0])} and no class folders: expected one folder of images a "
+            "class, or a table of labels"
         )
     return found
 
@@ -129,7 +139,8 @@ def listed_classes(listing: Path, folders: Sequence[str]) -> tuple[list[str], li
         folder = key if key in folders else plain.get(key.replace("_", " "), "")
         if not folder:
             raise InputError(
-                f"file {listing}, line {number}: {key!r} is not a class folder of {listing.parent}"
+                f"file {listing}, line {number}: {key!r} is no class folder or label of {listing.parent}: "
+                f"expected a line a class such as {folders[0]!r}, or that, a tab and the class's name"
             )
         if folder in order:
             raise InputError(
@@ -144,17 +155,31 @@ def listed_classes(listing: Path, folders: Sequence[str]) -> tuple[list[str], li
     return order, names
 
 
+def _near(name: str, others: Sequence[str]) -> str:
+    """For a message: the name among others that is the same but for case or Unicode's normal form."""
+
+    def plain(text: str) -> str:
+        return unicodedata.normalize("NFKC", text).casefold()
+
+    near = next((other for other in others if plain(other) == plain(name)), None)
+    return f", where {near!a} is not {name!a} letter by letter" if near else ""
+
+
+def _no_classes(path: Path) -> InputError:
+    return InputError(
+        f"folder {path} has {held_by(path)}: expected one folder of images a class, for two or more classes, "
+        f"or a table of labels ({', '.join(TABLES)})"
+    )
+
+
 def _class_folders(path: Path) -> list[str]:
     check_directory(path, "one folder of images a class")
     folders = folders_in(path)
     if not folders:
-        raise InputError(
-            f"folder {path} has {counted(len(images_in(path)[0]))} and no folders: expected one folder of "
-            "images a class, or a table of labels (.csv, .tsv, .jsonl, .txt)"
-        )
+        raise _no_classes(path)
     for folder in folders:
         inner = [inside.name for inside in folders_in(folder)]
-        if any(map(split_of, inner)):
+        if any(map(split_of, inner)) or (inner and split_of(folder.name)):
             raise InputError(
                 f"class folder {folder} holds {', '.join(inner)}: expected the folders of the splits to hold "
                 "those of the classes"

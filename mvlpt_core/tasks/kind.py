@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import held
 from mvlpt_core.contract.suite import TaskRow, plain_name
-from mvlpt_core.tasks import archive, coop, memes, npz, parquet, table
+from mvlpt_core.tasks import archive, coop, memes, npz, parquet, rows, table
 from mvlpt_core.tasks.files import content_root, folders_in
 from mvlpt_core.tasks.open import open_source
 from mvlpt_core.tasks.splits import NoTest
@@ -15,7 +16,7 @@ from mvlpt_core.tasks.splits import NoTest
 _FILES = {
     npz.SUFFIX: "npz",
     parquet.SUFFIX: "parquet",
-    **dict.fromkeys(table.SUFFIXES, "table"),
+    **dict.fromkeys(rows.SUFFIXES, "table"),
 }
 
 
@@ -59,14 +60,20 @@ def is_data(path: Path) -> bool:
 
 def kind_of(path: Path, label_column: str = "") -> str:
     """The kind of the data at `path`, or in it where it is an archive."""
-    path = content_root(archive.unpacked(path) if archive.is_archive(path) else path)
-    if path.is_file():
-        if path.suffix.lower() not in _FILES:
-            expected = ", ".join((*_FILES, *archive.SUFFIXES))
-            raise InputError(
-                f"task {path}: expected a folder, or a file ending in one of {expected}"
-            )
-        return _FILES[path.suffix.lower()]
+    content = content_root(archive.unpacked(path) if archive.is_archive(path) else path)
+    if content.is_dir():
+        with archive.told_of(path, content):
+            return _kind_in(content, label_column)
+    if content.suffix.lower() not in _FILES:
+        expected = ", ".join((*_FILES, *archive.SUFFIXES))
+        what = f" holds {what}" if (what := held(content)) else ""
+        raise InputError(
+            f"task {content}{what}: expected a folder, or a file ending in one of {expected}"
+        )
+    return _FILES[content.suffix.lower()]
+
+
+def _kind_in(path: Path, label_column: str) -> str:
     if (path / "train" / "nshards.txt").exists():
         return "wds"
     if coop.find_splits(path):
@@ -75,7 +82,7 @@ def kind_of(path: Path, label_column: str = "") -> str:
         return "hateful_memes"
     if parquet.find_parquet(path):
         return "parquet"
-    if len(list(path.glob(f"*{npz.SUFFIX}"))) == 1:
+    if len(npz.npz_in(path)) == 1:
         return "npz"
     return "table" if table.find_tables(path, label_column) or _has_other_table(path) else "folder"
 
@@ -83,7 +90,7 @@ def kind_of(path: Path, label_column: str = "") -> str:
 def _has_other_table(path: Path) -> bool:
     """Whether a table without the columns of one is all that could tell labels: no folder can be a class."""
     flat = not folders_in(path) or not any(map(folders_in, folders_in(path)))
-    others = [file for file in table.tables_in(path) if file.suffix.lower() != table.LIST]
+    others = [file for file in table.tables_in(path) if file.suffix.lower() != rows.LIST]
     return flat and len(folders_in(path)) < 2 and bool(others)
 
 

@@ -22,6 +22,7 @@ from mvlpt_core.tasks.base import (
     Split,
     TaskSource,
     check_directory,
+    check_files,
     is_below,
     read_files,
     read_lines,
@@ -69,4 +70,5 @@ def _named(path: Path, split: str) -> Split:
                 raise InputError(
                     f"file {file}, line {number}: expected img, a path below {path}, and label 0 or 1"
                 )
+    check_files([Path(place.file) for place in places], file)
     return Split(np.array(labels, np.int64), places, read_files)

@@ -39,6 +39,11 @@ def check_visible(names: Sequence[str], where: str) -> None:
     """Raise `InputError` for a class name without a letter that can be seen: empty, or blanks, controls
     and zero-width letters."""
     for number, name in enumerate(names):
+        if any(unicodedata.category(letter) == "Cs" for letter in name):
+            raise InputError(
+                f"{where}: the name of class {number} (counted from 0), {name!a}, is not UTF-8: "
+                "expected the folder renamed"
+            )
         if all(unicodedata.category(letter)[0] in _INVISIBLE for letter in name):
             raise _nothing(number, name, where)
 
@@ -50,6 +55,11 @@ def check_names(names: Sequence[str], where: str, room: Room = UNKNOWN) -> list[
     """
     if _is_plain(names, room):
         return []
+    if room.tokens is not None and room.tokens < 1:
+        raise InputError(
+            f"{room.key} is {room.n_ctx}: expected at most {room.length - 4}, for a text tower of "
+            f"{room.length} tokens that has to hold a class name too"
+        )
     tokenize = tokenizer(room.clean)
     alike: dict[tuple[int, ...], list[int]] = {}
     for number, name in enumerate(names):

@@ -21,10 +21,11 @@ from PIL import Image
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line
+from mvlpt_core.contract.files import held as what_is
 from mvlpt_core.tasks.base import Load, Place, Split, TaskSource, check_classnames, read_lines
 from mvlpt_core.tasks.decode import Decoding, counted, to_rgb
 from mvlpt_core.tasks.files import left_over, split_of
-from mvlpt_core.tasks.labels import unnamed
+from mvlpt_core.tasks.labels import doubtful
 from mvlpt_core.tasks.splits import WHOLE, chosen, roles
 
 SUFFIX = ".npz"
@@ -36,7 +37,14 @@ def open_npz(task: str, path: Path, home: Path, test_split: str = "") -> TaskSou
     each other or hold Python objects."""
     file = find_npz(path)
     keys = _keys(file)
-    parts = {split_of(k[: -len("_images")]) or k: k for k in keys if k.endswith("_images")}
+    parts: dict[str, str] = {}
+    for key in (key for key in keys if key.lower().endswith("_images")):
+        part = split_of(key[: -len("_images")]) or key
+        if part in parts:
+            raise InputError(
+                f"{file} has {parts[part]} and {key}: expected one array of images of split {part}"
+            )
+        parts[part] = key
     if not parts and "images" in keys:
         parts = {WHOLE: "images"}
     if not parts:
@@ -62,7 +70,7 @@ def open_npz(task: str, path: Path, home: Path, test_split: str = "") -> TaskSou
         )
     used = {name for key in parts.values() for name in (key, _labels_of(key))}
     said = [f"arrays that are not used: {', '.join(k for k in keys if k not in used)}"]
-    said = [*(said if set(keys) - used else ()), *unnamed(order, names)]
+    said = [*(said if set(keys) - used else ()), *doubtful(order, names)]
     there = {part: f"{part} ({counted(len(y))})" for part, y in labels.items()}
     train, test = roles(there, test_split, str(home))
 
@@ -85,9 +93,14 @@ def open_npz(task: str, path: Path, home: Path, test_split: str = "") -> TaskSou
     )
 
 
+def npz_in(folder: Path) -> list[Path]:
+    """The archives in a folder, by name."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() == SUFFIX)
+
+
 def find_npz(path: Path) -> Path:
     """The archive at `path`, or the only one in it."""
-    found = [path] if path.is_file() else sorted(path.glob(f"*{SUFFIX}"))
+    found = [path] if path.is_file() else npz_in(path)
     if len(found) != 1:
         names = ", ".join(file.name for file in found) or "none"
         raise InputError(f"{path}: expected one file ending in {SUFFIX}, there is {names}")
@@ -99,11 +112,13 @@ def _keys(file: Path) -> list[str]:
         with file.open("rb") as raw, np.load(raw, allow_pickle=False) as held:
             return list(held.files)
     except (*_DAMAGE, AttributeError, TypeError) as error:  # a single array is no archive
-        raise InputError(f"{file} is not a whole .npz archive ({first_line(error)})") from None
+        what = what_is(file)
+        reason = f"it holds {what}" if what and "zip" not in what else first_line(error)
+        raise InputError(f"{file} is not a whole .npz archive ({reason})") from None
 
 
 def _labels_of(key: str) -> str:
-    return key.removesuffix("images") + "labels"
+    return key[: -len("images")] + ("Labels" if key.endswith("Images") else "labels")
 
 
 @lru_cache(maxsize=2)  # images of a split are asked for in several calls

@@ -11,7 +11,7 @@ from mvlpt_core.contract.metrics import check_metric
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.templates import read_templates
 from mvlpt_core.tasks import coop, drawn, folder, memes, npz, parquet, table, webdataset
-from mvlpt_core.tasks.archive import is_archive, unpacked
+from mvlpt_core.tasks.archive import is_archive, told_of, unpacked
 from mvlpt_core.tasks.base import DEFAULT_TEMPLATES, TaskSource
 from mvlpt_core.tasks.decode import Decoding
 from mvlpt_core.tasks.files import content_root
@@ -79,12 +79,13 @@ def open_source(
         return drawn.open_drawn(task, location)
     home = find_data_root(data_root, task) / location
     path = content_root(unpacked(home) if is_archive(home) else home)
-    if kind in COLUMNED:
-        source = COLUMNED[kind](task, path, home, test_split, label_column)
-    elif kind in PARTED:
-        source = PARTED[kind](task, path, home, test_split)
-    else:
-        source = READERS[kind](task, path)
+    with told_of(home, path):
+        if kind in COLUMNED:
+            source = COLUMNED[kind](task, path, home, test_split, label_column)
+        elif kind in PARTED:
+            source = PARTED[kind](task, path, home, test_split)
+        else:
+            source = READERS[kind](task, path)
     return replace(source, decoding=Decoding(orientation == "exif", grey_bits or 0))
 
 

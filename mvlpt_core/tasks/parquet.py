@@ -10,6 +10,7 @@ multi-label data), whose names are in the files' own notes, else a column called
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,7 +31,7 @@ from mvlpt_core.tasks.base import (
 from mvlpt_core.tasks.decode import counted, decode_image
 from mvlpt_core.tasks.files import is_system, left_over, split_in, split_of
 from mvlpt_core.tasks.folder import TEXTS, read_templates_of
-from mvlpt_core.tasks.labels import classes_of, numbered, unnamed
+from mvlpt_core.tasks.labels import as_text, check_given, classes_of, doubtful, numbered
 from mvlpt_core.tasks.splits import WHOLE, chosen, roles
 from mvlpt_core.tasks.table import LABEL, NAME_IT
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIX = ".parquet"
+_SHARD = re.compile(r"-(\d+)-of-(\d+)$")
 _BATCH = 64  # rows of images in memory at once
 
 
@@ -70,9 +72,10 @@ def open_parquet(
         classnames = check_classnames([name.replace("_", " ") for name in names], first)
     else:
         order, classnames = classes_of([own for part in labels.values() for own in part], folder)
+    check_given([own for part in labels.values() for own in part], str(folder))
     unused = [column for column in schema.names if column not in (image, label)]
     said = [f"columns that are not used: {', '.join(unused)}"] if unused else []
-    said += unnamed(order, classnames)
+    said += doubtful(order, classnames)
     there = {part: f"{part} ({counted(len(own))})" for part, own in labels.items()}
     train, test = roles(there, test_split, str(home))
 
@@ -98,7 +101,7 @@ def find_parquet(path: Path) -> list[Path]:
     """The parquet files at or below `path`, by name."""
     if path.is_file():
         return [path]
-    found = (file for file in path.rglob(f"*{SUFFIX}") if file.is_file())
+    found = (file for file in path.rglob("*") if file.suffix.lower() == SUFFIX and file.is_file())
     return sorted(f for f in found if not any(map(is_system, f.relative_to(path).parts)))
 
 
@@ -110,6 +113,8 @@ def _files_by_part(path: Path) -> dict[str, list[Path]]:
         folder = next((part for name in reversed(above) if (part := split_of(name))), "")
         folders.setdefault(tuple(name for name in above if not split_of(name)), file)
         parts.setdefault(split_in(file.stem) or folder, []).append(file)
+    for part, files in parts.items():
+        _check_shards(part, files)
     if len(folders) > 1:  # a data set of several configurations, each whole in itself
         first, second, *_ = folders.values()
         raise InputError(
@@ -124,6 +129,21 @@ def _files_by_part(path: Path) -> dict[str, list[Path]]:
             "train, val or test in it"
         )
     return parts
+
+
+def _check_shards(part: str, files: Sequence[Path]) -> None:
+    """Raise `InputError` where files say of how many they are (`-00000-of-00003`), and not all are there."""
+    there = {
+        (int(found[1]), int(found[2])) for file in files if (found := _SHARD.search(file.stem))
+    }
+    for total in {total for _, total in there}:
+        numbers = {number for number, of in there if of == total}
+        missing = next(number for number in range(len(numbers) + 1) if number not in numbers)
+        if missing < total:
+            raise InputError(
+                f"{files[0].parent} has {len(numbers)} of {total} parquet files of {part or 'the data'}: "
+                f"expected number {missing:05d} as well"
+            )
 
 
 def _opened(file: Path) -> Any:
@@ -166,7 +186,8 @@ def _columns(schema: pa.Schema, file: Path, wanted: str) -> tuple[str, str, list
     if len(labels) > 1 and "label" in labels:
         labels = ["label"]
     labels = [wanted] if wanted else labels
-    for found, what, how in ((structs or plain, "images", ""), (labels, "labels", NAME_IT)):
+    bytes_ = " of their bytes, or of structs with them"
+    for found, what, how in ((structs or plain, "images", bytes_), (labels, "labels", NAME_IT)):
         if len(found) != 1:
             has = (
                 f"columns {', '.join(found)}" if found else f"none among {', '.join(schema.names)}"
@@ -203,17 +224,14 @@ def _labels(opened: Any, file: Path, column: str, names: Sequence[str]) -> list[
         raise InputError(f"{file}: column {column} cannot be read ({first_line(error)})") from None
     found = []
     for row, value in enumerate(values):
-        own = value if isinstance(value, list) else [value]
-        if not all(isinstance(v, str) or (type(v) is int and v >= 0) for v in own):
-            raise InputError(
-                f"{file}, row {row} (from 0): label {value!r}: expected one, as every image is scored or "
-                "tuned on"
-            )
-        if names and any(type(v) is not int or v >= len(names) for v in own):
-            raise InputError(
-                f"{file}, row {row} (from 0): label {value!r}: expected 0 to {len(names) - 1}"
-            )
-        found.append([str(v) for v in own])
+        where = f"{file}, row {row} (from 0): label {value!r}"
+        several = value if isinstance(value, list) else [value]
+        own = (
+            as_text(several, where) if several else []
+        )  # of several labels an image none are a few, too
+        if names and any(not label.isdigit() or int(label) >= len(names) for label in own):
+            raise InputError(f"{where}: expected 0 to {len(names) - 1}")
+        found.append(own)
     return found
 
 

@@ -5,6 +5,7 @@ An image is known by its file, that file's size and time of change, its name in 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from itertools import groupby
@@ -67,11 +68,15 @@ class Seen:
                 "select member, hash, notes from decoded "
                 "where file = ? and decoding = ? and size = ? and changed = ?"
             )
-            found = self._base.execute(query, (file, str(split.decoding), *state)) if state else ()
+            found = (
+                self._base.execute(query, (_text(file), str(split.decoding), *state))
+                if state
+                else ()
+            )
             known = {member: rest for member, *rest in found}
             for i in group:
-                if places[i].member in known:
-                    data, notes[i] = known[places[i].member]
+                if (member := _text(places[i].member)) in known:
+                    data, notes[i] = known[member]
                     hashes[i] = np.frombuffer(data, np.uint8)
                 else:
                     left.append(i)
@@ -86,7 +91,7 @@ class Seen:
             return
         places = [split.places[i] for i in indices]
         rows = [
-            (*place, str(split.decoding), *state, value.tobytes(), note)
+            (*map(_text, place), str(split.decoding), *state, value.tobytes(), note)
             for place, value, note in zip(places, hashes, notes, strict=True)
             if value.any() and (state := self._states[place.file])
         ]
@@ -94,6 +99,11 @@ class Seen:
             self._base.executemany(
                 "insert or replace into decoded values (?, ?, ?, ?, ?, ?, ?)", rows
             )
+
+
+def _text(name: str) -> str:
+    """A file's name as text that a database takes: bytes that are not UTF-8 are spelt out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _state(file: str) -> tuple[int, int] | None:

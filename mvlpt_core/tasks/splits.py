@@ -24,14 +24,13 @@ from mvlpt_core.contract.files import first_line, write_atomic
 from mvlpt_core.contract.seeds import generator
 from mvlpt_core.tasks.base import Load, Place, Split, hash_pixels
 from mvlpt_core.tasks.decode import AS_IT_IS, counted
-from mvlpt_core.tasks.files import SPLIT_NAMES, cache_folder
+from mvlpt_core.tasks.files import SPLIT_FILE, SPLIT_NAMES, cache_folder
 
 _log = logging.getLogger(__name__)
 
 WHOLE = ""  # the part of data that come in no parts
 TEST_SHARE = 0.3
 SEED = 0
-SUFFIX = ".split.tsv"
 _HEADER = "file\tsplit"
 
 
@@ -101,8 +100,8 @@ def chosen(
 def split_file(home: Path) -> Path:
     """The table that says how the images at a location are divided: where it is, else where it can be."""
     home = home.absolute()
-    beside = home.with_name(home.name + SUFFIX)
-    name = f"{home.name}-{sha256(str(home).encode()).hexdigest()[:12]}{SUFFIX}"
+    beside = home.with_name(home.name + SPLIT_FILE)
+    name = f"{home.name}-{sha256(str(home).encode()).hexdigest()[:12]}{SPLIT_FILE}"
     cached = cache_folder("splits") / name
     for file in (beside, cached):
         if file.is_file():
@@ -124,11 +123,12 @@ def divided(split: Split, root: Path, home: Path) -> dict[str, Split]:
     else:
         _log.info("%s has no test split: decoding %s to make one", home, counted(len(keys)))
         groups = _groups(split)
-        for own in _hot(split.labels).T:
+        for number, own in enumerate(_hot(split.labels).T):
             if len(set(groups[own])) == 1:
+                alike = f"{counted(int(own.sum()))}, all alike" if own.sum() > 1 else "one image"
                 raise InputError(
-                    f"the images of a class are all alike ({keys[int(own.argmax())]} is one): expected two "
-                    "that differ, because one has to be held out for the test"
+                    f"class {number} (counted from 0) of {home} has {alike} ({keys[int(own.argmax())]}): "
+                    "expected two that differ, because one has to be held out for the test"
                 )
         test = held_out(groups, split.labels)
         lines = (

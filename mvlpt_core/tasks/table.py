@@ -1,36 +1,36 @@
 """Images and a table of their labels: `labels.csv` beside the images, `metadata.csv` in each split's folder.
 
-A table is a .csv, .tsv or .jsonl file with a column for the image's file (`FILE`), one for its label
-(`LABEL`, or as the suite says) and optionally one for its split (`SPLIT`), or a .txt list without a header
-of files and labels (`images/1.jpg 0`). Where the table lies in a split's folder or is called like one
-(`train.csv`), that is the split. Files are named from the table's folder or from one in it. Several labels of
-an image are separated by `|` or `;`, stand in a list (.jsonl) or in rows of their own. Classes are named as
-`labels.classes_of` says.
+A table is a .csv, .tsv, .jsonl or .xlsx file with a column for the image's file (`FILE`, else `FILE_ID`), one
+for its label (`LABEL`, or as the suite says) and optionally one for its split (`SPLIT`), or a .txt list
+without a header of files and labels (`images/1.jpg 0`). Where the table lies in a split's folder or is called
+like one (`train.csv`), that is the split. Files are named from the table's folder or from one in it, with
+their suffix or without. Several labels of an image are separated by `|` or `;`, stand in a list (.jsonl) or
+in rows of their own. Classes are named as `labels.classes_of` says.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line
-from mvlpt_core.tasks.base import Place, Split, TaskSource, is_below, read_files, read_lines
+from mvlpt_core.tasks.base import Place, Split, TaskSource, is_below, read_files
 from mvlpt_core.tasks.decode import counted
-from mvlpt_core.tasks.files import folders_in, left_over, split_in, split_of
+from mvlpt_core.tasks.files import EXTENSIONS, folders_in, is_system, left_over, split_in, split_of
 from mvlpt_core.tasks.folder import TEXTS, read_templates_of
-from mvlpt_core.tasks.labels import classes_of, numbered, unnamed
+from mvlpt_core.tasks.labels import as_text, check_given, classes_of, doubtful, numbered, whole
+from mvlpt_core.tasks.rows import LIST, SUFFIXES, rows_of
 from mvlpt_core.tasks.splits import WHOLE, chosen, roles
 
-LIST = ".txt"
-SUFFIXES = (".csv", ".tsv", ".jsonl", LIST)
-FILE = ("file", "filename", "file_name", "image", "image_path", "path", "filepath", "img")
+FILE = (
+    *("file", "filename", "file_name", "image", "image_path", "path", "filepath", "filepaths"),
+    "img",
+)
+FILE_ID = ("image_id", "image_name", "id")  # where no column is called as `FILE`
 LABEL = ("label", "labels", "class", "class_name", "target", "category")
 SPLIT = ("split", "subset")
 # What helps where none or several could be the labels.
@@ -61,16 +61,19 @@ def open_table(
     """The tables of labels in the folder `path`, or the one at `path`, with the labels of `label_column`
     where it is named; raises `InputError` for what is absent or malformed, for a row without a label, and
     for files that are not there."""
-    tables = find_tables(path, label_column)
+    # The first that is none says why.
+    texts = tables_in(path) if path.is_dir() else []
+    others = {table: "" for table in texts if table.suffix.lower() != LIST}
+    tables = find_tables(path, label_column) or others
     folder = path if path.is_dir() else path.parent
     if not tables:
-        raise InputError(
-            f"{path} has no table of labels: expected a .csv, .tsv, .jsonl or .txt file"
-        )
+        raise InputError(f"{path} has no table of labels: expected one of {', '.join(SUFFIXES)}")
     held = _Held()
     for table, part in tables.items():
         _read_table(table, part, held, label_column)
     images = held.images
+    whole([image.labels for image in images.values()])
+    check_given([image.labels for image in images.values()], str(folder))
     several = [image for image in images.values() if len(image.labels) > 1]
     order, names = classes_of([image.labels for image in images.values()], folder)
     parts: dict[str, list[Path]] = {}
@@ -79,7 +82,7 @@ def open_table(
     if WHOLE in parts and len(parts) > 1:
         image = images[parts[WHOLE][0]]
         raise InputError(f"{image.where}: no split, which others have: expected train, val or test")
-    said = (*_said(held), *unnamed(order, names))
+    said = (*_said(held), *doubtful(order, names))
     train, test = roles(
         {part: f"{part} ({counted(len(files))})" for part, files in parts.items()},
         test_split,
@@ -124,6 +127,10 @@ def find_tables(path: Path, label_column: str = "") -> dict[Path, str]:
     if not found:
         others = [table for table in tables_in(path) if _has_columns(table, label_column)]
         found = {table: split_in(table.stem) for table in others}
+    if found:
+        for table in tables_in(path):  # nor is a split's table passed over that cannot be read
+            if table not in found and table.suffix.lower() != LIST and split_in(table.stem):
+                next(rows_of(table), None)
     if len(found) > 1 and not all(found.values()):
         names = ", ".join(table.relative_to(path).as_posix() for table in found)
         raise InputError(
@@ -135,39 +142,46 @@ def find_tables(path: Path, label_column: str = "") -> dict[Path, str]:
 def tables_in(folder: Path) -> list[Path]:
     """The files in a folder that may be tables, by name."""
     files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    return sorted(file for file in files if file.is_file() and not file.name.startswith("."))
+    return sorted(file for file in files if file.is_file() and not is_system(file.name))
 
 
 def _has_columns(table: Path, label_column: str) -> bool:
     try:
-        _, row = next(_rows(table), (0, {}))
+        _, row = next(rows_of(table), (0, {}))
     except InputError:
         return False
     if table.suffix.lower() == LIST:  # other texts lie beside images, too
         return bool(row) and _is_there(table, str(row["file"]))
-    words = [column.strip().lower() for column in row]
+    words = [_word(column) for column in row]
     named = label_column in row if label_column else any(w in LABEL for w in words)
-    return any(w in FILE for w in words) and named
+    return any(w in (*FILE, *FILE_ID) for w in words) and named
+
+
+def _word(column: str) -> str:
+    return re.sub(r"[\s-]+", "_", column.strip().lower())
 
 
 def _read_table(table: Path, part: str, held: _Held, label_column: str) -> None:
     columns: dict[str, str] = {}
     roots: list[Path] = []
-    gone = []
-    for number, row in _rows(table):
+    gone: list[str] = []
+    for number, row in rows_of(table):
         where = f"table {table}, line {number}"
         if not columns:
             columns = _columns(list(row), table, label_column)
-            held.unused |= dict.fromkeys(c for c in row if c not in columns.values())
-        name = str(row.get(columns["file"]) or "").strip().replace("\\", "/")
+            others = [c or "one without a name" for c in row if c not in columns.values()]
+            held.unused |= dict.fromkeys(others)
+        name = row.get(columns["file"])
+        name = "" if name is None else str(name).strip().replace("\\", "/")
+        name = name.removeprefix(f"{table.parent.resolve().as_posix()}/")
         if not is_below(name):
             raise InputError(f"{where}: file {name!r}: expected a path below {table.parent}")
         roots = roots or _roots(table.parent, name)
-        file = next((root / name for root in roots if (root / name).is_file()), None)
+        file = _find(roots, name)
         if file is None:
-            gone.append(f"line {number}: {name}")
+            gone.append(f"line {number}: {name}" + ("" if gone else _alike(roots, name)))
             continue
-        own = part or _part(row.get(columns.get("split", "")), where)
+        own = part or (_part(row.get(columns["split"]), where) if "split" in columns else WHOLE)
         _add(held, file, _labels(row.get(columns["label"]), name, where), own, where)
     if not columns:
         raise InputError(f"table {table} has no rows: expected an image a row")
@@ -190,58 +204,13 @@ def _add(held: _Held, file: Path, labels: list[str], part: str, where: str) -> N
     first.labels += new
 
 
-def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """(line number, values by column) of each row; `InputError` for one of another form."""
-    if table.suffix.lower() == LIST:
-        for number, line in enumerate(read_lines(table, "a file and its label a line"), 1):
-            values = re.split(r"[\t,;]\s*" if re.search(r"[\t,;]", line) else r"\s+(?=\S+$)", line)
-            if line and len(values) != 2:
-                raise InputError(
-                    f"table {table}, line {number}: {line!r}: expected a file and its label"
-                )
-            if line:
-                yield number, dict(zip(("file", "label"), values, strict=True))
-        return
-    if table.suffix.lower() == ".jsonl":
-        for number, line in enumerate(read_lines(table, "a JSON object a line"), 1):
-            try:
-                row = json.loads(line or "{}")
-            except ValueError:
-                row = None
-            if not isinstance(row, dict):
-                raise InputError(f"table {table}, line {number}: expected a JSON object")
-            if row:
-                yield number, row
-        return
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            file.seek(0)
-            tab = "\t" if table.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
-            reader = csv.reader(file, delimiter=tab, strict=True)
-            header = [column.strip() for column in next(reader, [])]
-            if len(set(header)) < len(header):
-                raise InputError(f"table {table}: a column occurs twice in {', '.join(header)}")
-            for values in reader:
-                if not values:
-                    continue
-                if len(values) != len(header):
-                    raise InputError(
-                        f"table {table}, line {reader.line_num}: {len(values)} fields: expected "
-                        f"{len(header)} ({', '.join(header)})"
-                    )
-                yield reader.line_num, dict(zip(header, values, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"table {table} cannot be read as UTF-8 text ({first_line(error)})"
-        ) from None
-
-
 def _columns(header: list[str], table: Path, label_column: str) -> dict[str, str]:
     """The columns of a table that count, by what they say."""
     found = {}
     for what, known in (("file", FILE), ("label", LABEL), ("split", SPLIT)):
-        own = [column for column in header if column.strip().lower() in known]
+        own = [column for column in header if _word(column) in known]
+        if what == "file" and not own:
+            own = [column for column in header if _word(column) in FILE_ID]
         if what == "label" and label_column:
             own = [label_column] if label_column in header else []
         if len(own) > 1 or (not own and what != "split"):
@@ -258,19 +227,34 @@ def _columns(header: list[str], table: Path, label_column: str) -> dict[str, str
     return found
 
 
+def _find(roots: Sequence[Path], name: str) -> Path | None:
+    """The file that a name means, with its suffix or without."""
+    bare = not name.lower().endswith(EXTENSIONS)
+    names = [name, *(name + suffix for suffix in EXTENSIONS)] if bare else [name]
+    files = (root / each for root in roots for each in names)
+    return next((file for file in files if file.is_file()), None)
+
+
+def _alike(roots: Sequence[Path], name: str) -> str:
+    """For a message: the file of a name that differs in case alone, where there is one."""
+    for folder in {(root / name).parent: None for root in roots}:
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if file.name.lower() == Path(name).name.lower():
+                return f"; {file.name} is there"
+    return ""
+
+
 def _is_there(table: Path, name: str) -> bool:
-    return is_below(name) and any((r / name).is_file() for r in _roots(table.parent, name))
+    return is_below(name) and _find(_roots(table.parent, name), name) is not None
 
 
 def _roots(folder: Path, name: str) -> list[Path]:
     """The folders that files may be named from: that in which the first one is, before all others."""
     folders = [folder, *folders_in(folder)]
-    return sorted(folders, key=lambda root: not (root / name).is_file())
+    return sorted(folders, key=lambda root: not _find([root], name))
 
 
 def _part(value: Any, where: str) -> str:
-    if value is None:
-        return WHOLE
     part = split_of(str(value))
     if not part:
         raise InputError(f"{where}: split {value!r}: expected train, val or test")
@@ -281,13 +265,8 @@ def _labels(value: Any, name: str, where: str) -> list[str]:
     """The labels of a cell, as text, letter by letter."""
     values = value if isinstance(value, list) else [value]
     if isinstance(value, str):
-        values = _SEPARATORS.split(value)
-    labels = [str(v).strip() for v in values if isinstance(v, str) or type(v) is int]
-    if len(labels) < max(len(values), 1) or not all(labels):
-        raise InputError(
-            f"{where}: image {name} has label {value!r}: expected a name or a whole number"
-        )
-    return labels
+        values = [part.strip() for part in _SEPARATORS.split(value)]
+    return as_text(values, f"{where}: image {name} has label {value!r}")
 
 
 def _said(held: _Held) -> list[str]:

@@ -39,7 +39,7 @@ from mvlpt_core.tasks.base import (
 )
 from mvlpt_core.tasks.decode import AS_IT_IS, FLAT, Decoding, described, notes
 from mvlpt_core.tasks.decode import counted as _images
-from mvlpt_core.tasks.names import check_names
+from mvlpt_core.tasks.names import UNKNOWN, Room, check_names
 from mvlpt_core.tasks.open import open_task
 from mvlpt_core.tasks.prepare import read_hashes
 from mvlpt_core.tasks.seen import Seen
@@ -87,12 +87,17 @@ class _Opened:
 
 
 def check_data(
-    rows: Iterable[TaskRow], data_root: str | None, cache: Path | None, workers: int
+    rows: Iterable[TaskRow],
+    data_root: str | None,
+    cache: Path | None,
+    workers: int,
+    room: Room = UNKNOWN,
 ) -> list[Found]:
     """What the data of each task are, decoded by up to `workers` processes.
 
     What is wrong with data is told in the result, not raised. `cache` is a file to remember decoded
-    images in, None for no memory. Raises `InputError` for a cache that is none of ours.
+    images in, None for no memory; `room` is what class names have in the text tower. Raises `InputError`
+    for a cache that is none of ours.
     """
     rows = list(rows)
     with Seen(cache) as seen, _pool(workers) as pool, tqdm(unit=" images", disable=None) as bar:
@@ -125,7 +130,7 @@ def check_data(
         while waiting:
             collect(wait(waiting, return_when=FIRST_COMPLETED).done)
     for row, found, names, splits in tasks:
-        _judge(row, found, names, splits)
+        _judge(row, found, names, splits, room)
     return [found for _, found, _, _ in tasks]
 
 
@@ -187,7 +192,8 @@ def _open(row: TaskRow, data_root: str | None) -> tuple[Found, tuple[str, ...], 
         try:
             split = source.split(name)
         except InputError as error:
-            found.wrong.append(str(error))
+            if str(error) not in found.wrong:  # of data that are yet to be divided, both say it
+                found.wrong.append(str(error))
             continue
         hashes = np.zeros((len(split.labels), HASH_BYTES), np.uint8)
         opened[name] = _Opened(found, split, hashes, [""] * len(hashes))
@@ -209,12 +215,18 @@ def _portions(
     return np.array_split(left, -(-len(left) // PART))
 
 
-def _judge(row: TaskRow, found: Found, names: tuple[str, ...], splits: dict[str, _Opened]) -> None:
+def _judge(
+    row: TaskRow,
+    found: Found,
+    names: tuple[str, ...],
+    splits: dict[str, _Opened],
+    room: Room,
+) -> None:
     """Complete what is told of a task whose images have all been decoded."""
     if row.note:
         found.notes.append(row.note)
     try:
-        found.notes += check_names(names, "classes")
+        found.notes += check_names(names, "classes", room)
     except InputError as error:
         found.wrong.append(str(error))
     if row.classes not in (None, found.classes) and found.classes is not None:

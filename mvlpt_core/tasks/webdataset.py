@@ -30,6 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import TAR, first_line, held
+from mvlpt_core.tasks.archive import check_end
 from mvlpt_core.tasks.base import (
     Load,
     Place,
@@ -41,12 +43,11 @@ from mvlpt_core.tasks.base import (
     read_lines,
 )
 from mvlpt_core.tasks.decode import decode_image
-from mvlpt_core.tasks.files import EXTENSIONS, HIDDEN, is_system, left_over
+from mvlpt_core.tasks.files import EXTENSIONS, HIDDEN, folders_in, is_system, left_over
 
 IMAGES = tuple(suffix[1:] for suffix in EXTENSIONS)
 TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt")
 METADATA = re.compile(r"__[^/]*__/")  # folders that WebDataset sets aside
-BLOCK = 512  # bytes; a tar is a sequence of such blocks
 DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error)
 
 
@@ -120,14 +121,20 @@ def _read(places: Sequence[Place]) -> Iterator[tuple[int, Load]]:
 
 
 def _shards(path: Path) -> list[Path]:
-    check_directory(path, "nshards.txt and tar files named 0.tar, 1.tar, ...")
+    if not path.is_dir():
+        there = ", ".join(folder.name for folder in folders_in(path.parent)) or "none"
+        raise InputError(
+            f"folder {path} does not exist, of folders there is {there}: expected nshards.txt and tar files "
+            "named 0.tar, 1.tar, ... in it"
+        )
     text = " ".join(read_lines(path / "nshards.txt", "the number of tar files"))
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise InputError(f"file {path / 'nshards.txt'} says {text!r}: expected a number above 0")
-    shards = [path / f"{i}.tar" for i in range(int(text))]
-    for shard in shards:
-        if not shard.is_file():
-            raise InputError(f"file {shard} is missing: {path / 'nshards.txt'} says {text}")
+    shards = []
+    for i in range(int(text)):  # one by one: the number may be any
+        shards.append(path / f"{i}.tar")
+        if not shards[-1].is_file():
+            raise InputError(f"file {shards[-1]} is missing: {path / 'nshards.txt'} says {text}")
     return shards
 
 
@@ -153,10 +160,7 @@ def _samples(shard: Path, label_extension: str) -> tuple[list[_Sample], Counter[
                     names.append(member.name)
                 else:
                     passed[f"{extension or 'without a suffix'} in tar files"] += 1
-            assert tar.fileobj is not None
-            tar.fileobj.seek(tar.offset)
-            if tar.fileobj.read(BLOCK) != bytes(BLOCK):
-                raise tarfile.ReadError(f"no valid header and no end mark at byte {tar.offset}")
+            check_end(tar)
     except DAMAGE as error:
         raise _damaged(shard, error) from error
     return _paired(names, shard, label_extension, passed), passed
@@ -229,7 +233,7 @@ def _stream(shard: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _damaged(shard: Path, error: BaseException) -> InputError:
-    reason = str(error.args[0]) if error.args else type(error).__name__
+    reason = f"it holds {what}" if (what := held(shard)) and what != TAR else first_line(error)
     return InputError(f"file {shard} is not a whole tar archive: {reason}")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.files import check_writable
 from mvlpt_core.contract.intervals import Interval, gain_interval
 from mvlpt_core.contract.layout import RANDOM
 from mvlpt_core.contract.methods import METHODS, Method, VisualMethod
@@ -155,6 +156,7 @@ def _target(task: OpenTask, how: Recipe, file: str | Path, out: str | Path | Non
         raise InputError(
             f"the prompt's file is {target}: expected a name that ends in .safetensors"
         )
+    check_writable(target.parent)
     return target
 
 

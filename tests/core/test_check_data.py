@@ -357,7 +357,10 @@ def test_a_task_of_ones_own_and_its_sheet(
             "data root /gone is not a folder: expected the setti",
         ),
         (["testbed", "--out", "table.txt"], "--out table.txt: expected a name that ends in .csv"),
-        (["nothing"], "nothing: no such file: expected a configuration in YAML, or one of"),
+        (
+            ["nothing"],
+            "nothing: no such file: expected a configuration in YAML, a suite or a task's data, or one of",
+        ),
     ],
 )
 def test_bad_requests(

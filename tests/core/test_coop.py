@@ -63,7 +63,11 @@ def test_aircraft_comes_with_its_own_lists(tmp_path: Path) -> None:
         ("train", ["sub/0.jpg", 1, "red_cat"], r"class 1 .*expected one name a class"),
         ("val", ["sub/0.jpg", 4, "grey cat"], r"no image has label 3: expected each of 0 to 4"),
         ("val", ["sub/0.jpg", 3, ""], r"the name of class 3 .* says nothing"),
-        ("train", ["sub/77.jpg", 2, "blue cat"], r"image .*sub/77.jpg is missing: expected a file"),
+        (
+            "train",
+            ["sub/77.jpg", 2, "blue cat"],
+            r"json names 1 image not there \(.*sub/77.jpg\): expected each",
+        ),
         (
             "test",
             ["77.jpg", 2, "blue cat"],

@@ -25,6 +25,11 @@ def test_counts_and_no_overlap() -> None:
     assert len(sample_few_shot(LABELS, 7, 8, 0, 1).val) == 0
 
 
+def test_a_number_of_shots_that_no_class_has_ends() -> None:
+    all_of = sample_few_shot(LABELS, 7, 2**31 - 1, 0.2, 1, short_classes="use_all")
+    assert sorted([*all_of.train, *all_of.val]) == list(range(77))
+
+
 @given(share=st.floats(0, 0.99))
 def test_held_out_grows_by_at_most_one(share: float) -> None:
     counts = [held_out(n, share) for n in range(40)]

@@ -47,7 +47,10 @@ def test_memes(tmp_path: Path, folder: Path) -> None:
         ('{"img": "img/1.png", "label": 2}', r"line 2: expected .*label 0 or 1"),
         ("[]", r"line 2: expected img"),
         ("{", r"train.jsonl, line 2: not valid JSON"),
-        ('{"img": "img/1.png", "label": 1}', r"image .*img/1.png is missing: expected a file"),
+        (
+            '{"img": "img/1.png", "label": 1}',
+            r"jsonl names 1 image not there \(.*img/1.png\): expected each",
+        ),
     ],
 )
 def test_bad_lines(tmp_path: Path, folder: Path, line: str, message: str) -> None:

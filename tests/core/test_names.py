@@ -60,6 +60,15 @@ def test_a_name_that_becomes_nothing_is_refused(name: str) -> None:
         check_names(["dog", name], "task x", ROOM)
 
 
+def test_context_vectors_that_leave_no_room() -> None:
+    room = Room(77, 74, "methods.text.n_ctx")
+    with pytest.raises(
+        InputError, match=r"methods\.text\.n_ctx is 74: expected at most 73, for a text"
+    ):
+        check_names(["dog", "cat"], "x", room)
+    assert check_names(["dog", "cat"], "x", Room(77, 73, "n_ctx")) == []
+
+
 def test_a_name_longer_than_the_text_tower() -> None:
     long = " ".join(["word"] * 82)
     message = (
@@ -93,8 +102,11 @@ def test_before_the_first_job(tmp_path: Path) -> None:
     assert check_tasks([row], str(tmp_path), 4, "use_all")
     (tmp_path / "link").symlink_to("birds")
     again = TaskRow("again", "folder", "link", "accuracy")
-    with pytest.raises(InputError, match=r"task again: .*/birds, as that of task birds does"):
+    with pytest.raises(InputError, match=r"task again: .*/birds, and that of task birds to"):
         check_tasks([row, again], str(tmp_path))
+    inside = TaskRow("inside", "folder", "birds/train", "accuracy")  # the same images, too
+    with pytest.raises(InputError, match=r"task inside: .*/birds/train, and that of task birds to"):
+        check_tasks([row, inside], str(tmp_path))
 
 
 def test_a_split_that_lacks_a_class_is_told_before_the_first_job(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def write_parquet(path: Path, labels: list[Any], first: int, feature: Any = CLAS
     pq.write_table(made, path, row_group_size=5)
 
 
-@pytest.mark.parametrize("name", ["data/{}-00000-of-00002.parquet", "default/{}/0000.parquet"])
+@pytest.mark.parametrize("name", ["data/{}-00000-of-00001.parquet", "default/{}/0000.parquet"])
 def test_parquet(tmp_path: Path, name: str) -> None:
     toy = tmp_path / "toy"
     write_parquet(toy / name.format("train"), [0, 1] * 6, 0)
@@ -99,7 +99,7 @@ def test_bad_parquet(tmp_path: Path) -> None:
     toy = tmp_path / "toy"
     write_parquet(toy / "train.parquet", [0, 1], 0)
     write_parquet(toy / "test.parquet", [-1, -1], 0)
-    expect(tmp_path, ROW, r"test\.parquet, row 0 \(from 0\): label -1: expected one")
+    expect(tmp_path, ROW, r"test\.parquet, row 0 \(from 0\): label -1: expected a name, or a whole")
     write_parquet(toy / "test.parquet", [0, 2], 0)
     expect(tmp_path, ROW, r"test\.parquet, row 1 \(from 0\): label 2: expected 0 to 1")
     write_parquet(toy / "test.parquet", [0, None], 0)
@@ -335,6 +335,7 @@ def test_archives_that_are_refused(
 def test_what_is_no_task(tmp_path: Path) -> None:
     (tmp_path / "x.pdf").write_text("")
     with pytest.raises(
-        Exception, match=r"x\.pdf: expected a folder, or a file ending in one of \.npz"
+        Exception,
+        match=r"x\.pdf holds nothing: expected a folder, or a file ending in one of \.npz",
     ):
         describe(tmp_path / "x.pdf")

@@ -109,6 +109,11 @@ def test_how_a_task_is_read(tmp_path: Path) -> None:
             HEADER[:-1] + "\tnames\nx\twds\tx\taccuracy\tnames.txt\n",
             r"line 2: names 'names.txt': .*names.txt cannot be read",
         ),
+        (
+            HEADER.replace("\t", ","),
+            r"has one column, 'task,kind,.*': expected several, separated by tabs",
+        ),
+        (HEADER + "x" * 81 + "\twds\tx\taccuracy\n", r"task name 'x*' must be .*, 80 at most"),
         (HEADER[:-1] + "\ttest\nx\twds\tx\taccuracy\t1k\n", r"line 2: test '1k': expected"),
         (HEADER[:-1] + "\ttrain\nx\twds\tx\taccuracy\t0\n", r"line 2: train '0': expected"),
     ],
@@ -120,12 +125,23 @@ def test_bad_suite_names_file_line_and_value(tmp_path: Path, text: str, message:
     assert "\n" not in str(caught.value)
 
 
+def test_what_programs_leave_in_a_table(tmp_path: Path) -> None:
+    text = HEADER[:-1] + "\tnote\t\t\n" + "a\twds\ta\taccuracy\tone\u2028line\t\t\n\t\t\t\n"
+    for encoding in ("utf-8-sig", "utf-16"):  # as spreadsheets save it
+        path = tmp_path / "suite.tsv"
+        path.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+        assert read_suite(path) == [TaskRow("a", "wds", "a", "accuracy", note="one\u2028line")]
+
+
 def test_unreadable_suite(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.tsv: no such file"):
         read_suite(tmp_path / "none.tsv")
     (tmp_path / "latin.tsv").write_bytes(HEADER.encode() + b"\xff\n")
-    with pytest.raises(InputError, match=r"latin\.tsv cannot be read as a UTF-8"):
+    with pytest.raises(InputError, match=r"latin\.tsv cannot be read as UTF-8"):
         read_suite(tmp_path / "latin.tsv")
+    (tmp_path / "s.xlsx").write_bytes(b"PK\3\4\xff")
+    with pytest.raises(InputError, match=r"s\.xlsx cannot be read .*\(it holds a zip archive"):
+        read_suite(tmp_path / "s.xlsx")
 
 
 def test_shipped_suites() -> None:

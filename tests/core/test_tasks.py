@@ -68,7 +68,7 @@ def test_folder_class_list(tmp_path: Path, folder: Path, text: str, names: tuple
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cat\ndog\nAnt\n", r"classnames\.txt, line 2: 'dog' is not a class folder"),
+        ("cat\ndog\nAnt\n", r"classnames\.txt, line 2: 'dog' is no class folder or label"),
         ("cat\nAnt\ncat\n", r"classnames\.txt, line 3: class folder 'cat' occurs twice"),
         ("cat\nAnt\n", r"classnames\.txt has no line for class folder 'b_ird'"),
     ],
@@ -273,6 +273,19 @@ def test_formats_that_start_programs_are_refused() -> None:
     with pytest.raises(InputError, match=r"image x\.jpg does not decode \(unknown format\)"):
         decode_image(buffer.getvalue(), "x.jpg")
     assert decode_image(picture((1, 2, 3)), "png-called.jpg").getpixel((0, 0)) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "nothing"),
+        (b"<html>404</html>", "HTML or XML"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer to a file in Git LFS"),
+    ],
+)
+def test_what_is_no_image_says_what_it_is(data: bytes, what: str) -> None:
+    with pytest.raises(InputError, match=rf"image x\.jpg does not decode \(it holds {what}"):
+        decode_image(data, "x.jpg")
 
 
 def test_opening_folders_imports_no_torch(tmp_path: Path, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,7 @@ def test_mistakes_are_one_sentence(
     write_tensors(other, "prompt", {**header, "backbone_digest": "0"}, tensors)
     clip = str(tuned["text"].model.backbone.folder)
     start = ["tune", "--task", str(birds), "--start"]
+    (file := tmp_path / "p.py").write_text("")
     cases = {
         "has no tasks: expected one of this version": [*start, str(old)],
         "its tuning diverged: expected one that finished": [*start, str(diverged)],
@@ -193,6 +195,12 @@ def test_mistakes_are_one_sentence(
         "unknown key 'lrr'": [*start, str(prompt), "--set", "lrr=1"],
         "expected a name that ends in": [*start, str(prompt), "--backbone", clip, "--out", "x"],
         "expected KEY=VALUE": [*start, str(prompt), "--set", "lr"],
+        "p.py is a file: expected a folder": [
+            *start,
+            str(prompt),
+            "--out",
+            f"{file}/x.safetensors",
+        ],
         "holds no image": ["predict", "--prompt", str(prompt), str(tmp_path)],
         "is not there: expected a folder": ["tune", "--task", "gone", "--start", str(prompt)],
     }
@@ -200,6 +208,26 @@ def test_mistakes_are_one_sentence(
         assert main(arguments) == 2, arguments
         (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
         assert message in line
+
+
+def test_a_folder_of_images_is_read_as_a_task_is(
+    tuned: dict[str, TunedPrompt], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.PNG", "photo", "._a.png", "__MACOSX/b.png", "c.heic"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"" if name == "c.heic" else picture((250, 0, 0)))
+    prompt, clip = tuned["text"].path, tuned["text"].model.backbone.folder
+    given = ["predict", "--prompt", str(prompt), "--backbone", str(clip), str(tmp_path)]
+    assert main(given) == 0
+    out, err = capsys.readouterr()
+    assert [line.split(",")[0] for line in out.splitlines()[1:]] == [
+        str(tmp_path / name) for name in ("a.PNG", "photo")
+    ]
+    assert "3 files passed over: 2 hidden or of the system, 1 .heic" in err
+    for number in ("99999999999999999999", "-1", "1_0", "\u0661"):
+        with pytest.raises(SystemExit):
+            main([*given, "--top", number])
+        assert "expected a whole number of at least 1, below 2**31" in capsys.readouterr().err
 
 
 def test_images_are_read_as_those_that_were_tuned_on(clip: OpenBackbone, tmp_path: Path) -> None:
@@ -288,6 +316,9 @@ def test_a_folder_that_is_no_whole_backbone(
     weights = (clip.folder / "backbone.safetensors").read_bytes()
     less = {key: value for key, value in about.items() if key != "image"}
     part = save({key: value for key, value in load(weights).items() if "fc" not in key})
+    whole = {**about, "weights_sha256": sha256(part).hexdigest()}
+    flipped = bytearray(weights)
+    flipped[-1] ^= 64
     for number, (text, data, message) in enumerate(
         (
             ("", weights, r"backbone.json: not a whole converted backbone \(Expecting value"),
@@ -297,7 +328,13 @@ def test_a_folder_that_is_no_whole_backbone(
             (json.dumps(about), b"", r"backbone.safetensors: .* \(it holds nothing"),
             (json.dumps(about), weights[:-9], r"backbone.safetensors: .* \(Error while deserial"),
             (json.dumps(about), b"PK\3\4", r"backbone.safetensors: .* \(it holds a zip archive"),
-            (json.dumps(about), part, r"backbone.safetensors: .* \(no 'image.blocks.0.fc.weight'"),
+            (json.dumps(whole), part, r"backbone.safetensors: .* \(no 'image.blocks.0.fc.weight'"),
+            (json.dumps(about), part, r"backbone.safetensors: not what was written beside"),
+            (
+                json.dumps(about),
+                bytes(flipped),
+                r"backbone.safetensors: not what was written beside",
+            ),
         )
     ):
         folder = tmp_path / str(number)

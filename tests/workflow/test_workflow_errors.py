@@ -196,13 +196,39 @@ def test_a_study_of_ones_own_folders(
     for given, message in (
         ([*folders, "--out", "mine"], "mine.tsv is there already"),
         (["data/more/cars", "--out", "x"], "one task has no other"),
-        ([folders[0]] * 2 + ["--out", "x"], "task 'my_birds' occurs already"),
+        (
+            [folders[0]] * 2 + ["--out", "x"],
+            "task 'my_birds_2' has the location 'My Birds' of task",
+        ),
         ([*folders, "gone", "--out", "x"], "task folder 'gone' is not there"),
         ([*folders, "--out", "a b"], "key 'study' is 'a b'"),
     ):
         assert main(["init", *given]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "x.tsv").exists()
+
+
+def test_names_of_tasks_from_folders_that_no_task_can_be_called_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = ["\u65e5\u672c", "\u4e2d\u56fd", "Bär (1)", "bar__1_", "scratch", "x" * 120]
+    for folder in folders:
+        for split in ("train", "test"):
+            write_images(tmp_path / folder / split, ["a/0.png", "b/0.png"])
+    assert (
+        main(["init", *folders, "--out", "mine.yaml"]) == 0
+    )  # as the configuration will be called
+    assert "task_2 (\u4e2d\u56fd): 2 classes" in capsys.readouterr().out
+    suite = check_study(read_configuration("mine.yaml"), "mine.yaml").suite
+    assert {task: row.location for task, row in suite.items()} == dict(
+        zip(["task", "task_2", "bar__1_", "bar__1__2", "scratch_2", "x" * 74], folders, strict=True)
+    )
+    for out in (".", "..", "a b", "x" * 101):
+        assert main(["init", *folders, "--out", out]) == 2
+        assert f"--out {out}: key 'study' is" in capsys.readouterr().err
+    assert main(["check", folders[0], "--task", "birds"]) == 2
+    assert "is one task's data: expected no --task" in capsys.readouterr().err
 
 
 def test_a_study_of_tasks_in_other_shapes(
@@ -239,6 +265,9 @@ def test_a_study_of_tasks_in_other_shapes(
         (b"- a\n", "c.yaml holds a list"),
         (b"study: \xe4\n", "c.yaml cannot be read as UTF-8 text"),
         (b"a: 1\na: 2\n", "c.yaml, line 2: key 'a' is given twice"),
+        (b"a: 1\nshots: 010\n", "c.yaml, line 2: 010 is 8 to YAML: expected it without"),
+        (b"shots: [4, 1:30]\n", "c.yaml, line 1: 1:30 is 90 to YAML: expected it without"),
+        (b"PK\3\4\xff", r"c.yaml cannot be read as UTF-8 text \(it holds a zip archive"),
         (b"? [a]\n: 1\n", r"c.yaml, line 1: a key is \['a'\]"),
         (b"a: 2020-13-45\n", "c.yaml: not valid YAML"),
     ],
