@@ -41,6 +41,7 @@ from mvlpt_workflow.jobs import (
     used_tasks,
 )
 
+_FIRST_RULES = ("planning", "config", "backbone")
 _GPU_RULES = ("features_test", "features_sample", "class_texts", "tune", "screen")
 
 
@@ -55,11 +56,13 @@ class Cost:
         return sum(self.seconds.values())
 
     def taken(self, cores: int, threads: int, on_gpu: bool) -> float:
-        """Seconds on `cores` cores: jobs side by side, but one at a time where they share a GPU."""
+        """Seconds on `cores` cores: jobs side by side, but one at a time where they share a GPU, and after
+        what comes before all of them."""
         at_once = max(1, cores // threads)
+        first = sum(self.seconds.get(rule, 0.0) for rule in _FIRST_RULES)
         shared = sum(self.seconds.get(rule, 0.0) for rule in _GPU_RULES)
-        rest = (self.total - shared) / max(1, cores)
-        return rest + shared / (1 if on_gpu else at_once)
+        rest = (self.total - first - shared) / max(1, cores)
+        return first + rest + shared / (1 if on_gpu else at_once)
 
 
 def print_plan(
@@ -129,7 +132,7 @@ def study_cost(checked: Checked, counter: Counter, machine: Machine) -> Cost:
     images, operations = counter.frozen()
     seconds = {
         rule: count * machine.start * fixed_cost(rule, pairs)
-        for rule, count in [*jobs.items(), ("planning", 1)]
+        for rule, count in (jobs | {"planning": 1, "scheduling": sum(jobs.values())}).items()
         if rule != "tune"
     }
     seconds["tune"] = sum(job.seeds * machine.job(job, counter.backbone) for job in counter.jobs)

@@ -74,11 +74,11 @@ def account(
     counter: Counter, rate: float, start: float, jobs: Mapping[str, Row], whole: float
 ) -> tuple[float, list[Row]]:
     """Seconds of the floor, and the rows that add up to `whole`, core seconds of the clock."""
-    seeds, floor, rows = len(counter.study.seeds), 0.0, []
+    floor, rows = 0.0, []
     for method in counter.study.methods.by_name():
-        portions = [p for job in counter.jobs if job.method == method for p in job.portions]
+        own = [(job.seeds, p) for job in counter.jobs if job.method == method for p in job.portions]
         for what in ("tuning", "scoring"):
-            seconds = seeds * sum(getattr(p, what) for p in portions) / rate
+            seconds = sum(seeds * getattr(p, what) for seeds, p in own) / rate
             rows.append(Row(f"{what} at the matrix rate, {method}", 0, seconds, seconds))
             floor += seconds
     tune, others = jobs[_TUNE], [row for row in jobs.values() if row.part != _TUNE]

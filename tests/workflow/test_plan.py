@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mvlpt.cli import main
-from mvlpt.plan import checked_study, study_counter
+from mvlpt.plan import Cost, checked_study, study_counter
 from mvlpt_core.contract.registered import read_registered
 from mvlpt_workflow.configuration import study_digest
 from mvlpt_workflow.jobs import jobs_by_rule
@@ -55,6 +55,14 @@ def test_the_paper_is_planned_without_its_data(
     assert re.search(r"^visual +[\d,]+ +[\d,]+ +[\d.]+ E", said, re.MULTILINE)
     for row in ("disk", "memory", "smallest gain told from 0"):
         assert row in said
+
+
+def test_seconds_of_the_clock_by_hand() -> None:
+    cost = Cost({"planning": 10.0, "tune": 40.0, "figures": 20.0})
+    assert cost.total == 70
+    assert cost.taken(cores=2, threads=1, on_gpu=False) == 10 + (40 + 20) / 2
+    assert cost.taken(cores=2, threads=1, on_gpu=True) == 10 + 40 + 20 / 2
+    assert cost.taken(cores=4, threads=2, on_gpu=False) == 10 + 40 / 2 + 20 / 4
 
 
 def test_this_machine_is_timed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
