@@ -95,17 +95,16 @@ def _gains(view: View, frames: Frames) -> pd.DataFrame:
     gains = frames["gains"]
     done = frames.get("completed", pd.DataFrame())
     if len(done):
-        done = done.dropna(subset=["estimate"])
         known = pd.MultiIndex.from_frame(gains[PAIR])
-        left_out = done[~pd.MultiIndex.from_frame(done[PAIR]).isin(known)]
-        gains = pd.concat(
-            [gains, left_out.rename(columns={"estimate": "gain"}).assign(verdict=ESTIMATED)]
-        )
+        absent = ~pd.MultiIndex.from_frame(done[PAIR]).isin(known) & done["estimate"].notna()
+        if absent.any():
+            done = done[absent].rename(columns={"estimate": "gain"})
+            gains = pd.concat([gains, done.assign(verdict=ESTIMATED)])
     rows = gains[gains["method"].isin(list(view.methods))].reset_index(drop=True)
     bounds = [name for kind in GAIN_KINDS if kind in rows for name in bound_names(kind)]
-    absent: dict[str, Any] = dict.fromkeys(["n_seeds", "n_diverged", "q", *bounds], np.nan)
-    absent["verdict"] = ""
-    rows = rows.assign(**{name: value for name, value in absent.items() if name not in rows})
+    missing: dict[str, Any] = dict.fromkeys(["n_seeds", "n_diverged", "q", *bounds], np.nan)
+    missing["verdict"] = ""
+    rows = rows.assign(**{name: value for name, value in missing.items() if name not in rows})
     return rows.assign(verdict=rows["verdict"].fillna(""))
 
 
