@@ -148,10 +148,12 @@ def check_pairs(
         if pd.api.types.is_float_dtype(values) and (values % 1 == 0).all():  # numbers of tasks
             values = values.astype(int)
         frame[column] = values.astype(str).where(values.notna(), "")
-        for text in frame[column].unique():
-            _check_name(text, frame[column], name)
+        _check_names(frame[column], name)
     if "method" in frame:
         frame["method"] = frame["method"].astype(str).where(frame["method"].notna())
+    for column in {"method", "measure"} & set(frame.columns):
+        given = frame[column].astype(str).where(frame[column].notna(), "")
+        _check_names(given, name, empty=True)  # where it may be, the callers know
     frame[value] = numeric(frame, value, name)
     unique = ["source", "target", *[key for key in keys if key in frame.columns]]
     repeated = frame.duplicated(unique)
@@ -162,17 +164,18 @@ def check_pairs(
     return frame
 
 
-def _check_name(value: str, column: pd.Series, name: str) -> None:
+def _check_names(column: pd.Series, name: str, empty: bool = False) -> None:
     """Raise InputError for a name in a column that shows nothing, or that no page or figure can hold."""
-    kinds = {unicodedata.category(letter) for letter in value if letter not in "\t\n"}
-    row = int(np.flatnonzero(column == value)[0]) + 1
-    if all(kind[0] in "CZM" for kind in kinds):
-        raise InputError(f"{name}: column '{column.name}' is empty in row {row}")
-    if kinds & {"Cc", "Cs"}:
-        raise InputError(
-            f"{name}: column '{column.name}' is {value!a} in row {row}, expected a name without control "
-            "characters"
-        )
+    for value in column.unique():
+        kinds = {unicodedata.category(letter) for letter in value if letter not in "\t\n"}
+        wrong = ""
+        if all(kind[0] in "CZM" for kind in kinds) and (value or not empty):
+            wrong = "is empty in"
+        elif kinds & {"Cc", "Cs"}:
+            wrong = f"is {value!a}, expected a name without control characters, in"
+        if wrong:
+            row = int(np.flatnonzero(column == value)[0]) + 1
+            raise InputError(f"{name}: column '{column.name}' {wrong} row {row}")
 
 
 def numeric(frame: pd.DataFrame, column: str, name: str = "table") -> pd.Series:

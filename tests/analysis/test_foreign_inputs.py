@@ -79,7 +79,14 @@ def test_spreadsheets_and_parquet(tmp_path):
         ("source,target,score,score\na,b,1,2\n", r"column 'score' occurs twice"),
         (TEXT + "a,e\n", r"line 18: 2 fields: expected 3"),
         (TEXT.replace("\n", ",\n").replace("score,", "score"), r"line 2: 4 fields: expected 3"),
-        (TEXT.replace("a,", "a\x01,"), r"'a\\x01' in row 1, expected a name without control"),
+        (
+            TEXT.replace("a,", "a\x01,"),
+            r"'a\\x01', expected a name without control characters, in row 1",
+        ),
+        (
+            "method,source,target,score\nm\x1b,a,b,1\n",
+            r"column 'method' is 'm\\x1b', expected a name without control",
+        ),
         (TEXT.replace("a,", "\u200b,"), r"column 'source' is empty in row 1"),
         ("source,target,score\na,b,\nb,a,nan\n", r"column 'score' has no number in it"),
         ("source,target,score\na,b,True\nb,a,False\n", r"column 'score' is 'True' in row 1"),
