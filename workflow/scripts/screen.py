@@ -6,7 +6,7 @@ from adapter import logged
 
 snakemake: Any  # what Snakemake hands to the script
 
-with logged(snakemake, device=snakemake.config["device"]):
+with logged(snakemake, computes=True):
     from pathlib import Path
 
     from mvlpt_core.contract.layout import Layout
