@@ -19,7 +19,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 MVLPT = $(BIN)/mvlpt
-FOLDER = results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))
+FOLDER = $(BIN)/python -c 'from mvlpt_workflow.configuration import tell_folder; tell_folder("$(CONFIG)")'
 
 IMPORTED := snakemake.cli, open_clip, mvlpt_core.backbone.convert, mvlpt_core.jobs, mvlpt_core.probe, mvlpt_analysis.study, \
   mvlpt_analysis.figures.gallery, mvlpt_analysis.benchmark.make, mvlpt_analysis.report.page, mvlpt_workflow.configuration
@@ -31,10 +31,10 @@ study: $(READY)
 	$(MVLPT) study $(CONFIG) --cores $(CORES) -- $(ARGS)
 
 report: $(READY)
-	$(MVLPT) study $(CONFIG) -- --report $(FOLDER)/workflow.html
+	folder=$$($(FOLDER)) && $(MVLPT) study $(CONFIG) -- --report $$folder/workflow.html
 
 recommend: $(READY)
-	$(MVLPT) recommend --study $(FOLDER) --task $(TASK)
+	folder=$$($(FOLDER)) && $(MVLPT) recommend --study $$folder --task $(TASK)
 
 dry-run: $(READY)
 	$(MVLPT) study $(CONFIG) --dry-run -- --quiet host reason $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,6 +97,14 @@ def read_configuration(name: str, changes: Sequence[str] = ()) -> dict[str, Any]
     Raises `InputError` for a file that is none, and for a change that is none.
     """
     return _merged(read_yaml(find_configuration(name)), nested(changes))
+
+
+def tell_folder(name: str) -> None:
+    """Print the folder of a configuration's study, for the Makefile; a mistake ends in its one sentence."""
+    try:
+        print(Layout(f"results/{read_study(read_configuration(name), name).study}").root)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 def nested(changes: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.tasks.check import DataState, check_tasks, data_state
-from mvlpt_workflow.configuration import check_study, read_configuration
+from mvlpt_workflow.configuration import check_study, read_configuration, tell_folder
 from support.snake import command, plan
 from support.task_files import write_images
 
@@ -277,6 +277,18 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, content: bytes, message
     with pytest.raises(InputError, match=message) as error:
         read_yaml(tmp_path / "c.yaml")
     assert "\n" not in str(error.value)
+
+
+def test_make_finds_a_study_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tell_folder("testbed")
+    assert capsys.readouterr().out == "results/testbed\n"
+    Path("c.yaml").write_text("a: [1\n")
+    for name, message in (("typo.yaml", "no such file"), ("c.yaml", "not valid YAML")):
+        with pytest.raises(SystemExit, match=rf"^error: {name}.*{message}"):
+            tell_folder(name)
 
 
 def test_a_key_given_twice_is_told_by_plain_snakemake_too(root: Path, tmp_path: Path) -> None:
