@@ -72,7 +72,7 @@ def replicated_pairs(pairs: Iterable[tuple[str, str]], share: float) -> list[tup
     groups = [name for name in order if name in starts]
     most = share * (sum(map(len, starts.values())) + len(names))
     sizes = [(count, _PER_GROUP) for count in range(2, len(groups))]
-    sizes += [(len(groups), each) for each in range(_PER_GROUP, len(order))]
+    sizes += [(len(groups), each) for each in range(_PER_GROUP, max(len(order), _PER_GROUP + 1))]
     found: list[tuple[str, str]] = []
     for count, each in sizes:
         more = _repeated(groups[:count], starts, place, each)

@@ -268,9 +268,8 @@ def test_a_table_without_any_gain_is_told_in_words(tmp_path):
     assert not re.search(r"\bnan\b", text)
 
 
-@pytest.mark.parametrize("score", [0.5, np.nan])
-def test_tables_that_cannot_agree_are_told_in_words(tmp_path, score):
-    files = [write(tmp_path / f"{name}.csv", table(5, 0).assign(score=score)) for name in "ab"]
+def test_tables_that_cannot_agree_are_told_in_words(tmp_path):
+    files = [write(tmp_path / f"{name}.csv", table(5, 0).assign(score=0.5)) for name in "ab"]
     page = foreign.analyse_tables(files, tmp_path / "out", **FEW).report.read_text()
     text = prose(page)
     assert "a and b share too few pairs to tell whether they agree" in text

@@ -500,9 +500,9 @@ def test_features_of_another_backbone_or_task_are_refused(study: Path, tmp_path:
 
 
 def test_portions_are_near_equal() -> None:
-    assert [len(p) for p in jobs._portions(list("x" * 20), 19)] == [10, 10]
-    assert [len(p) for p in jobs._portions(list("x" * 7), 3)] == [2, 2, 3]
-    assert list(jobs._portions([], 3)) == []
+    assert [len(p) for p in jobs.portions(list("x" * 20), 19)] == [10, 10]
+    assert [len(p) for p in jobs.portions(list("x" * 7), 3)] == [2, 2, 3]
+    assert list(jobs.portions([], 3)) == []
 
 
 def test_backbones_that_cannot_be_loaded_are_one_sentence(tmp_path: Path) -> None:

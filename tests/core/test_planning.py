@@ -73,6 +73,7 @@ def test_runs_by_kind() -> None:
         "sets": 1,
         "from sets and means": 1,
         "groups from a prompt": 1,
+        "replicates": 0,
     }
 
 

@@ -112,7 +112,7 @@ def test_a_mean_start_is_the_mean_tensor_by_tensor(tmp_path: Path, method: str) 
 
 def test_a_start_without_a_prompt_is_no_random_start() -> None:
     with pytest.raises(InputError, match="text, birds from cars: no prompt to start from"):
-        jobs._start(None, "text", "birds", "cars", 1, None)  # type: ignore[arg-type]
+        jobs.start_of(None, "text", "birds", "cars", 1, None)  # type: ignore[arg-type]
 
 
 def test_every_prompt_of_a_mean_must_fit(tmp_path: Path) -> None:
