@@ -13,3 +13,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 def root() -> Path:
     """The checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole studies first: at the end one process would run them while the other waits."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
