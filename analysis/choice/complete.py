@@ -10,7 +10,7 @@ that of the errors on cells left out (split conformal over folds, Barber et al. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,6 +99,12 @@ def models_of(grid: Grid) -> list[str]:
     """Those of `MODELS` that the grid has measures for."""
     screened = any(name in SCREENS for name in grid.measures)
     return [model for model in MODELS if screened or not _PARTS[model][2]]
+
+
+def shown_model(models: Collection[str]) -> str:
+    """Of the models that a grid has measures for, the one whose estimates are shown."""
+    # Screening, where it was done, tells more than a matrix of low rank.
+    return SCREENED if SCREENED in models else LOW_RANK
 
 
 def _taking(grid: Grid, alike: bool, screened: bool) -> Grid:
@@ -229,9 +235,7 @@ def completed_table(grid: Grid, level: float = 0.95, seed: int = 0) -> pd.DataFr
     wanted = ~np.isfinite(grid.gain) & ~grid.own
     if not wanted.any():
         return pd.DataFrame(columns=list(COMPLETED_COLUMNS))
-    # Screening, where it was done, tells more than a matrix of low rank.
-    model = SCREENED if SCREENED in models_of(grid) else LOW_RANK
-    found = complete(grid, model, level, seed)
+    found = complete(grid, shown_model(models_of(grid)), level, seed)
     s, t = np.nonzero(wanted)
     values = found.estimate[s, t]
     table = pd.DataFrame(
