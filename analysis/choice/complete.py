@@ -231,8 +231,8 @@ def _soft_impute(rest: np.ndarray, cut: float) -> np.ndarray:
 
 
 def completed_table(grid: Grid, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """`COMPLETED_COLUMNS`: the pairs of two tasks that were not measured, best first; none where all were."""
-    wanted = ~np.isfinite(grid.gain) & ~grid.own
+    """`COMPLETED_COLUMNS`: the pairs of two tasks that were not run, best first; none where all were."""
+    wanted = grid.unmeasured
     if not wanted.any():
         return pd.DataFrame(columns=list(COMPLETED_COLUMNS))
     found = complete(grid, shown_model(models_of(grid)), level, seed)
@@ -260,9 +260,10 @@ def completion_table(
     the judged cells; `ndcg` and `regret1`: of ranking each target's sources, measured gains where there are
     any, by estimate, against all gains (whole grids); `covered`: share of judged cells in their interval, of
     mean `width`. `mates` is `without` where pairs within a family (`families`, task -> family) are left out
-    of fit and judgement alike: what is told of a task unlike all others.
+    of fit and judgement alike: what is told of a task unlike all others. A pair whose runs diverged is no
+    cell of either.
     """
-    whole = bool((np.isfinite(grid.gain) | grid.own).all())
+    whole = not grid.unmeasured.any()
     grids = {"all": grid}
     if families:
         family = [np.array([families[n] for n in names]) for names in (grid.sources, grid.targets)]
