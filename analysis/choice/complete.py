@@ -10,7 +10,7 @@ that of the errors on cells left out (split conformal over folds, Barber et al. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,6 +99,12 @@ def models_of(grid: Grid) -> list[str]:
     """Those of `MODELS` that the grid has measures for."""
     screened = any(name in SCREENS for name in grid.measures)
     return [model for model in MODELS if screened or not _PARTS[model][2]]
+
+
+def shown_model(models: Collection[str]) -> str:
+    """Of the models that a grid has measures for, the one whose estimates are shown."""
+    # Screening, where it was done, tells more than a matrix of low rank.
+    return SCREENED if SCREENED in models else LOW_RANK
 
 
 def _taking(grid: Grid, alike: bool, screened: bool) -> Grid:
@@ -225,13 +231,11 @@ def _soft_impute(rest: np.ndarray, cut: float) -> np.ndarray:
 
 
 def completed_table(grid: Grid, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """`COMPLETED_COLUMNS`: the pairs of two tasks that were not measured, best first; none where all were."""
-    wanted = ~np.isfinite(grid.gain) & ~grid.own
+    """`COMPLETED_COLUMNS`: the pairs of two tasks that were not run, best first; none where all were."""
+    wanted = grid.unmeasured
     if not wanted.any():
         return pd.DataFrame(columns=list(COMPLETED_COLUMNS))
-    # Screening, where it was done, tells more than a matrix of low rank.
-    model = SCREENED if SCREENED in models_of(grid) else LOW_RANK
-    found = complete(grid, model, level, seed)
+    found = complete(grid, shown_model(models_of(grid)), level, seed)
     s, t = np.nonzero(wanted)
     values = found.estimate[s, t]
     table = pd.DataFrame(
@@ -256,9 +260,10 @@ def completion_table(
     the judged cells; `ndcg` and `regret1`: of ranking each target's sources, measured gains where there are
     any, by estimate, against all gains (whole grids); `covered`: share of judged cells in their interval, of
     mean `width`. `mates` is `without` where pairs within a family (`families`, task -> family) are left out
-    of fit and judgement alike: what is told of a task unlike all others.
+    of fit and judgement alike: what is told of a task unlike all others. A pair whose runs diverged is no
+    cell of either.
     """
-    whole = bool((np.isfinite(grid.gain) | grid.own).all())
+    whole = not grid.unmeasured.any()
     grids = {"all": grid}
     if families:
         family = [np.array([families[n] for n in names]) for names in (grid.sources, grid.targets)]

@@ -24,13 +24,21 @@ PENALTIES = [(x, a) for x in (1.0, 10.0, 100.0, 1e4) for a in (1.0, 4.0, 16.0, 6
 
 @dataclass(frozen=True)
 class Grid:
-    """Gains [S, T] (NaN = self or unknown) and similarities [K, S, T] of one method."""
+    """Gains [S, T] (NaN = self or unknown) and similarities [K, S, T] of one method; `lost` [S, T]: pairs
+    that were run but have no gain, all their runs having diverged (None: there are none)."""
 
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     measures: tuple[str, ...]
     gain: np.ndarray
     features: np.ndarray
+    lost: np.ndarray | None = None
+
+    @property
+    def unmeasured(self) -> np.ndarray:
+        """[S, T]: pairs of two tasks that were not run."""
+        absent: np.ndarray = ~(np.isfinite(self.gain) | self.own)
+        return absent if self.lost is None else absent & ~self.lost
 
     @property
     def own(self) -> np.ndarray:
@@ -56,6 +64,8 @@ class Grid:
         targets = tuple(gains["target"].unique())
         gain = _wide(gains, value, sources, targets)
         gain[_same(sources, targets)] = np.nan
+        lost = _wide(gains.assign(run=1.0), "run", sources, targets) == 1
+        lost &= ~np.isfinite(gain) & ~_same(sources, targets)
         known = [] if similarity is None else list(similarity["measure"].unique())
         chosen = tuple(known if measures is None else measures)
         layers = []
@@ -67,7 +77,7 @@ class Grid:
             rows = similarity[similarity["measure"] == name]
             layers.append(_wide(rows, "value", sources, targets))
         features = np.array(layers).reshape(len(chosen), len(sources), len(targets))
-        return Grid(sources, targets, chosen, gain, features)
+        return Grid(sources, targets, chosen, gain, features, lost)
 
 
 def _same(sources: Sequence[str], targets: Sequence[str]) -> np.ndarray:

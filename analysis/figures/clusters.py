@@ -18,6 +18,7 @@ from .heatmaps import WIDEST, draw_gain_heatmap, gain_frame, legend_handles, roo
 from .style import ONE_COLUMN, TWO_COLUMNS, Plate, fix_layout, legend_below, new_figure, notice
 
 Array = NDArray[np.float64]
+_ALIKE = 1e-9  # points between the largest and the smallest gain: less is rounding, and no distance
 
 
 def draw_clustered(
@@ -68,6 +69,8 @@ def plot_clusters(view: View, method: str, gains: pd.DataFrame) -> Plate:
     )
     if not np.isfinite(points).any():
         return notice(title, f"no pair of these tasks has a gain in {method}")
+    if np.ptp(points[np.isfinite(points)]) < _ALIKE:
+        return notice(title, f"all pairs of these tasks gain the same in {method}")
     frame = gain_frame(gains, method, view.order(gains), scale=words.scale)
     width = ONE_COLUMN if len(tasks) <= WIDEST else TWO_COLUMNS
     tree = max(0.12 * width, 0.6)  # room for the name of its axis

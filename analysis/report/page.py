@@ -55,8 +55,8 @@ class Part:
     """What the page shows of one value of shots.
 
     frames: the tables by name, which the page holds for saving, with similarity and, of a study,
-    curves, transfer and samples (`read.tasks.sample_sizes`); captions: name, title, caption of the
-    figures; figures: the PNG file of each (an SVG file lies beside it).
+    curves, transfer, replicates and samples (`read.tasks.sample_sizes`); captions: name, title, caption
+    of the figures; figures: the PNG file of each (an SVG file lies beside it).
     """
 
     frames: Mapping[str, pd.DataFrame]
@@ -209,10 +209,18 @@ def _registered(
 
 
 def _warnings(parts: Mapping[Any, Part]) -> list[str]:
-    found = [
-        mixtures(part.frames["transfer"]) for part in parts.values() if "transfer" in part.frames
-    ]
+    found = [mixtures(rows) for rows in _runs(parts)]
     return list(dict.fromkeys(sentence for sentences in found for sentence in sentences))
+
+
+def _runs(parts: Mapping[Any, Part]) -> list[pd.DataFrame]:
+    """The runs behind each part: those of the gains, and those that tell of their seed noise."""
+    names = ("transfer", "replicates")
+    found = [
+        [part.frames[name] for name in names if len(part.frames.get(name, ()))]
+        for part in parts.values()
+    ]
+    return [pd.concat(tables, ignore_index=True) for tables in found if tables]
 
 
 def _protocol(
@@ -237,7 +245,7 @@ def _protocol(
                 "Benjamini-Hochberg; the diagonal is left out",
             )
         )
-    made = origins(frames["transfer"] for frames in every if "transfer" in frames)
+    made = origins(_runs(parts))
     if made:
         rows.append(("rows come from", " | ".join(made)))
     return rows

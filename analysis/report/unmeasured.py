@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..choice.complete import ADDITIVE, ALIKE
+from ..choice.complete import ADDITIVE, ALIKE, SCREENED, shown_model
 from ..view import View
 from ..vocabulary import signed
 from .words import Frames, Row, interval, records
@@ -15,27 +15,29 @@ _ADDS = 0.02  # of the variance: less is nothing
 
 def what_is_told(view: View, tables: Frames) -> list[str]:
     """Of each method: what the unmeasured pairs are estimated to gain and how well that is known; of a grid
-    measured whole, what a designed quarter of it would have told."""
+    measured whole, what a designed quarter of it would have told; by the model whose estimates are shown."""
     return [text for method in view.methods if (text := _of(view, tables, method))]
 
 
 def _of(view: View, tables: Frames, method: str) -> str:
     table = tables["completion"]
-    own = table[(table["method"] == method) & table["model"].isin([ADDITIVE, ALIKE])]
+    own = table[table["method"] == method]
     part = bool(own["fraction"].isna().any())
     own = own if part else own[own["fraction"] == _SHOWN]
     rows = {(row["mates"], row["model"]): row for row in records(own)}
-    found = rows.get(("all", ALIKE))
+    shown = shown_model(set(own["model"]))
+    found = rows.get(("all", shown))
     if found is None or not np.isfinite(found["r2"]):
         return ""
+    by = " by similarities and screening" if shown == SCREENED else ""
     if part:
-        return _part(view, tables, method, rows)
+        return _part(view, tables, method, rows, found, by)
     text = (
         f"{method}: a designed quarter of the pairs ({found['n_measured']:.0f}) would have told the others "
-        f"with R2 {found['r2']:.2f} ({_bare(rows['all', ADDITIVE])} from source and target means alone"
+        f"with R2 {found['r2']:.2f}{by} ({_bare(rows['all', ADDITIVE])} from source and target means alone"
         f"{_verdict(rows, 'all')}), and the best source up to {_points(view, found['regret1'])}"
     )
-    without = rows.get(("without", ALIKE))
+    without = rows.get(("without", shown))
     if without is not None and np.isfinite(without["r2"]):
         text += (
             f"; among tasks of other families with R2 {without['r2']:.2f} "
@@ -45,15 +47,21 @@ def _of(view: View, tables: Frames, method: str) -> str:
     return f"{text}. Intervals of 95% held {100 * found['covered']:.0f}% of what was left out."
 
 
-def _part(view: View, tables: Frames, method: str, rows: dict[tuple[str, str], Row]) -> str:
-    found = rows["all", ALIKE]
+def _part(
+    view: View,
+    tables: Frames,
+    method: str,
+    rows: dict[tuple[str, str], Row],
+    found: Row,
+    by: str,
+) -> str:
     absent = tables["completed"]
     absent = absent[absent["method"] == method]
     half = view.wording.scale * found["width"] / 2
     text = (
         f"{method}: {found['n_measured']:.0f} pairs were measured and {len(absent)} are estimated, each "
         f"within {signed(half).lstrip('+')} {view.wording.unit} (95%); gains left out were told with R2 "
-        f"{found['r2']:.2f} ({_bare(rows['all', ADDITIVE])} from source and target means alone"
+        f"{found['r2']:.2f}{by} ({_bare(rows['all', ADDITIVE])} from source and target means alone"
         f"{_verdict(rows, 'all')})"
     )
     if len(absent):

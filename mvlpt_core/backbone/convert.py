@@ -120,18 +120,18 @@ def _tokenizer(name: str, label: str, vocabulary: int) -> tuple[Any, str]:
         tokenizer = get_tokenizer(name)
     except Exception as error:  # as at loading
         raise InputError(
-            f"backbone '{label}': open_clip could not make its tokenizer ({_reason(error)})."
+            f"backbone '{label}': open_clip could not make its tokenizer ({_reason(error)})"
         ) from error
     if not isinstance(tokenizer, SimpleTokenizer) or tokenizer.vocab_size != vocabulary:
         raise InputError(
             f"backbone '{label}' has the tokenizer {type(tokenizer).__name__} and {vocabulary} tokens; "
-            "expected CLIP's own (SimpleTokenizer, 49408 tokens)."
+            "expected CLIP's own (SimpleTokenizer, 49408 tokens)"
         )
     cleans = {get_clean_fn(name): name for name in CLEANINGS}
     if tokenizer.clean_fn not in cleans or tokenizer.reduction_fn is not None:
         raise InputError(
             f"backbone '{label}' cleans or shortens its texts in a way of its own; expected one of "
-            f"open_clip's cleanings ({', '.join(CLEANINGS)}) and no reduction_mask."
+            f"open_clip's cleanings ({', '.join(CLEANINGS)}) and no reduction_mask"
         )
     return tokenizer, cleans[tokenizer.clean_fn]
 
@@ -172,7 +172,7 @@ def convert_model(model: Any, label: str) -> tuple[dict[str, Tensor], dict[str, 
 
     def need(condition: bool, what: str) -> None:
         if not condition:
-            raise InputError(f"backbone '{label}' is not a ViT CLIP that can be prompted: {what}.")
+            raise InputError(f"backbone '{label}' is not a ViT CLIP that can be prompted: {what}")
 
     visual: Any = model.visual
     need(isinstance(visual, VisionTransformer), f"its image tower is a {type(visual).__name__}")
@@ -252,7 +252,7 @@ def _put_tower(prefix: str, tower: Any, put: Any, put_norm: Any) -> dict[str, An
     quick = isinstance(activation, QuickGELU)
     if not quick and not isinstance(activation, nn.GELU):
         raise InputError(
-            f"backbone activation {type(activation).__name__} is unknown; expected a GELU."
+            f"backbone activation {type(activation).__name__} is unknown; expected a GELU"
         )
     for i, block in enumerate(tower.resblocks):
         key = f"{prefix}.blocks.{i}"

@@ -9,26 +9,33 @@ they are what the share of the matrix rate is lost to.
 
 from __future__ import annotations
 
+from mvlpt_core.backbone.layers import attention_dtype
 from mvlpt_core.backbone.textlayout import TextLayout
 from mvlpt_core.backbone.towers import Backbone
 
-# Floats that autograd keeps for a token and layer, in units of the width: two norms (2), q, k, v and
-# the joined k, v (5), attention output (1), two residual sums (2), MLP before and after its
-# activation (8).
-_WIDTHS_A_LAYER = 18
+# Floats that autograd keeps for a token and layer, in units of the width: in attention q, k, v and the
+# joined k, v (5) and the output (1); besides two norms (2), two residual sums (2), MLP before and after
+# its activation (8).
+_OF_ATTENTION, _OTHERS = 6, 12
 
 
 def image_bytes(backbone: Backbone, batch: int, n_ctx: int) -> int:
     """Bytes that one run's image pass keeps for its backward pass."""
     tower = backbone.image
     tokens = batch * (tower.position.shape[0] + n_ctx)
-    return tokens * len(tower.blocks) * tower.width * _WIDTHS_A_LAYER * backbone.matrix_bytes
+    return tokens * len(tower.blocks) * _layer_bytes(backbone, tower.width)
 
 
 def text_bytes(backbone: Backbone, tokens: int) -> int:
     """Bytes that one run's text pass over `tokens` keeps for its backward pass."""
     tower = backbone.text
-    return tokens * len(tower.blocks) * tower.width * _WIDTHS_A_LAYER * backbone.matrix_bytes
+    return tokens * len(tower.blocks) * _layer_bytes(backbone, tower.width)
+
+
+def _layer_bytes(backbone: Backbone, width: int) -> int:
+    """Bytes that a layer keeps for a token."""
+    attention = attention_dtype(backbone.device, backbone.matrix_dtype).itemsize
+    return width * (_OF_ATTENTION * attention + _OTHERS * backbone.matrix_bytes)
 
 
 def text_tokens_that_fit(backbone: Backbone, memory_gb: float) -> int:

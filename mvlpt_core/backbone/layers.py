@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: with the factors folded into the two MLP matrices the
 # activation is torch's fused SiLU, one pass instead of three.
 QUICK_GELU = 1.702
+
+
+def attention_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """The precision of attention between matrices in `dtype`: a processor takes several times as long over
+    its backward pass in half precision."""
+    return torch.float32 if device.type == "cpu" and dtype.itemsize == 2 else dtype
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,10 @@ class Block:
         """Multi-head attention over the last two axes [.., T, W]; leading axes must agree."""
         *lead, t, width = q.shape
         split = (-1, self.heads, width // self.heads)
-        # A processor takes several times as long over its backward pass in half precision.
-        widened = q.device.type == "cpu" and q.dtype.itemsize == 2
+        dtype = attention_dtype(q.device, q.dtype)
 
         def heads(x: Tensor) -> Tensor:
-            x = x.float() if widened else x
+            x = x.to(dtype)
             return x.reshape(-1, x.shape[-2], *split[1:]).transpose(1, 2)
 
         attended = F.scaled_dot_product_attention(heads(q), heads(k), heads(v), attn_mask=mask)

@@ -47,20 +47,20 @@ def check_named(name: str, pretrained: str) -> list[str]:
     if scheme in ("local-dir", "hf-hub") and pretrained:
         # open_clip would leave it aside.
         raise InputError(
-            f"{label}: a '{scheme}:' model has its own weights; expected no backbone.pretrained beside it."
+            f"{label}: a '{scheme}:' model has its own weights; expected no backbone.pretrained beside it"
         )
     if name.startswith("local-dir:"):
         folder = Path(name.removeprefix("local-dir:"))
         if not (folder / "open_clip_config.json").is_file():
             raise InputError(
                 f"{label}: '{folder}/open_clip_config.json' is not there; expected a folder written "
-                "by open_clip (open_clip_config.json beside open_clip_model.safetensors)."
+                "by open_clip (open_clip_config.json beside open_clip_model.safetensors)"
             )
         if not (folder / "open_clip_model.safetensors").is_file():
             # open_clip would fall back to pickled weights: we read no pickle.
             raise InputError(
                 f"{label}: '{folder}/open_clip_model.safetensors' is not there; expected weights in "
-                "the safetensors format."
+                "the safetensors format"
             )
         _check_weights(folder / "open_clip_model.safetensors", label)
         return []
@@ -74,10 +74,10 @@ def check_named(name: str, pretrained: str) -> list[str]:
             given = f" (is the folder meant, 'local-dir:{name}'?)"
         raise InputError(
             f"{label}: unknown model name{given}; expected one of open_clip's names such as 'ViT-B-16', "
-            "or a name that starts with 'hf-hub:' or 'local-dir:'."
+            "or a name that starts with 'hf-hub:' or 'local-dir:'"
         )
     if not isinstance(json.loads(shapes.read_text(encoding="utf-8"))["vision_cfg"]["layers"], int):
-        raise InputError(f"{label}: its image tower is no ViT; expected one such as 'ViT-B-16'.")
+        raise InputError(f"{label}: its image tower is no ViT; expected one such as 'ViT-B-16'")
     tags = _tags(name)
     if Path(pretrained).is_file():
         _check_weights(Path(pretrained), label)
@@ -88,13 +88,13 @@ def check_named(name: str, pretrained: str) -> list[str]:
             "gives the score with either"
         ]
     if Path(pretrained).suffix or "/" in pretrained:
-        raise InputError(f"{label}: there is no such file; expected weights in safetensors format.")
+        raise InputError(f"{label}: there is no such file; expected weights in safetensors format")
     if pretrained not in tags:
         absent = "no such tag or file; " if pretrained else ""
         raise InputError(
             f"{label}: {absent}backbone.pretrained must be "
             + (f"one of {', '.join(tags)} or " if tags else "")
-            + "the path of weights in safetensors format."
+            + "the path of weights in safetensors format"
         )
     return []
 
@@ -111,7 +111,7 @@ def _check_weights(path: Path, label: str) -> None:
         reason = f"it holds {found}" if found else first_line(error)
         raise InputError(
             f"{label}: '{path}' is not in the safetensors format ({reason}); expected weights as "
-            "safetensors.torch.save_file(state_dict, path) writes them."
+            "safetensors.torch.save_file(state_dict, path) writes them"
         ) from None
 
 

@@ -57,11 +57,11 @@ def check_parity(
     for name, (expected, found) in pairs.items():
         if not bool(found.isfinite().all()):
             raise InputError(
-                f"backbone '{label}' gives {name} features that are no numbers; expected finite weights."
+                f"backbone '{label}' gives {name} features that are no numbers; expected finite weights"
             )
         apart = float((F.normalize(expected, dim=-1) - found).abs().max())
         if not apart <= _TOLERANCE:
             raise InputError(
                 f"backbone '{label}' is not supported: its {name} features differ from open_clip's by "
-                f"{apart:.2g}; expected at most {_TOLERANCE}."
+                f"{apart:.2g}; expected at most {_TOLERANCE}"
             )

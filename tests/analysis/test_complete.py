@@ -144,6 +144,36 @@ def test_tables_of_a_part_and_of_a_whole() -> None:
     assert "similarities add nothing" in what_is_told(view, frames)[0]
 
 
+def test_a_diverged_pair_makes_no_part_of_a_whole_grid() -> None:
+    """It is no cell to judge and none to estimate; the same pair missing from the table leaves a part."""
+    whole = drawn()
+    gains = pd.DataFrame(
+        [
+            {"source": s, "target": t, "gain": whole.gain[i, j]}
+            for i, s in enumerate(TASKS)
+            for j, t in enumerate(TASKS)
+        ]
+    )
+    at = (gains["source"] == "t3") & (gains["target"] == "t7")
+    diverged = Grid.from_frames(gains.assign(gain=gains["gain"].mask(at)), None)
+    rows = completion_table(diverged)
+    assert set(rows["fraction"]) == {0.1, 0.25, 0.5}
+    assert (rows["n_measured"] + rows["n_judged"]).eq(16 * 15 - 1).all()
+    assert completed_table(diverged).empty
+    absent = Grid.from_frames(gains[~at], None)
+    rows = completion_table(absent)
+    assert rows["fraction"].isna().all()
+    assert rows["n_measured"].eq(16 * 15 - 1).all()
+    (left,) = completed_table(absent)[["source", "target"]].to_numpy().tolist()
+    assert left == ["t3", "t7"]
+    # Of a part, too, what diverged is not estimated.
+    both = Grid.from_frames(
+        gains.assign(gain=gains["gain"].mask(at))[gains["source"] != gains["target"]].iloc[1:], None
+    )
+    (left,) = completed_table(both)[["source", "target"]].to_numpy().tolist()
+    assert left == ["t0", "t1"]
+
+
 def test_too_few_cells_are_not_completed() -> None:
     grid = part(drawn(), 0.05)
     gain = grid.gain.copy()

@@ -11,7 +11,16 @@ import pytest
 
 from mvlpt_analysis import catalogue, vocabulary
 from mvlpt_analysis.choice.groups import transfer_graph
-from mvlpt_analysis.figures import forest, gallery, graph, heatmaps, relations, scatter, style
+from mvlpt_analysis.figures import (
+    clusters,
+    forest,
+    gallery,
+    graph,
+    heatmaps,
+    relations,
+    scatter,
+    style,
+)
 from mvlpt_analysis.gains.curves import curve_frame, reached
 from mvlpt_analysis.read.study import similarity_frame
 from mvlpt_analysis.view import View
@@ -245,6 +254,19 @@ def test_a_method_that_diverged_throughout_is_drawn_as_the_reason(tmp_path):
             tmp_path / f"{name}.svg"
         ).read_text().replace("\n", "")
     assert "nothing to draw" not in drawn["gains_visual"]
+
+
+def test_gains_that_are_all_alike_have_no_clusters():
+    gains = frames(5, ("text",))["gains"].assign(gain=0.1 + 0.2)
+    differs = gains.assign(gain=gains["gain"] + 0.1 * (gains.index % 3))
+    with style.style():
+        alike, apart = (
+            clusters.plot_clusters(view(5, ("text",)), "text", some) for some in (gains, differs)
+        )
+    assert alike.caption == (
+        "There is nothing to draw, because all pairs of these tasks gain the same in text."
+    )
+    assert "hierarchical clustering" in apart.caption
 
 
 def test_a_study_without_any_gain_draws_every_figure(tmp_path):

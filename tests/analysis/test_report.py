@@ -218,8 +218,8 @@ def test_mixed_rows_are_flagged(frames, view, tmp_path):
     transfer = frames["transfer"].assign(config_digest="aaa", code_digest="ccc")
     write_to = tmp_path / "report.html"
 
-    def page(rows):
-        shown = part({**frames, "transfer": rows}, view, tmp_path, ("gains",))
+    def page(rows, **more):
+        shown = part({**frames, "transfer": rows, **more}, view, tmp_path, ("gains",))
         write_report(write_to, "s", {8: shown}, view, {})
         return write_to.read_text()
 
@@ -232,6 +232,14 @@ def test_mixed_rows_are_flagged(frames, view, tmp_path):
     assert f"comparable: {odd['source']} to {odd['target']} are not of ddd" in mixed
     assert "configuration aaa, code ccc; configuration aaa, code ddd" in mixed
     assert "rows come from" not in page(frames["transfer"])
+    # Replicates give all gains their seed noise: they count as well.
+    again = transfer.iloc[3:5]
+    assert 'class="warning"' not in page(transfer, replicates=again)
+    mixed = page(transfer, replicates=again.assign(code_digest="ddd"))
+    assert "text: rows of 2 states of the code (ccc, ddd) are mixed" in mixed
+    first, second = (f"{row.source} to {row.target}" for row in again.itertuples())
+    assert f"comparable: {first}, {second} are not of ccc" in mixed
+    assert "configuration aaa, code ccc; configuration aaa, code ddd" in mixed
 
 
 def test_what_is_missing_is_named(frames, view, tmp_path):

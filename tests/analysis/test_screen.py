@@ -20,6 +20,7 @@ from mvlpt_analysis.choice.gain_model import Grid
 from mvlpt_analysis.choice.screen import SCREEN_COLUMNS, screen_scores, screen_table, share_of_runs
 from mvlpt_analysis.report.rules import choice
 from mvlpt_analysis.report.screened import what_screening_tells
+from mvlpt_analysis.report.unmeasured import what_is_told
 from mvlpt_analysis.view import View
 from mvlpt_analysis.vocabulary import BEST_AVERAGE, SCREENS, untrained
 from mvlpt_core.contract.design import designed_pairs
@@ -145,6 +146,18 @@ def test_screening_completes_a_grid_where_it_tells_more() -> None:
         for s, t in zip(table["source"], table["target"], strict=True)
     ]
     assert np.corrcoef(table["estimate"], truth)[0, 1] > 0.9
+    # The report quotes the model of the estimates that it shows.
+    names = [f"t{i}" for i in range(14)]
+    of_part, of_whole = (completion_table(g).assign(method="text") for g in (some, whole))
+    frames = {"completion": of_part, "completed": table.assign(method="text")}
+    row = of_part[of_part["model"] == SCREENED].iloc[0]
+    (text,) = what_is_told(View(names, ["text"]), frames)
+    assert f"told with R2 {row['r2']:.2f} by similarities and screening (" in text
+    width = 100 * (table["high"] - table["low"]).iloc[0]
+    assert f"are estimated, each within {width / 2:.1f} points" in text
+    (text,) = what_is_told(View(names, ["text"]), frames | {"completion": of_whole})
+    quarter = of_whole.query("model == @SCREENED and fraction == 0.25").iloc[0]
+    assert f"R2 {quarter['r2']:.2f} by similarities and screening (" in text
 
 
 def test_the_report_says_what_screening_cost_and_told() -> None:

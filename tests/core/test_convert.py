@@ -134,8 +134,9 @@ def test_files_of_another_kind_are_named_before_any_job(tmp_path: Path) -> None:
         file.write_bytes(content)
         (tmp_path / "given.safetensors").write_bytes(content)
         for given in ((name, ""), ("ViT-B-16", str(tmp_path / "given.safetensors"))):
-            with pytest.raises(InputError, match=message):
+            with pytest.raises(InputError, match=message) as raised:
                 check_named(*given)
+            assert not str(raised.value).endswith(".")
 
 
 def test_names_that_are_not_there(tmp_path: Path) -> None:
@@ -154,8 +155,9 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
         (str(tmp_path / "x.zip"), "", "unknown model name .*x.zip' holds a zip archive"),
         (str(tmp_path / "clip"), "", r"unknown model name \(is the folder meant, 'local-dir:/"),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message) as raised:
             check_named(name, pretrained)
+        assert not str(raised.value).endswith(".")
     config = tmp_path / "clip/open_clip_config.json"
     for content in ("{", "[1]", "{}", '{"model_cfg": {}}'):
         config.write_text(content)

@@ -111,6 +111,28 @@ def test_portions_by_hand() -> None:
     assert first.bytes == 2 * cost.image_bytes(counter.backbone, 4, 2)
 
 
+def test_bytes_of_attention_are_those_that_it_keeps() -> None:
+    """On a processor attention between bf16 matrices is in fp32: what it keeps is counted so."""
+    kept, counted = {}, {}
+    for dtype in (torch.float32, torch.bfloat16):
+        backbone = random_backbone(SHAPES, torch.device("cpu"), dtype)
+        found = []
+        q, k, v = (torch.ones(1, 3, 32, dtype=dtype, requires_grad=True) for _ in range(3))
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda x, f=found: f.append(x), lambda x: x
+        )
+        with hooks:
+            backbone.image.blocks[0].attend(q, k, v)
+        kept[dtype] = {x.dtype for x in found}
+        counted[dtype] = cost.image_bytes(backbone, 4, 2)
+    assert kept[torch.bfloat16] == kept[torch.float32] == {torch.float32}
+    # 4 images of 5 tokens and 2 vectors, 2 layers, width 32: 6 widths in attention, 12 others.
+    assert counted[torch.float32] == 28 * 2 * 32 * (6 + 12) * 4
+    assert counted[torch.bfloat16] == 28 * 2 * 32 * (6 * 4 + 12 * 2)
+    elsewhere = random_backbone(SHAPES, torch.device("meta"), torch.bfloat16)
+    assert cost.image_bytes(elsewhere, 4, 2) == 28 * 2 * 32 * 18 * 2
+
+
 def test_the_best_checkpoint_is_scored_too() -> None:
     tuning = {"epochs": 4, "batch_size": 4, "evaluations": 2, "checkpoint": "best_val"}
     portion = a_counter(tuning=tuning | {"curve_images": 0}).jobs[0].portions[0]

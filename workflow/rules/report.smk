@@ -45,6 +45,7 @@ rule report:
         tables=[path for shots in ANALYSED for path in analysed(shots).values()],
         curves=AT.gathered("curves"),
         transfer=AT.gathered("transfer"),
+        replicates=AT.gathered("replicates"),
         captions=[AT.captions(shots) for shots in ANALYSED],
         figures=[
             AT.figure(shots, name, suffix)

@@ -28,6 +28,7 @@ with logged(snakemake):
     gathered = {
         name: read_frame(snakemake.input[name], empty=True) for name in ("curves", "transfer")
     }
+    replicates = read_frame(snakemake.input.replicates, empty=True)
     gathered["samples"] = sample_sizes(snakemake.input.sample)
     parts = {}
     for shots in params.shots:
@@ -36,6 +37,8 @@ with logged(snakemake):
         frames["similarity"] = read_frame(at.similarity(shots), empty=True)
         for name, frame in gathered.items():
             frames[name] = of_shots(frame, shots)
+        # There may be some at other shots alone.
+        frames["replicates"] = replicates[replicates["shots"] == shots].drop(columns="shots")
         captions = read_frame(at.captions(shots), text=TEXT)
         parts[shots] = Part(
             frames, captions, {name: Path(at.figure(shots, name, "png")) for name in names}
