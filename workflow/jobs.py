@@ -124,27 +124,27 @@ def jobs_by_rule(checked: Checked) -> dict[str, int]:
 # (in units of the testbed's 1,140: 20 tasks, 3 methods). Measured on the testbed: docs/plan.md.
 FIXED = {
     "config": (0.05, 0.0),
-    "backbone": (2.5, 0.0),
+    "backbone": (1.9, 0.0),
     "group": (0.01, 0.0),
     "mean": (0.01, 0.0),
-    "prepare_test": (0.15, 0.0),
-    "prepare_sample": (0.15, 0.0),
-    "features_test": (2.5, 0.0),
-    "features_sample": (1.0, 0.0),
-    "class_texts": (2.5, 0.0),
+    "prepare_test": (0.13, 0.0),
+    "prepare_sample": (0.14, 0.0),
+    "features_test": (1.0, 0.0),
+    "features_sample": (0.8, 0.0),
+    "class_texts": (1.0, 0.0),
     "screen": (1.0, 0.0),
-    "probe": (1.2, 0.0),
-    "gather": (0.6, 0.2),
-    "leakage": (0.3, 0.0),
-    "similarity": (1.1, 0.3),
-    "statistics": (1.2, 4.8),
-    "groups": (0.8, 0.7),
-    "figures": (1.6, 4.4),
-    "report": (1.3, 0.2),
-    "planning": (1.2, 0.0),  # Snakemake's own, before the first job
-    "scheduling": (0.06, 0.0),  # and with every job
+    "probe": (1.1, 0.0),
+    "gather": (0.6, 1.7),
+    "leakage": (0.2, 0.0),
+    "similarity": (1.1, 0.4),
+    "statistics": (1.2, 14.0),
+    "groups": (0.8, 0.6),
+    "figures": (1.6, 12.3),
+    "report": (1.3, 1.3),
+    "planning": (1.6, 0.0),  # Snakemake's own, before the first job
+    "scheduling": (0.45, 0.0),  # and with every job, processes' ends included
 }
-_BENCHMARK = (1.5, 0.5)  # a benchmark's tables and figures
+_BENCHMARK = (1.5, 0.4)  # a benchmark's tables and figures
 _TESTBED_PAIRS = 1140
 
 
