@@ -136,7 +136,7 @@ def _claims(links: pd.DataFrame, method: str, measure: str) -> list[_Claim]:
             worst = max(tested, key=lambda row: (not established(row), row["p_permutation"]))
             out.append(_Claim(link, "", worst, max(tested, key=lambda row: row["told"])))
     return out + [
-        _Claim("pairs", f", beyond {row['factor']}", row, row)
+        _Claim("pairs", f" beyond {row['factor']}", row, row)
         for row in rows
         if row["link"] == "beyond"
     ]
