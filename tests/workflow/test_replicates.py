@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 from mvlpt.plan import checked_study, study_counter
+from mvlpt_analysis.read.pairs import write_frame
 from mvlpt_core.contract.layout import Layout
 from mvlpt_workflow.jobs import jobs_by_rule
+from mvlpt_workflow.written import record
 from support.snake import command, plan, run
 
 AT = Layout("results/tiny")
@@ -76,6 +78,13 @@ def test_a_study_of_one_seed_knows_its_seed_noise(config: Path, tmp_path: Path) 
     assert "no pair of text is estimated" in captions["completed_text"]
     assert "Left out: Measured and estimated gains, text" in report
     assert plan(tmp_path, "--configfile", str(config)) == {}
+    # Replicates of another state of the code are told.
+    assert "are mixed" not in report
+    write_frame(again.assign(code_digest="other"), tmp_path / AT.gathered("replicates"))
+    record(tmp_path / AT.root, [tmp_path / AT.gathered("replicates")])
+    only = ("--allowed-rules", "report", "--forcerun", "report")
+    run(command(tmp_path, "--configfile", str(config), *only))
+    assert "text: rows of 2 states of the code" in (tmp_path / AT.report).read_text()
     # A second seed of all: what replicates are there is the second seed's.
     more = yaml.safe_load(config.read_text()) | {"seeds": [1, 2], "pack": 3}
     config.write_text(yaml.safe_dump(more, sort_keys=False))
