@@ -37,19 +37,10 @@ SEED = 1
 PROVENANCE = {"study": "benchmark", "config_digest": "", "code_digest": ""}
 
 
-def files_of(at: Layout, task: str, shots: int) -> TaskFiles:
-    return TaskFiles(
-        Path(at.test(task)[0]),
-        Path(at.sample(task, shots, SEED)[0]),
-        Path(at.test_features(task)),
-        Path(at.sample_features(task, shots, SEED)),
-    )
-
-
 def build_study(at: Layout, study: Study) -> None:
     """Backbone, one prepared task and its features; its own prompt stands in for all starts."""
     row = read_suite(study.suite)[0]
-    files = files_of(at, row.task, study.shots[0])
+    files = TaskFiles.of(at, row.task, study.shots[0], SEED, texts=False)
     convert_backbone(study.backbone.name, "", Path(at.backbone).parent)
     preprocess = read_preprocess(at.backbone)
     prepare_test(row, None, preprocess, max_test=study.max_test, out=files.test)
@@ -79,7 +70,7 @@ def tune(at: Layout, study: Study, method: str, starts: list[str]) -> None:
     tune_pack(
         at.backbone,
         groups={task: [task]},
-        files={task: files_of(at, task, shots)},
+        files={task: TaskFiles.of(at, task, shots, SEED, texts=False)},
         prompts={key: [own] for key in keys if key[1] != RANDOM},
         scores={key: Path(at.run(method, *key, shots, SEED)) for key in keys},
         kept={key: own for key in keys if key[1] == RANDOM},

@@ -119,9 +119,7 @@ class _Claim:
 
     def told(self) -> str:
         said = "" if self.found else f"; {beside(self.widest)}"
-        row = self.row
-        span = interval(row["low"], row["high"], 2)
-        return f"{signed(row['value'], 2)}{span} ({p_value(row['p_permutation'])}){said}"
+        return f"{_value(self.row)} ({p_value(self.row['p_permutation'])}){said}"
 
 
 def _claims(links: pd.DataFrame, method: str, measure: str) -> list[_Claim]:
@@ -169,5 +167,8 @@ def _rows(links: pd.DataFrame, method: str, measure: str) -> list[Row]:
 
 
 def _size(row: Row) -> str:
-    span = interval(row["low"], row["high"], 2)
-    return f" (rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])})"
+    return f" (rho = {_value(row)}, {p_value(row['p_permutation'])})"
+
+
+def _value(row: Row) -> str:
+    return f"{signed(row['value'], 2)}{interval(row['low'], row['high'], 2)}"

@@ -17,6 +17,7 @@ from mvlpt_core.backbone.cost import runs_that_fit, text_tokens_that_fit
 from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.backbone.towers import Backbone
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.methods import Method, VisualMethod
 from mvlpt_core.contract.settings import Joint, Tuning
 from mvlpt_core.features import (
@@ -41,6 +42,17 @@ class TaskFiles:
     test_features: Path
     sample_features: Path
     class_texts: Path | None = None
+
+    @staticmethod
+    def of(at: Layout, task: str, shots: object, seed: object, *, texts: bool) -> TaskFiles:
+        """Those of a task of a study; with its class texts where `texts`."""
+        return TaskFiles(
+            test=Path(at.test(task)[0]),
+            sample=Path(at.sample(task, shots, seed)[0]),
+            test_features=Path(at.test_features(task)),
+            sample_features=Path(at.sample_features(task, shots, seed)),
+            class_texts=Path(at.class_texts(task)) if texts else None,
+        )
 
 
 @dataclass(frozen=True)

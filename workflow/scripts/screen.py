@@ -21,13 +21,7 @@ with logged(snakemake, computes=True):
     screen_tasks(
         snakemake.input.backbone,
         files={
-            task: TaskFiles(
-                test=Path(at.test(task)[0]),
-                sample=Path(at.sample(task, shots, seed)[0]),
-                test_features=Path(at.test_features(task)),
-                sample_features=Path(at.sample_features(task, shots, seed)),
-                class_texts=Path(at.class_texts(task)) if snakemake.input.class_texts else None,
-            )
+            task: TaskFiles.of(at, task, shots, seed, texts=bool(snakemake.input.class_texts))
             for task in out
         },
         prompts={Layout.group_and_start(path)[0]: Path(path) for path in snakemake.input.prompts},

@@ -39,13 +39,7 @@ with logged(snakemake, computes=True):
         snakemake.input.backbone,
         groups=groups,
         files={
-            task: TaskFiles(
-                test=Path(at.test(task)[0]),
-                sample=Path(at.sample(task, shots, seed)[0]),
-                test_features=Path(at.test_features(task)),
-                sample_features=Path(at.sample_features(task, shots, seed)),
-                class_texts=Path(at.class_texts(task)) if snakemake.input.class_texts else None,
-            )
+            task: TaskFiles.of(at, task, shots, seed, texts=bool(snakemake.input.class_texts))
             for task in {task for members in groups.values() for task in members}
         },
         prompts={
