@@ -81,6 +81,10 @@ class Study:
         """Scripts at work."""
         return [process for process in self.members() if any(map(_script, _words(process)[1:]))]
 
+    def just_begun(self) -> bool:
+        """Whether the latest script at work has its end still before it."""
+        return any(time.time() - job.create_time() < 1 for job in self.jobs())
+
     def look(self) -> None:
         """Note how much memory is used, and whether the first job is at work."""
         members = self.members()

@@ -77,7 +77,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert study.strike("parent", signal.SIGTERM).ending < 15
         assert "files were of the future: dated now" in study.output.read_text()
         study.start()
-        assert study.until(lambda: " packs, " in study.output.read_text() and bool(study.jobs()))
+        assert study.until(lambda: " packs, " in study.output.read_text() and study.just_begun())
         assert re.search(r" runs done.* \(1 on [ab]\)", study.output.read_text())
         study.strike("worker", signal.SIGKILL)
         assert "It ended without a word: killed, as systems do" in study.output.read_text()
