@@ -6,17 +6,26 @@ import argparse
 import sys
 from pathlib import Path
 
+from mvlpt.commands.parser import Commands
 
-def add_options(export: argparse.ArgumentParser) -> None:
-    """The options of `mvlpt export`."""
+
+def add(commands: Commands) -> argparse.ArgumentParser:
+    """`mvlpt export`, but for the options that all uses of a prompt have."""
+    export = commands.add(
+        "export",
+        "write a prompt for open_clip or transformers",
+        "  mvlpt export --prompt birds.safetensors --to open_clip",
+        _run,
+    )
     export.add_argument("--to", required=True, help="open_clip or transformers")
     export.add_argument("--of", help="whose classes, where several tasks were tuned together")
     export.add_argument(
         "--out", type=Path, help="the tensor file to write (<prompt>_<to>.safetensors here)"
     )
+    return export
 
 
-def run(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
     """Export, and say which files were written."""
     print(f"reading {given.prompt}", file=sys.stderr, flush=True)
     from mvlpt_core.use.export import export

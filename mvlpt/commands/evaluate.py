@@ -5,16 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mvlpt.commands.parser import Commands, label_option
 
-def add_options(evaluate: argparse.ArgumentParser) -> None:
-    """The options of `mvlpt evaluate`."""
+
+def add(commands: Commands) -> argparse.ArgumentParser:
+    """`mvlpt evaluate`, but for the options that all uses of a prompt have."""
+    evaluate = commands.add(
+        "evaluate",
+        "score a prompt on a task's test images",
+        "  mvlpt evaluate --prompt birds.safetensors --task /data/birds",
+        _run,
+    )
     evaluate.add_argument(
         "--task", required=True, help="a folder or file of images, or testbed:<task>"
     )
     evaluate.add_argument("--metric", help="what is scored (as the folder suggests)")
+    label_option(evaluate)
+    return evaluate
 
 
-def run(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
     """Score the prompt on the task's test images, with the task's classes."""
     print(f"reading {given.task}", file=sys.stderr, flush=True)
     from mvlpt_core.tasks.base import remarks

@@ -1,17 +1,28 @@
-"""The options of `mvlpt plan`; what it does is imported when it is called."""
+"""`mvlpt plan`: what a study costs and can find; what it does is imported when it is called."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from mvlpt.numbers import above0, whole
+from mvlpt.commands.numbers import above0, whole
+from mvlpt.commands.parser import Commands, study_options
 from mvlpt_core.contract.errors import InputError
 
 
-def add_options(plan: argparse.ArgumentParser) -> None:
-    """The options of `mvlpt plan`."""
-    plan.add_argument("config", help="the study's YAML file, or the name of a shipped one")
+def add(commands: Commands) -> None:
+    """`mvlpt plan`."""
+    plan = commands.add(
+        "plan",
+        "what a study will cost and can find, before it runs; --register writes down what is claimed",
+        "  mvlpt plan testbed --calibrate\n"
+        "  mvlpt plan paper_vitb16 --rate 60 --device A100\n"
+        "  mvlpt plan mine.yaml --pilot results/pilot\n"
+        "  mvlpt plan mine.yaml --register --method text --gain absolute "
+        "--similarity label_cosine --margin 2",
+        _run,
+    )
+    study_options(plan)
     speed = plan.add_mutually_exclusive_group()
     speed.add_argument("--rate", type=above0, help="TFLOP/s that the device reaches, for hours")
     speed.add_argument(
@@ -37,7 +48,7 @@ def add_options(plan: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
     """Print a plan, or register one."""
     chosen = {name: getattr(given, name) for name in ("method", "gain", "similarity", "margin")}
     if given.register:

@@ -7,19 +7,27 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mvlpt.numbers import whole
+from mvlpt.commands.numbers import whole
+from mvlpt.commands.parser import Commands
 from mvlpt_core.contract.errors import InputError
 
 
-def add_options(predict: argparse.ArgumentParser) -> None:
-    """The options of `mvlpt predict`."""
+def add(commands: Commands) -> argparse.ArgumentParser:
+    """`mvlpt predict`, but for the options that all uses of a prompt have."""
+    predict = commands.add(
+        "predict",
+        "name the classes of images by a tuned prompt",
+        "  mvlpt predict --prompt birds.safetensors IMAGES --top 3 --out found.csv",
+        _run,
+    )
     predict.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
     predict.add_argument("--top", type=whole, default=1, help="classes an image (1)")
     predict.add_argument("--of", help="whose classes, where several tasks were tuned together")
     predict.add_argument("--out", type=Path, help="write .csv or .parquet (CSV to the terminal)")
+    return predict
 
 
-def run(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
     """Predict, and write a row an image and class: file, rank, class, probability."""
     files = _files(given.images)
     print(f"reading {given.prompt}", file=sys.stderr, flush=True)

@@ -9,12 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mvlpt.numbers import whole, whole0
+from mvlpt.commands.numbers import whole, whole0
+from mvlpt.commands.parser import Commands, label_option
 from mvlpt_core.contract.errors import InputError
 
 
-def add_options(tune: argparse.ArgumentParser) -> None:
-    """The options of `mvlpt tune`."""
+def add(commands: Commands) -> None:
+    """`mvlpt tune`."""
+    tune = commands.add(
+        "tune",
+        "tune a prompt for one task, from a study's prompt or from random, and keep it",
+        "  mvlpt tune --task /data/birds --start results/mine/runs/.../seed1.safetensors\n"
+        "  mvlpt tune --task /data/birds --start random --backbone ViT-B-16 --pretrained openai",
+        _run,
+    )
     tune.add_argument("--task", required=True, help="a folder or file of images, or testbed:<task>")
     tune.add_argument("--start", required=True, help="a prompt file, or random")
     tune.add_argument("--like", type=Path, help="with random: a prompt file to be tuned like")
@@ -32,6 +40,7 @@ def add_options(tune: argparse.ArgumentParser) -> None:
         help="settings of the method and of tuning: lr=0.01 steps=100 (as the start)",
     )
     tune.add_argument("--name", help="name of the task (new_<folder>); it seeds the sample")
+    label_option(tune)
     tune.add_argument("--metric", help="what is scored (as the folder suggests)")
     tune.add_argument(
         "--orientation", default="", help="exif: turn images as their EXIF tag says (left alone)"
@@ -41,7 +50,7 @@ def add_options(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("--device", default="auto", help="where to compute (auto)")
 
 
-def run(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
     """Tune, say how far it is, and print the scores before and after."""
     print(f"reading {given.task}", file=sys.stderr, flush=True)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
