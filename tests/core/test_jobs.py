@@ -1,8 +1,5 @@
 """The tuning job on a tiny random backbone: files in, files out."""
 
-from __future__ import annotations
-
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,128 +11,41 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from mvlpt_core import jobs
-from mvlpt_core.backbone import convert
-from mvlpt_core.backbone.convert import convert_backbone, load_open_clip
 from mvlpt_core.backbone.device import cached_backbone, load_backbone
-from mvlpt_core.backbone.textlayout import text_layout
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.methods import METHODS
 from mvlpt_core.contract.metrics import weighted_scores
-from mvlpt_core.contract.rows import SCREEN, read_rows
-from mvlpt_core.contract.seeds import number
 from mvlpt_core.contract.settings import Joint, Tuning
-from mvlpt_core.contract.suite import TaskRow
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
-from mvlpt_core.features import encode_class_texts, encode_sample, encode_test
-from mvlpt_core.jobs import tune_pack
+from mvlpt_core.features import encode_class_texts, encode_sample
 from mvlpt_core.prompts import starts
 from mvlpt_core.prompts.modules import Towers, make_prompt
-from mvlpt_core.screen import screen_tasks
 from mvlpt_core.tasks.prepare import (
     load_sample,
     load_test,
     prepare_sample,
-    prepare_test,
     read_preprocess,
 )
-from mvlpt_core.testbed import TASKS
 from mvlpt_core.tuning.classifier import losses
 from mvlpt_core.tuning.loop import Tuned, tune
 from mvlpt_core.tuning.problem import Problem, TaskFiles, open_problem
-from support.open_clip_folder import write_open_clip
-
-NAMES = tuple(TASKS)[:3]
-MATES = tuple(TASKS)[:2]  # of one family: they share their class names
-TUNING = {"steps": 4, "batch_size": 8, "optimizer": "adamw", "evaluations": 2, "curve_images": 10}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "text": {"n_ctx": 2, "lr": 0.01},
-    "visual": {"n_ctx": 2, "lr": 0.01, "class_text": "templates"},
-    "unified": {"n_ctx_text": 2, "n_ctx_visual": 2, "width": 16, "lr": 0.01},
-}
-PROVENANCE = {"study": "tiny", "config_digest": "c0", "code_digest": "d0"}
+from support import tiny_study
+from support.tiny_study import (
+    MATES,
+    NAMES,
+    PROVENANCE,
+    SETTINGS,
+    TUNING,
+    files_of,
+    own_prompt,
+    pack,
+    rows,
+)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Backbone, prepared tasks, features and each task's own prompts."""
-    root = tmp_path_factory.mktemp("study")
-    convert_backbone(write_open_clip(root / "clip"), "", root / "backbone")
-    preprocess = read_preprocess(root / "backbone/backbone.json")
-    for name in NAMES:
-        row = TaskRow(name, "testbed", name, "accuracy", TASKS[name].templates)
-        files = files_of(root, name)
-        prepare_test(row, None, preprocess, max_test=40, out=files.test)
-        sample = {"shots": 4, "seed": 1, "val_share": 0.25, "short_classes": "error"}
-        prepare_sample(name, "testbed", name, None, preprocess, out=files.sample, **sample)
-        encode_test(
-            root / "backbone/backbone.json",
-            [files.test],
-            [files.test_features],
-            [root / f"zero_shot/{name}.parquet"],
-            device="cpu",
-            provenance=PROVENANCE,
-        )
-        encode_sample(
-            root / "backbone/backbone.json", [files.sample], [files.sample_features], device="cpu"
-        )
-    for method in SETTINGS:
-        pack(root, method, {name: [name] for name in NAMES}, ["random"], "own", keep=True)
-    return root
-
-
-def files_of(root: Path, name: str) -> TaskFiles:
-    return TaskFiles(
-        root / f"prepared/{name}/test.safetensors",
-        root / f"prepared/{name}/sample.safetensors",
-        root / f"features/{name}/test.safetensors",
-        root / f"features/{name}/sample.safetensors",
-    )
-
-
-def own_prompt(root: Path, method: str, name: str) -> Path:
-    return root / f"own/{method}/{name}/random.safetensors"
-
-
-def pack(
-    root: Path,
-    method: str,
-    groups: dict[str, list[str]],
-    wanted: list[str],
-    to: str,
-    keep: bool = False,
-    prompts: dict[tuple[str, str], list[Path]] | None = None,
-    tuning: dict[str, Any] | None = None,
-    joint: Joint | None = None,
-    settings: dict[str, Any] | None = None,
-    **options: Any,
-) -> Path:
-    """Tune the groups from the starts wanted; the folder of the rows."""
-    keys = [(group, start) for group in groups for start in wanted]
-    out = root / to / method
-    loaded = {(g, s): [own_prompt(root, method, s)] for g, s in keys if s != "random"}
-    tune_pack(
-        root / "backbone/backbone.json",
-        groups=groups,
-        files={name: files_of(root, name) for name in NAMES},
-        prompts=loaded if prompts is None else prompts,
-        scores={(g, s): out / g / f"{s}.parquet" for g, s in keys},
-        kept={(g, s): out / g / f"{s}.safetensors" for g, s in keys if keep},
-        settings=METHODS[method](**(settings or SETTINGS[method])),
-        tuning=Tuning(**{**TUNING, **(tuning or {})}),
-        joint=joint or Joint(),
-        shots=4,
-        seed=1,
-        device="cpu",
-        memory_gb=options.pop("memory_gb", 3.0),
-        provenance=PROVENANCE,
-        **options,
-    )
-    return out
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = read_rows([path]).to_pylist()
-    return found
+    return tiny_study.build(tmp_path_factory.mktemp("study"))
 
 
 @pytest.mark.parametrize("method", SETTINGS)
@@ -503,217 +413,3 @@ def test_portions_are_near_equal() -> None:
     assert [len(p) for p in jobs.portions(list("x" * 20), 19)] == [10, 10]
     assert [len(p) for p in jobs.portions(list("x" * 7), 3)] == [2, 2, 3]
     assert list(jobs.portions([], 3)) == []
-
-
-def test_backbones_that_cannot_be_loaded_are_one_sentence(tmp_path: Path) -> None:
-    pickled = write_open_clip(tmp_path / "pickled", weights="open_clip_model.bin")
-    cases = [
-        ("ViT-Z-99", "", "unknown model name"),
-        ("ViT-B-16", "openia", "backbone.pretrained must be one of openai"),
-        ("ViT-B-16", "", "backbone.pretrained must be one of openai"),
-        (f"local-dir:{tmp_path}/none", "", "open_clip_config.json' is not there"),
-        (pickled, "", "open_clip_model.safetensors' is not there"),
-    ]
-    for name, pretrained, message in cases:
-        with pytest.raises(InputError, match=message):
-            load_open_clip(name, pretrained)
-
-
-def test_without_a_network_the_hub_is_not_tried(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from huggingface_hub import constants
-
-    asked = []
-
-    def no_address(host: str, port: int) -> None:
-        asked.append(host)
-        raise OSError("no address")
-
-    monkeypatch.setattr(convert.socket, "getaddrinfo", no_address)
-    monkeypatch.setattr(convert, "getproxies", dict)
-    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    start = time.monotonic()
-    with pytest.raises(InputError, match=r"could not be fetched .* or a 'local-dir:' folder"):
-        load_open_clip("hf-hub:nobody/none", "")
-    assert time.monotonic() - start < 20  # the client would try again for a minute
-    assert (asked, constants.HF_HUB_OFFLINE) == (["hub.invalid"], True)
-    # Behind a proxy the host's address says nothing.
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(convert, "getproxies", lambda: {"https": "proxy"})
-    convert._fail_fast_offline()
-    assert not constants.HF_HUB_OFFLINE
-
-
-@pytest.mark.parametrize(
-    ("name", "hub"),
-    [
-        ("ViT-B-32", "timm/vit_base_patch32_clip_224.openai"),
-        ("ViT-B-16", "timm/vit_base_patch16_clip_224.openai"),
-        ("ViT-L-14", "timm/vit_large_patch14_clip_224.openai"),
-        ("hf-hub:someone/clip", "someone/clip"),
-    ],
-)
-def test_weights_that_are_nowhere_are_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, name: str, hub: str
-) -> None:
-    import open_clip
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    asked: list[object] = []
-
-    def unreachable(*args: object, **kwargs: object) -> None:
-        asked.append(kwargs["force_quick_gelu"])
-        raise ConnectionError("Failed to resolve host")
-
-    monkeypatch.setattr(open_clip, "create_model", unreachable)
-    monkeypatch.setattr(convert, "_fail_fast_offline", lambda: None)
-    tag = "" if ":" in name else "openai"
-    with pytest.raises(InputError) as caught:
-        load_open_clip(name, tag)
-    message = str(caught.value)
-    for part in (f"'{hub}'", f"'{HF_HUB_CACHE}'", "(Failed to resolve host): expected a network"):
-        assert part in message
-    assert "\n" not in message
-    assert asked == [tag == "openai"]  # OpenAI's weights are QuickGELU's
-
-
-def test_a_folder_with_quick_gelu_gives_open_clips_features(tmp_path: Path) -> None:
-    """The layout of OpenAI's weights, in small: read by open_clip itself, then by us."""
-    import open_clip
-
-    name = write_open_clip(tmp_path / "clip", quick_gelu=True)
-    convert_backbone(name, "", tmp_path / "backbone")
-    backbone = load_backbone(tmp_path / "backbone", "cpu", "fp32")
-    model = open_clip.create_model(name).eval()
-    images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
-    names = [[320, 1000], [530], [7, 8, 9]]
-    sos, eos = backbone.text.sos, backbone.text.eos
-    tokens = torch.zeros(3, backbone.text.context_length, dtype=torch.long)
-    for row, ids in zip(tokens, names, strict=True):
-        row[: len(ids) + 2] = torch.tensor([sos, *ids, eos])
-    seen = ((images / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
-    layout = text_layout(names, sos=sos, eos=eos, context_length=backbone.text.context_length)
-    with torch.no_grad():
-        for found, expected in (
-            (backbone.image(images)[0], model.encode_image(seen, normalize=True)),
-            (backbone.text(layout)[0], model.encode_text(tokens, normalize=True)),
-        ):
-            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    other = write_open_clip(tmp_path / "plain")
-    plain = open_clip.create_model(other).eval()
-    with torch.no_grad():  # or this test would say nothing
-        assert (plain.encode_image(seen) - model.encode_image(seen)).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "list"])
-@pytest.mark.parametrize("name", ["backbone.json", "backbone.safetensors"])
-def test_a_converted_folder_that_is_not_whole_is_one_sentence(
-    study: Path, tmp_path: Path, name: str, damage: str
-) -> None:
-    for file in ("backbone.json", "backbone.safetensors"):
-        (tmp_path / file).write_bytes((study / "backbone" / file).read_bytes())
-    path = tmp_path / name
-    content = path.read_bytes()
-    path.unlink()
-    if damage != "gone":
-        path.write_bytes(
-            {"empty": b"", "cut": content[: len(content) // 2], "list": b"[1]"}[damage]
-        )
-    with pytest.raises(InputError, match=rf"{name}: not a whole converted backbone") as caught:
-        load_backbone(tmp_path, "cpu", "fp32")
-    assert "\n" not in str(caught.value)
-
-
-def screened(root: Path, method: str, to: str, memory_gb: float = 3.0) -> list[dict[str, Any]]:
-    """The rows of every task as a target, all tasks' own prompts as sources."""
-    out = {name: root / to / method / f"{name}.parquet" for name in NAMES}
-    screen_tasks(
-        root / "backbone/backbone.json",
-        files={name: files_of(root, name) for name in NAMES},
-        prompts={name: own_prompt(root, method, name) for name in NAMES},
-        out=out,
-        settings=METHODS[method](**SETTINGS[method]),
-        tuning=Tuning(**{**TUNING, "checkpoint": "best_val"}),
-        shots=4,
-        seed=1,
-        device="cpu",
-        memory_gb=memory_gb,
-        provenance=PROVENANCE,
-    )
-    found: list[dict[str, Any]] = read_rows(out.values(), SCREEN).to_pylist()
-    return found
-
-
-def plain_loss_and_gradient(
-    root: Path, method: str, target: str, start: starts.Start
-) -> tuple[float, torch.Tensor, torch.Tensor]:
-    """One prompt's mean loss on a target's training images, one image after the other, its gradient, and
-    the prompt."""
-    clip = cached_backbone(root / "backbone", "cpu", "fp32")
-    settings = METHODS[method](**SETTINGS[method])
-    problem = open_problem(
-        target,
-        [target],
-        {target: files_of(root, target)},
-        clip,
-        settings=settings,
-        tuning=Tuning(**TUNING),
-        joint=Joint(),
-        memory_gb=3.0,
-    )
-    prompt = make_prompt(settings, Towers.of(clip), 1)
-    start(prompt, 0)
-    total = torch.zeros(())
-    for i in range(len(problem.pool)):
-        vectors, text = prompt(), problem.classifier.text
-        image = problem.classifier.image(vectors, problem.pool.inputs[i : i + 1])
-        logits = problem.classifier.logits(text(vectors), image)[0]
-        total = total + F.cross_entropy(logits, problem.pool.targets[i : i + 1])
-    loss = total / len(problem.pool)
-    slopes = torch.autograd.grad(loss, list(prompt.parameters()))
-    flat = [torch.cat([x.detach().flatten() for x in xs]) for xs in (slopes, prompt.parameters())]
-    return float(loss.detach()), flat[0], flat[1]
-
-
-@pytest.mark.parametrize("method", SETTINGS)
-def test_screening_is_the_loss_and_gradient_of_each_pair_alone(study: Path, method: str) -> None:
-    clip = cached_backbone(study / "backbone", "cpu", "fp32")
-    found = {(r["source"], r["target"]): r for r in screened(study, method, "screen")}
-    assert set(found) == {(s, t) for s in NAMES for t in NAMES}
-    for target in NAMES[:2]:
-        fresh = starts.random(number("init", method, target, 1))
-        begin = plain_loss_and_gradient(study, method, target, fresh)
-        for source in NAMES[:2]:
-            row = found[source, target]
-            path = own_prompt(study, method, source)
-            own = plain_loss_and_gradient(study, method, target, starts.saved(path, clip.digest))
-            assert row["loss"] == pytest.approx(own[0], abs=1e-5)
-            assert row["start_loss"] == pytest.approx(begin[0], abs=1e-5)
-            assert row["gradient"] == pytest.approx(float(own[1].norm()), rel=1e-4)
-            toward = -float(begin[1] @ (own[2] - begin[2]))
-            size = float(begin[1].norm() * (own[2] - begin[2]).norm())
-            assert row["toward"] == pytest.approx(toward, abs=1e-4 * size)
-    # Tuning began at the same random start, and moved from there.
-    own = found[NAMES[0], NAMES[0]]
-    _, tensors = read_tensors(own_prompt(study, method, NAMES[0]), "prompt")
-    names = [name for name in tensors if not name.startswith("start:")]
-    moved = sum(float(((tensors[n] - tensors[f"start:{n}"]) ** 2).sum()) for n in names)
-    assert own["distance"] == pytest.approx(moved**0.5, rel=1e-5)
-    assert own["loss"] < own["start_loss"]
-
-
-@pytest.mark.parametrize("method", SETTINGS)
-def test_a_screened_pair_does_not_depend_on_the_others(study: Path, method: str) -> None:
-    together, alone = (screened(study, method, to, gb) for to, gb in (("all", 3.0), ("one", 1e-9)))
-    for a, b in zip(together, alone, strict=True):
-        for key, value in a.items():
-            assert b[key] == (pytest.approx(value, rel=1e-3) if type(value) is float else value)
-    row = together[0]
-    assert {key: row[key] for key in PROVENANCE} == PROVENANCE
-    assert row["n"] == 24
-    # A pass over 24 images, or one over the class names, against 4 steps of 8 images.
-    share = row["operations"] / row["run_operations"]
-    assert share == pytest.approx({"text": 1 / 3, "visual": 1, "unified": 1}[method], rel=0.25)
