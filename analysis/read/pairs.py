@@ -14,6 +14,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import first_line, held, read_text, whole
@@ -46,7 +48,9 @@ def read_frame(
         raise InputError(f"{path}: not a table (it holds {found}): expected text")
     try:
         if suffix == ".parquet":
-            frame = pd.read_parquet(path)
+            rows = pq.read_table(path, partitioning=None)
+            rows.validate(full=True)  # text is not looked at when it is read
+            frame = rows.to_pandas()
             if any(frame.index.names):
                 frame = frame.reset_index()
         elif suffix == ".xlsx":
@@ -57,8 +61,7 @@ def read_frame(
         raise InputError(f"{path}: no such file: expected a table") from None
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, csv.Error, BadZipFile) as error:
-        # pyarrow's errors are OSError or ValueError too; their first line says what is wrong.
+    except (pa.ArrowException, OSError, ValueError, KeyError, csv.Error, BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as a table ({first_line(error)})") from None
     if frame.empty and not empty:
         raise InputError(f"{path}: the table has no rows: expected at least one")

@@ -102,6 +102,8 @@ def read_rows(paths: Iterable[str | Path], schema: pa.Schema = SCHEMA) -> pa.Tab
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         table = pq.read_table(path, partitioning=None)
+        table.validate(full=True)  # text is not looked at when it is read
+        names = table.schema.names
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: expected score rows") from None
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -114,7 +116,7 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
         raise InputError(f"{path}: no score rows of this project: expected its digest") from None
     table = table.replace_schema_metadata(None)
     if table.schema != schema:
-        odd = sorted(set(table.schema.names) ^ set(schema.names)) or ["a type"]
+        odd = sorted(set(names) ^ set(schema.names)) or ["a type"]
         raise InputError(f"{path}: other columns than score rows have ({', '.join(odd)})")
     if table.num_rows == 0 or proof != {"rows": table.num_rows, "digest": _digest(table)}:
         raise InputError(f"{path}: its rows are not those that were written: delete it, run again")

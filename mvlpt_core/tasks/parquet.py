@@ -150,7 +150,9 @@ def _opened(file: Path) -> Any:
     import pyarrow.parquet as pq  # a second
 
     try:
-        return pq.ParquetFile(file)
+        opened = pq.ParquetFile(file)
+        _ = opened.schema_arrow.names  # are they text?
+        return opened
     except (OSError, ValueError) as error:  # pyarrow's own are among these
         raise InputError(f"{file} is not a whole parquet file ({first_line(error)})") from None
 

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mvlpt_analysis.read import pairs as reading
 from mvlpt_core.contract.errors import InputError
+from support import bad_text
 
 
 def pairs(**columns):
@@ -70,6 +73,19 @@ def test_unreadable_files(tmp_path):
     ]:
         with pytest.raises(InputError, match=words):
             reading.read_frame(tmp_path / name)
+
+
+def test_tables_whose_text_is_none(tmp_path):
+    score = [0.1, 0.2]
+    rows = pa.table(
+        {"source": bad_text.column([b"a", b"b\x8b"]), "target": ["b", "a"], "score": score}
+    )
+    pq.write_table(rows, tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"x.parquet: cannot be read as a table \(.*UTF"):
+        reading.read_frame(tmp_path / "x.parquet")
+    bad_text.write_with_bad_name(pa.table({"score": score}), "score", tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"x.parquet: cannot be read as a table \(.*can't decode"):
+        reading.read_frame(tmp_path / "x.parquet")
 
 
 def test_pivot_is_in_suite_order_with_unknown_tasks_last():

@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +16,10 @@ from mvlpt_core.contract import outcomes
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import read_yaml, whole, write_atomic
 from mvlpt_core.contract.metrics import score
+from mvlpt_core.contract.rows import SCHEMA, read_rows
 from mvlpt_core.contract.runs import packs
 from mvlpt_core.contract.tensors import read_tensors, write_tensors
+from support import bad_text
 
 
 def test_the_contract_and_the_analysis_import_no_torch() -> None:
@@ -105,6 +109,17 @@ def test_a_tensor_file_proves_itself_whole(tmp_path: Path) -> None:
         path.write_bytes(bad)
         with pytest.raises(InputError, match=words):
             read_tensors(path, "task")
+
+
+def test_rows_whose_text_is_none_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"study": bad_text.column([b"s\x8b"]), "method": ["text"]})
+    pq.write_table(table, path)
+    with pytest.raises(InputError, match=r"not a parquet file of score rows .*UTF"):
+        read_rows([path])
+    bad_text.write_with_bad_name(SCHEMA.empty_table(), "outcome_kind", path)
+    with pytest.raises(InputError, match=r"not a parquet file of score rows .*can't decode"):
+        read_rows([path])
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mvlpt_core.contract.templates import read_templates
 from mvlpt_core.tasks.base import remarks
 from mvlpt_core.tasks.kind import describe
 from mvlpt_core.tasks.open import open_task
+from support import bad_text
 from support.task_files import expect, numbers, picture, samples, write_images, write_tar
 
 TABLE = TaskRow("toy", "table", "toy", "accuracy")
@@ -326,6 +327,19 @@ def test_labels_of_parquet_files(tmp_path: Path) -> None:
     write_parquet(tmp_path / "toy/train.parquet", [3.0, 5.0])
     write_parquet(tmp_path / "toy/test.parquet", [5.0, 3.0], 9)
     assert read(tmp_path, PARQUET) == (("3", "5"), {9: 1, 10: 0})
+
+
+def test_parquet_files_whose_text_is_none(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "toy/train.parquet", [0, 1])
+    images = pq.read_table(tmp_path / "toy/train.parquet")["image"]
+    test = pa.table({"image": images, "label": bad_text.column([b"cat", b"d\x8bg"])})
+    pq.write_table(test, tmp_path / "toy/train.parquet")
+    pq.write_table(test, tmp_path / "toy/test.parquet")
+    refused(tmp_path / "toy", r"parquet: column label cannot be read \(.*can't decode")
+    bad_text.write_with_bad_name(
+        pa.table({"image": images, "label": [0, 1]}), "label", tmp_path / "toy/test.parquet"
+    )
+    refused(tmp_path / "toy", r"parquet is not a whole parquet file \(.*can't decode")
 
 
 def test_arrays_of_a_split_in_any_case_and_once(tmp_path: Path) -> None:
