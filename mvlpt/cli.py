@@ -168,7 +168,9 @@ def _parser() -> tuple[_Parser, list[str]]:
     for made in (groups, choices):
         made.add_argument("--study", type=Path, required=True, help="a finished results/<study>")
         made.add_argument("--method", required=True, help="text, visual or unified")
-        made.add_argument("--shots", type=whole, help="which of the study's shots (the first)")
+        made.add_argument(
+            "--shots", type=whole, help="which of the shots that the study analysed (the first)"
+        )
         made.add_argument("--out", type=Path, required=True, help="the table to write (.tsv)")
 
     recommend = command(
@@ -184,7 +186,9 @@ def _parser() -> tuple[_Parser, list[str]]:
     recommend.add_argument(
         "--task", type=Path, required=True, help="the new task: a folder or file"
     )
-    recommend.add_argument("--shots", type=whole, help="which of the study's shots (the first)")
+    recommend.add_argument(
+        "--shots", type=whole, help="which of the shots that the study analysed (the first)"
+    )
     recommend.add_argument("--top", type=whole, default=5, help="sources shown a method (5)")
     recommend.add_argument("--out", type=Path, help="also write the whole table (.csv, .parquet)")
     recommend.add_argument(
@@ -267,7 +271,9 @@ def _parser() -> tuple[_Parser, list[str]]:
     compared.add_argument(
         "--out", type=Path, default=Path("compared"), help="folder to write (compared/)"
     )
-    compared.add_argument("--shots", type=whole, help="of studies with several (their first)")
+    compared.add_argument(
+        "--shots", type=whole, help="of studies that analysed several (their first)"
+    )
     compared.add_argument("--permutations", type=whole, default=10_000, help="draws of each test")
     compared.add_argument("--seed", type=whole0, default=0, help="seed of all draws")
 
