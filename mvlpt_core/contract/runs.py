@@ -278,7 +278,11 @@ class _Expansion:
         own = group == start and len(tasks) == 1
         if not own and set(tasks) & set(self.members(group)) and said != "nothing":
             if said is None:
-                how = "holds it" if set(self.members(group)) <= set(tasks) else "shares a task with it"
+                how = (
+                    "holds it"
+                    if set(self.members(group)) <= set(tasks)
+                    else "shares a task with it"
+                )
                 raise InputError(
                     f"{where} starts {group!r} from {start!r}, which {how}: expected leave_out "
                     "'target' (the group without it) or 'nothing'"
