@@ -55,12 +55,12 @@ class OpenStudy(Finished):
 
 
 def open_study(folder: str | Path, shots: int | None = None) -> OpenStudy:
-    """The finished study in `folder` (results/<study>), by default at its first value of shots.
+    """The finished study in `folder` (results/<study>), by default at the first shots that it analysed.
 
-    Raises `InputError` where there is none, and for shots that it does not have.
+    Raises `InputError` where there is none, and for shots that it did not analyse.
     """
     found = open_finished(Path(folder), shots)
-    return OpenStudy(found.at, found.study, found.shots)
+    return OpenStudy(found.at, found.study, found.shots, found.analysed)
 
 
 @dataclass(frozen=True)

@@ -49,13 +49,20 @@ class Wording:
 @dataclass(frozen=True)
 class View:
     """The order of `tasks` and `methods`, the `measures` with figures of their own, the grouping
-    `factors` (factor -> its value for each task, "" for none) and the `wording`."""
+    `factors` (factor -> its value for each task, "" for none), the `wording`, and tasks of a second suite,
+    which are `sources` alone."""
 
     tasks: Sequence[str]
     methods: Sequence[str]
     measures: Sequence[str] = MAIN_MEASURES
     factors: Factors = field(default_factory=dict)
     wording: Wording = Wording()
+    sources: Sequence[str] = ()
+
+    @property
+    def givers(self) -> list[str]:
+        """Every task that another one may start from; not the groups of several, nor means."""
+        return [*self.tasks, *self.sources]
 
     @property
     def factor_names(self) -> list[str]:

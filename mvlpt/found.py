@@ -15,6 +15,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import write_atomic
 from mvlpt_core.contract.provenance import config_digest
 from mvlpt_core.contract.suite import FOUND
+from mvlpt_workflow.configuration import counted
 
 
 def write_groups(folder: Path, method: str, shots: int | None, out: Path) -> str:
@@ -34,7 +35,7 @@ def write_groups(folder: Path, method: str, shots: int | None, out: Path) -> str
     number = table["group"].rank(method="dense").astype(int).astype(str)
     rows = pd.DataFrame({"group": f"{method}_" + number, "task": table["task"]})
     _write(rows, found, method, out)
-    return f"{rows['group'].nunique()} groups of {len(rows)} tasks: {out}"
+    return f"{counted(rows['group'].nunique(), 'group')} of {len(rows)} tasks: {out}"
 
 
 def write_choices(folder: Path, method: str, shots: int | None, top: int, out: Path) -> str:
@@ -53,7 +54,9 @@ def write_choices(folder: Path, method: str, shots: int | None, top: int, out: P
         raise InputError(f"{folder}: no gains of {method} between tasks: expected a transfer study")
     rows = chosen_sources(gains, of_method(similarity, method), top)
     _write(rows[list(CHOICE_COLUMNS)], found, method, out)
-    return f"{top} sources for each of {rows['task'].nunique()} tasks: {out}"
+    # There may be fewer than were asked for.
+    most = int(rows.groupby("task").size().max())
+    return f"{counted(most, 'source')} for each of {counted(rows['task'].nunique(), 'task')}: {out}"
 
 
 def _write(rows: pd.DataFrame, found: Finished, method: str, out: Path) -> None:

@@ -284,6 +284,13 @@ def register_plan(
     ):
         if value not in known:
             raise InputError(f"--{option} is '{value}': expected one of {', '.join(known)}")
+    shots = analysed(checked)
+    pairs = [pair for k in shots for pair in checked.runs.pairs[k]]
+    if not any({*pair} <= checked.suite.keys() and pair[0] != pair[1] for pair in pairs):
+        raise InputError(
+            f"--register: {config} starts no task from another's prompt: expected a transfer study, which "
+            "a plan's gain and similarity are of"
+        )
     if not 0 <= margin < 100:
         raise InputError(f"--margin is {margin:g}: expected points, at least 0 and below 100")
     plan = Registered(
@@ -293,7 +300,7 @@ def register_plan(
         similarity,
         float(margin),
         tuple(study.seeds),
-        tuple(study.shots),
+        tuple(shots),
         study_digest(checked),
         datetime.now(UTC).date().isoformat(),
     )

@@ -61,7 +61,8 @@ def of_library(folder: Path, shots: int | None, backbone: str | None, device: st
 
     at = OpenLibrary(folder)
     study = at.study
-    shots = chosen_shots(study, shots)
+    analysed = sorted(set(at.read("gains")["shots"]))
+    shots = chosen_shots(analysed, shots)
     gains, similarity = (_of_shots(at.read(name), shots) for name in ("gains", "similarity"))
     files = _Files.of(at, study, shots, gains)
     at.check([*files.tests, *files.samples, *files.prompts.values()])

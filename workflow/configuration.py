@@ -293,4 +293,11 @@ def study_digest(checked: Checked) -> str:
         {key: value for key, value in asdict(row).items() if key not in EXPECTED}
         for row in [*checked.suite.values(), *checked.sources.values()]
     ]
-    return registered.study_digest(checked.study.resolved(), rows, checked.runs.pairs)
+    runs = checked.runs
+    # Tables of groups and choices are named in the settings; what they hold is not.
+    behind = runs.groups | {
+        f"{start} for {group}": origin.groups
+        for (group, start), origin in runs.origins.items()
+        if start in checked.study.means
+    }
+    return registered.study_digest(checked.study.resolved(), rows, runs.pairs, behind)

@@ -39,6 +39,7 @@ def plot_curves(
     title = "How much faster"
     if not (curves["step"] > 0).any():
         return notice(title, "the study has no curves (tuning.curve_images is 0)")
+    curves = curves[curves["source"].isin([SCRATCH, *view.givers])]
     frames = {}
     for method in view.methods:
         nearest = nearest_sources(gains, similarity, view.measures, method)

@@ -78,11 +78,11 @@ def _copy(
             name: read_frame(proven(at.gathered(name)), empty=True) for name in ("scores", "curves")
         },
         "gains": _of_shots(
-            study.shots,
+            done.analysed,
             lambda k: read_tables({"gains": Path(proven(at.table(k, "gains")))})["gains"],
         ),
         "similarity": _of_shots(
-            study.shots, lambda k: read_frame(proven(at.similarity(k)), empty=True)
+            done.analysed, lambda k: read_frame(proven(at.similarity(k)), empty=True)
         ),
     }
     named = set(tables["gains"]["target"])

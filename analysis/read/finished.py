@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,30 +14,37 @@ from mvlpt_core.contract.settings import Study, read_study
 
 @dataclass(frozen=True)
 class Finished:
-    """Where everything lies, what was set, and the shots that are looked at."""
+    """Where everything lies, what was set, the shots that are looked at, and all that were analysed: those
+    at which tasks start from tasks."""
 
     at: Layout
     study: Study
     shots: int
+    analysed: tuple[int, ...]
 
 
 def open_finished(folder: Path, shots: int | None) -> Finished:
-    """The study in `folder` (results/<study>), by default at its first value of shots.
+    """The study in `folder` (results/<study>), by default at the first value of shots that it analysed.
 
-    Raises `InputError` where there is none, and for shots that it does not have.
+    Raises `InputError` where there is none, and for shots that it did not analyse.
     """
     at = Layout(str(folder))
     if not Path(at.config).is_file():
         raise InputError(f"{at.config}: no such file: expected the folder of a finished study")
     study = read_study(read_yaml(at.config), where=at.config)
-    return Finished(at, study, chosen_shots(study, shots))
+    # By folder, not by file: a table that was lost is for its reader to miss.
+    made = [k for k in study.shots if Path(at.table(k, "gains")).parent.is_dir()]
+    analysed = tuple(made or study.shots)
+    return Finished(at, study, chosen_shots(analysed, shots), analysed)
 
 
-def chosen_shots(study: Study, shots: int | None) -> int:
-    """`shots`, checked to be one of the study's; without any the first."""
-    shots = study.shots[0] if shots is None else shots
-    if shots not in study.shots:
-        raise InputError(f"--shots is {shots}: expected one of {', '.join(map(str, study.shots))}")
+def chosen_shots(analysed: Sequence[int], shots: int | None) -> int:
+    """`shots`, checked to be one of those that a study analysed; without any the first."""
+    shots = analysed[0] if shots is None else shots
+    if shots not in analysed:
+        raise InputError(
+            f"--shots is {shots}: expected one of {', '.join(map(str, analysed))}, which the study analysed"
+        )
     return shots
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +109,14 @@ def similarity_frame(similarity: pd.DataFrame, measure: str, method: str) -> pd.
     return out.assign(diagonal=out["source"] == out["target"])
 
 
-def transfers(gains: pd.DataFrame, method: str) -> pd.DataFrame:
-    """A method's rows that have a gain, off the diagonal."""
-    frame = gains[(gains["method"] == method) & (gains["source"] != gains["target"])]
-    return frame.dropna(subset=["gain"])
+def between(gains: pd.DataFrame, tasks: Collection[str]) -> pd.DataFrame:
+    """The rows of two tasks: off the diagonal, and not from a prompt of several."""
+    return gains[gains["source"].isin(list(tasks)) & (gains["source"] != gains["target"])]
+
+
+def transfers(gains: pd.DataFrame, method: str, tasks: Collection[str]) -> pd.DataFrame:
+    """A method's rows of two tasks that have a gain."""
+    return between(gains[gains["method"] == method], tasks).dropna(subset=["gain"])
 
 
 def why_no_gain(gains: pd.DataFrame, method: str) -> str:

@@ -32,7 +32,7 @@ def which_help(view: View, tables: Frames) -> list[str]:
 
 
 def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
-    words, off = view.wording, transfers(gains, method)
+    words, off = view.wording, transfers(gains, method, view.givers)
     if off.empty:
         reason = why_no_gain(gains, method) or "no pair of two tasks has a gain"
         return f"{method}: {reason}, so nothing can be said of it."
@@ -316,7 +316,7 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
     ]
     rows = []
     for method in view.methods:
-        off = transfers(tables["gains"], method)
+        off = transfers(tables["gains"], method, view.givers)
         mean = f"{signed(words.scale * off['gain'].mean())} {words.unit}" if len(off) else ""
         counts = _established(off)
         row = [method, *(_baseline(transfer, method, name, words.scale) for name in bases)]
@@ -353,7 +353,8 @@ def _speed(view: View, tables: Frames, method: str) -> list[str]:
     if curves.empty or not (curves["method"] == method).any():
         return []
     nearest = nearest_sources(tables["gains"], tables["similarity"], view.measures, method)
-    frame = curve_frame(curves, method, nearest)
+    of_tasks = curves[curves["source"].isin([SCRATCH, *view.givers])]
+    frame = curve_frame(of_tasks, method, nearest)
     last = frame["step"].max() if len(frame) else 0
     if not last > 0:
         return []

@@ -173,17 +173,21 @@ def _completed(frames: Mapping[str, pd.DataFrame], view: View) -> dict[str, pd.D
 
 def _lead(view: View, parts: Mapping[Any, Part]) -> str:
     gains = pd.concat([part.frames["gains"] for part in parts.values()])
-    sources, targets = gains["source"].nunique(), gains["target"].nunique()
-    own = gains["source"] == gains["target"]
-    pairs = len(gains.loc[~own, ["source", "target"]].drop_duplicates())
+    single = gains[gains["source"].isin(view.givers)]
+    own = single["source"] == single["target"]
+    sources, targets = single["source"].nunique(), gains["target"].nunique()
+    pairs = len(single.loc[~own, ["source", "target"]].drop_duplicates())
     control = f", and {own.sum():,} of a task with itself" if own.any() else ""
     count = len(view.methods)
     noun = view.wording.noun + ("" if count == 1 else "s")
-    return (
-        f"{sources} sources and {targets} target tasks, {count} {noun} "
-        f"({', '.join(view.methods)}). {pairs:,} pairs of two tasks were measured, {(~own).sum():,} gains "
-        f"over all {noun if count == 1 else view.wording.noun + 's'}{control}."
+    over = f", {(~own).sum():,} gains over all {noun}" if count > 1 or len(parts) > 1 else ""
+    text = (
+        f"{sources} sources and {targets} target tasks, {count} {noun} ({', '.join(view.methods)}). "
+        f"{pairs:,} pairs of two tasks were measured{over}{control}."
     )
+    if several := len(gains) - len(single):
+        text += f" {several:,} more gains are those of prompts of several tasks."
+    return text
 
 
 def _by_method(sentence: str, methods: Sequence[str]) -> tuple[str, str]:

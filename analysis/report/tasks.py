@@ -107,7 +107,7 @@ def _at_chance(score: float, row: Row) -> bool:
 
 def _best(view: View, gains: pd.DataFrame) -> dict[str, str]:
     """The source, and the method, whose prompt leads to the highest score on each target."""
-    every = [transfers(gains, method) for method in view.methods]
+    every = [transfers(gains, method, view.givers) for method in view.methods]
     top = pd.concat(every).sort_values("score", ascending=False, kind="stable")
     return {
         row["target"]: f"{row['source']}, {row['method']}: {_points(row['score'])}"

@@ -73,7 +73,9 @@ def label_option(command: argparse.ArgumentParser) -> None:
 
 def shots_option(command: argparse.ArgumentParser) -> None:
     """Which of a study's numbers of shots is meant."""
-    command.add_argument("--shots", type=whole, help="which of the study's shots (the first)")
+    command.add_argument(
+        "--shots", type=whole, help="which of the shots that the study analysed (the first)"
+    )
 
 
 def draws_options(command: argparse.ArgumentParser) -> None:

@@ -48,11 +48,16 @@ def study_digest(
     resolved: Mapping[str, Any],
     tasks: Sequence[Mapping[str, Any]],
     pairs: Mapping[int, Sequence[tuple[str, str]]],
+    behind: Mapping[str, Sequence[str]],
 ) -> str:
-    """Digest of all that a study's results depend on: settings, rows of the suite, list of runs."""
+    """Digest of all that a study's results depend on: settings, rows of the suite, list of runs, and what
+    stands `behind` their names: the members of each group, the sources of each mean."""
     settings = {key: value for key, value in resolved.items() if key not in MACHINE}
     runs = {str(shots): [list(pair) for pair in some] for shots, some in pairs.items()}
-    return config_digest({"settings": settings, "tasks": [*tasks], "runs": runs})
+    found = {"settings": settings, "tasks": [*tasks], "runs": runs}
+    if behind:
+        found["behind"] = {name: list(parts) for name, parts in behind.items()}
+    return config_digest(found)
 
 
 def register(plan: Registered, root: str | Path) -> Path:

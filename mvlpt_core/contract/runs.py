@@ -151,6 +151,8 @@ class _Expansion:
             pairs[shots] = self._complete(wanted)
             if again:
                 replicates[shots] = self._complete(again)
+        if not any(pairs.values()):
+            raise InputError("runs tune nothing: expected a task that is tuned")
         groups = self._in_use(pairs)
         made = (self.origins, tuple(self.asked), self.joint_pairs, self.parts, replicates)
         return Runs(pairs, groups, *made)
@@ -212,9 +214,16 @@ class _Expansion:
             }
             self.joint_pairs |= made
             return list(made)
-        return self._names([word], where, ())
+        return self._names([word], where, (), (_PAIRS, *_RELATIVE))
 
-    def _names(self, words: Iterable[str], where: str, further: tuple[str, ...]) -> list[str]:
+    def _names(
+        self,
+        words: Iterable[str],
+        where: str,
+        further: tuple[str, ...] = (),
+        beside: tuple[str, ...] = (),
+    ) -> list[str]:
+        """The tasks and groups that words stand for; `beside` are what the caller takes besides."""
         lists = {"tasks": self.tasks, "sources": self.sources, "groups": list(self.named)}
         found: list[str] = []
         for word in words:
@@ -226,7 +235,7 @@ class _Expansion:
             elif word in (*self.tasks, *self.sources, *self.named, *further):
                 found.append(word)
             else:
-                known = (*_LISTS, *further) if further else (*_LISTS, _PAIRS, *_RELATIVE)
+                known = (*_LISTS, *further, *beside)
                 raise InputError(
                     f"{where} names {word!r}: expected a task of the suite, a group of the groups "
                     f"file, or one of {', '.join(known)}"
@@ -265,10 +274,17 @@ class _Expansion:
             self.origins[group, start] = self._mean(group, start, self.study.means[start])
             return start
         tasks = self.members(start)
-        if len(tasks) > 1 and set(tasks) & set(self.members(group)) and said != "nothing":
+        # A task from its own prompt is the control of a transfer study.
+        own = group == start and len(tasks) == 1
+        if not own and set(tasks) & set(self.members(group)) and said != "nothing":
             if said is None:
+                how = (
+                    "holds it"
+                    if set(self.members(group)) <= set(tasks)
+                    else "shares a task with it"
+                )
                 raise InputError(
-                    f"{where} starts {group!r} from {start!r}, which holds it: expected leave_out "
+                    f"{where} starts {group!r} from {start!r}, which {how}: expected leave_out "
                     "'target' (the group without it) or 'nothing'"
                 )
             start = self._less(start, group, where)
@@ -285,7 +301,7 @@ class _Expansion:
             of = self.chosen[name][group]
         found: dict[str, None] = {}
         own = set(self.members(group))
-        for source in self._names(of, where, ()):
+        for source in self._names(of, where):
             if not own & set(self.members(source)) or mean.leave_out == "nothing":
                 found.setdefault(source)
             elif len(self.members(source)) > len(own):

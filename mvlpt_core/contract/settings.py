@@ -455,6 +455,8 @@ class Study(Settings):
     @model_validator(mode="after")
     def _known_shots(self) -> Study:
         for name, patterns in self.runs.items():
+            if not patterns:
+                raise ValueError(f"runs.{name} is [], expected a list of {{group, start}}")
             odd = [k for pattern in patterns for k in pattern.shots or [] if k not in self.shots]
             if odd:
                 raise ValueError(

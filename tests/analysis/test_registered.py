@@ -69,11 +69,13 @@ def test_a_plan_comes_before_the_first_run(tmp_path):
 def test_the_configuration_is_known_by_what_results_depend_on():
     settings = {"shots": [8], "threads": 1, "tuning": {"steps": 3}}
     tasks, pairs = [{"task": "a"}], {8: [("a", "random")]}
-    own = study_digest(settings, tasks, pairs)
-    assert study_digest({**settings, "threads": 8}, tasks, pairs) == own
-    assert study_digest({**settings, "shots": [4]}, tasks, pairs) != own
-    assert study_digest(settings, [{"task": "b"}], pairs) != own
-    assert study_digest(settings, tasks, {8: []}) != own
+    behind = {"set": ["a", "b"]}
+    own = study_digest(settings, tasks, pairs, behind)
+    assert study_digest({**settings, "threads": 8}, tasks, pairs, behind) == own
+    assert study_digest({**settings, "shots": [4]}, tasks, pairs, behind) != own
+    assert study_digest(settings, [{"task": "b"}], pairs, behind) != own
+    assert study_digest(settings, tasks, {8: []}, behind) != own
+    assert study_digest(settings, tasks, pairs, {"set": ["a", "c"]}) != own
 
 
 def test_the_report_says_that_nothing_was_registered(frames, tmp_path):

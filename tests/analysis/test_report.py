@@ -15,8 +15,9 @@ from mvlpt_analysis.figures.gallery import draw_figures
 from mvlpt_analysis.read import pairs
 from mvlpt_analysis.read.study import read_tables
 from mvlpt_analysis.report import answers
-from mvlpt_analysis.report.page import Part, write_report
+from mvlpt_analysis.report.page import Part, _lead, write_report
 from mvlpt_analysis.report.protocol import study_protocol
+from mvlpt_analysis.report.tasks import overview
 from mvlpt_analysis.view import View
 from mvlpt_core.contract.errors import InputError
 from support import view_data as made
@@ -261,3 +262,40 @@ def test_captions_come_back_from_their_file(frames, view, tmp_path):
     pairs.write_frame(shown.captions, tmp_path / "captions.csv")
     back = pairs.read_frame(tmp_path / "captions.csv", text=catalogue.TEXT)
     pd.testing.assert_frame_equal(back, shown.captions, check_dtype=False)
+
+
+def test_prompts_of_several_tasks_are_no_pair_of_two_tasks(tmp_path):
+    """A set and a mean that bring far more than any task are not what "tasks help tasks" counts; a task of a
+    second suite is."""
+    view = View(made.tasks(5), ("text",), factors=made.factors(5), sources=["elsewhere"])
+    transfer = made.transfer(5, ("text",))
+    own = transfer[transfer["source"] == made.tasks(5)[2]]
+    curves = made.curves(transfer)
+    frames = made.tables(5, ("text",))
+    others = []
+    for source, gain in (("eight", 0.4), ("mean_of_all", 0.3), ("elsewhere", 0.2)):
+        rows = frames["gains"][frames["gains"]["source"] == made.tasks(5)[2]]
+        score = rows["scratch"] + gain
+        others.append(rows.assign(source=source, diagonal=False, gain=gain, score=score))
+    with_sets = frames | {"gains": pd.concat([frames["gains"], *others], ignore_index=True)}
+    pair = with_sets["gains"].query("source not in ('eight', 'mean_of_all') and not diagonal")
+    assert len(pair) == 5 * 4 + 5
+    mean = 100 * pair["gain"].mean()
+    (said,) = answers.which_help(view, with_sets)
+    assert f"over {pair['gain'].notna().sum()} pairs of two tasks {mean:.1f} points" in said
+    assert "elsewhere gives most (20.0)" in said
+    assert f"{mean:.1f} points" in answers.glance(view, with_sets)[1][0]
+    sizes = pd.DataFrame({"task": made.tasks(5), "classes": 2, "test": 200, "chance": 0.5})
+    samples = pd.DataFrame({"task": made.tasks(5), "train": 8, "val": 0})
+    rows = overview(view, sizes, samples, transfer, with_sets["gains"]).rows
+    assert [row[-1].split(",")[0] for row in rows] == ["elsewhere"] * 5
+    lead = _lead(view, {8: Part(with_sets, pd.DataFrame(), {})})
+    assert lead.startswith(
+        "6 sources and 5 target tasks, 1 prompt method (text). 25 pairs of two tasks"
+    )
+    assert lead.endswith("10 more gains are those of prompts of several tasks.")
+    # Nor are their curves those of other tasks.
+    late = curves[curves["source"] == own["source"].iloc[0]].assign(source="eight", score=0.0)
+    assert answers.what_to_do(view, frames | {"curves": curves}) == answers.what_to_do(
+        view, with_sets | {"curves": pd.concat([curves, late])}
+    )

@@ -1,6 +1,7 @@
 """The stages of a study's analysis: frames in, tables out; and tables read back."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,10 @@ import pytest
 from mvlpt_analysis import catalogue, study
 from mvlpt_analysis.gains.image_bootstrap import image_intervals
 from mvlpt_analysis.read import pairs
+from mvlpt_analysis.read.finished import open_finished
 from mvlpt_analysis.read.study import of_shots, read_tables
 from mvlpt_core.contract.errors import InputError
+from mvlpt_core.contract.layout import Layout
 from speed import calibration
 from support import view_data as made
 
@@ -221,3 +224,19 @@ def test_every_column_is_documented(tables, root):
         else:
             words = documented[name] | common
         assert columns <= words, f"{name}: {columns - words} not in results/README.md"
+
+
+def test_a_finished_study_is_looked_at_where_it_was_analysed(tmp_path):
+    """Few shots for the benchmarks, and the transfer study at the most alone."""
+    at = Layout(str(tmp_path))
+    (tmp_path / "config.yaml").write_text("study: s\nsuite: s.tsv\nshots: [1, 5, 20]\n")
+    found = open_finished(tmp_path, None)
+    assert (found.shots, found.analysed) == (
+        1,
+        (1, 5, 20),
+    )  # not run yet: what is missing is said later
+    for shots in (5, 20):
+        Path(at.table(shots, "gains")).parent.mkdir(parents=True)
+    assert (open_finished(tmp_path, None).shots, open_finished(tmp_path, 20).shots) == (5, 20)
+    with pytest.raises(InputError, match=r"--shots is 1: expected one of 5, 20, which the study"):
+        open_finished(tmp_path, 1)

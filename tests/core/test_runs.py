@@ -12,7 +12,7 @@ from mvlpt_core.contract.runs import Origin, Runs, expand, packs
 from mvlpt_core.contract.settings import read_study
 
 TASKS = ["a", "b", "c"]
-GROUPS = {"both": ("a", "b"), "all": ("a", "b", "c")}
+GROUPS = {"both": ("a", "b"), "all": ("a", "b", "c"), "alone": ("a",)}
 NEEDED = {"study": "s", "suite": "x", "backbone": {"name": "x"}, "methods": {"text": {}}}
 
 
@@ -48,6 +48,11 @@ def test_a_groups_prompt_starts_its_members_and_another_task() -> None:
 def test_a_target_in_its_own_source_set_must_be_asked_for() -> None:
     with pytest.raises(InputError, match=r"runs\.x starts 'a' from 'both', which holds it"):
         runs([{"group": "tasks", "start": "both"}])
+    # A set of one task is a set, and so is a pair that starts from one of its two.
+    with pytest.raises(InputError, match=r"runs\.x starts 'a' from 'alone', which holds it"):
+        runs([{"group": "tasks", "start": "alone"}])
+    with pytest.raises(InputError, match=r"'a_and_b' from 'a', which shares a task with it"):
+        runs([{"group": "pairs", "start": "tasks"}])
     asked = pairs([{"group": "tasks", "start": "both", "leave_out": "nothing"}])
     assert {("a", "both"), ("b", "both"), ("c", "both")} < set(asked)
 

@@ -131,6 +131,7 @@ def test_methods_answer_for_themselves() -> None:
         ("study", "a\n", ["key 'study' is 'a\\n'"]),
         ("runs", {"x": [{"group": "a"}]}, ["key 'runs.x.0.start' is missing"]),
         ("runs", {}, ["key 'runs' is {}", "mapping of names"]),
+        ("runs", {"x": []}, ["runs.x is [], expected a list of {group, start}"]),
         ("analysis.group_limit", 1, ["at least 2"]),
         ("methods.visual.class_text", "a photo", ["'methods.visual.class_text'", "{c}"]),
         (

@@ -95,6 +95,13 @@ def test_a_plan_is_registered_and_the_report_reads_it(
     assert json.loads(path.read_text())["seeds"] == [1, 2]
     assert main(["plan", config, *REGISTER]) == 2
     assert "a plan is registered already" in capsys.readouterr().err
+    # Of a study with more shots than its transfer study has, the plan is about those.
+    several = str(root / "tests/workflow/config/multitask.yaml")
+    assert main(["plan", several, *REGISTER]) == 0
+    assert json.loads((tmp_path / "results/multitask/plan.json").read_text())["shots"] == [4]
+    without = str(root / "tests/workflow/config/groups.yaml")
+    assert main(["plan", without, *REGISTER]) == 2
+    assert "starts no task from another's prompt: expected" in capsys.readouterr().err
     # The rule of the report is planned with the plan beside it.
     assert plan(tmp_path, "--configfile", config)["report"] == 1
 

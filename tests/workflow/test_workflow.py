@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 import mvlpt_analysis
 import mvlpt_core as mvlpt
+from mvlpt.publish import publish_study
 from mvlpt_analysis.publish.library import OpenLibrary
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import Layout
@@ -441,8 +442,9 @@ def test_every_kind_of_run_and_benchmark_in_small(root: Path, tmp_path: Path) ->
     assert plan(tmp_path, *configured(root, "multitask")) == {}
     study = str(tmp_path / at.root)
     out = tmp_path / "best.tsv"
+    # Without --shots: the transfer study is at 4 alone.
     for name, more in (("choices", ["--top", "2"]), ("groups", [])):
-        arguments = [name, "--study", study, "--method", "text", "--shots", "4", *more]
+        arguments = [name, "--study", study, "--method", "text", *more]
         done = subprocess.run(
             [sys.executable, "-m", "mvlpt", *arguments, "--out", str(out)],
             capture_output=True,
@@ -451,6 +453,8 @@ def test_every_kind_of_run_and_benchmark_in_small(root: Path, tmp_path: Path) ->
         )
         assert done.returncode == 0 or "no group of two tasks" in done.stderr
     assert read_choices(out, TASKS) if "source" in out.read_text() else read_groups([out], TASKS)
+    publish_study(Path(study), tmp_path / "library", "")
+    assert set(pd.read_parquet(tmp_path / "library/gains.parquet")["shots"]) == {4}
 
 
 def test_the_default_study_plans_its_1377_runs_in_30_jobs(tmp_path: Path) -> None:

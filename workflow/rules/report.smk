@@ -30,6 +30,7 @@ rule figures:
         runtime=grown(60),
     params:
         tasks=TASKS,
+        sources=list(CHECKED.sources),
         methods=list(METHODS),
         factors=factor_columns(),
         estimates=ESTIMATES,
@@ -83,6 +84,7 @@ rule report:
         runtime=grown(60),
     params:
         tasks=TASKS,
+        sources=list(CHECKED.sources),
         methods=list(METHODS),
         factors=factor_columns(),
         estimates=ESTIMATES,

@@ -21,7 +21,7 @@ with logged(snakemake):
     curves = read_frame(source.curves, empty=True)
     frames["curves"] = of_shots(curves, int(snakemake.wildcards.shots))
     params = snakemake.params
-    view = View(params.tasks, params.methods, factors=params.factors)
+    view = View(params.tasks, params.methods, factors=params.factors, sources=params.sources)
     kinds = {"has_factors": bool(params.factors), "has_estimates": params.estimates}
     captions = draw_figures(
         frames,

@@ -47,7 +47,7 @@ with logged(snakemake):
         Path(snakemake.output[0]),
         params.protocol["study"],
         parts,
-        View(params.tasks, params.methods, factors=params.factors),
+        View(params.tasks, params.methods, factors=params.factors, sources=params.sources),
         study_protocol(params.protocol, params.notes),
         [Path(path) for path in snakemake.input.benchmarks],
         told(read_frame(snakemake.input.leakage, text={"source", "target"}, empty=True)),
