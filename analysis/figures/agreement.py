@@ -52,5 +52,6 @@ def plot_pair(a: Matrix, b: Matrix, tasks: Sequence[str]) -> Plate:
     draw_gain_heatmap(
         map_, frame, tasks, compact=True, bar_label=f"{b.name} less {a.name} ({unit})"
     )
-    caption = f"Gains of the same pairs by {a.name} and {b.name} (line: equal), and how much more {b.name} gains."
-    return Plate(f"{a.name} and {b.name}", caption, figure)
+    both = f"{a.name} and {b.name}"
+    caption = f"Gains of the same pairs by {both} (line: equal), and how much more {b.name} gains."
+    return Plate(both, caption, figure)

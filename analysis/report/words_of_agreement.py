@@ -118,7 +118,7 @@ def _pairs(found: dict[tuple[str, str, str], Row], a: str, b: str, units: Units)
     else:
         agrees = "the pairs themselves agree"
         if left["value"] < 0:
-            agrees = "pairs that gain in one lose in the other"
+            agrees = "pairs that gain more than their source and target tell in one gain less in the other"
         text += f", so that {agrees}"
         held = left["low"] > 0 or left["high"] < 0
         text += (
