@@ -51,7 +51,8 @@ def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
     best = records(off.nlargest(1, "gain"))[0]
     span = interval(*(scale * best.get(side, np.nan) for side in ("low", "high")))
     text += f"the largest is {best['source']} \u2192 {best['target']}, "
-    text += f"{signed(scale * best['gain'])}{span} {unit} (picked as the largest of "
+    of = " over test images alone" if span and not seeds_known(gains) else ""
+    text += f"{signed(scale * best['gain'])}{span} {unit}{of} (picked as the largest of "
     text += f"{len(off)}, so expect less)."
     given = off.groupby("source")["gain"].mean().sort_values(ascending=False)
     if len(given) > 2:
@@ -303,7 +304,8 @@ def what_to_do(view: View, tables: Frames) -> list[str]:
         out += _speed(view, tables, method)
     groups = tables["groups"]
     if len(groups):
-        out += [_groups(view, groups[groups["method"] == m], m) for m in known]
+        alone = "" if seeds_known(tables["gains"]) else " under test-image noise alone"
+        out += [_groups(view, groups[groups["method"] == m], m, alone) for m in known]
     return out
 
 
@@ -337,7 +339,8 @@ def _speed(view: View, tables: Frames, method: str) -> list[str]:
     ]
 
 
-def _groups(view: View, groups: pd.DataFrame, method: str) -> str:
+def _groups(view: View, groups: pd.DataFrame, method: str, alone: str = "") -> str:
+    """Groups of a method; `alone`: what their stability rests on, where seeds are unknown."""
     table = groups[groups["size"] > 1]
     if table.empty:
         return f"{method}: no group of tasks promises a gain from joint tuning."
@@ -352,7 +355,7 @@ def _groups(view: View, groups: pd.DataFrame, method: str) -> str:
         if np.isfinite(first["group_gain"]):
             about.append(f"{signed(scale * first['group_gain'])} {unit}")
         if np.isfinite(first["stability"]):
-            about.append(f"stability {first['stability']:.2f}")
+            about.append(f"stability {first['stability']:.2f}{alone}")
         text = f"{{{', '.join(group['task'])}}}"
         names.append(f"{text} ({', '.join(about)})" if about else text)
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""

@@ -77,7 +77,7 @@ def test_the_margin_reaches_table_map_and_report():
     said = answers.which_help(view, frames)[0]
     assert f"{count['gain']} pairs gain and {count['loss']} lose" in said
     assert (
-        f"{count['equal']} are equal within a margin of 1 points, and {count['unclear']} are unclear"
+        f"{count['equal']} are equal within a margin of 1 point, and {count['unclear']} are unclear"
         in said
     )
     heads, (row,) = glance(view, frames)
