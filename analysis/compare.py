@@ -13,10 +13,11 @@ from mvlpt_core.contract.errors import InputError
 from .catalogue import distinct
 from .figures.agreement import plot_pair
 from .figures.style import save, style
-from .foreign import GAINS, read_given
+from .foreign import read_given
 from .gains.agreement import Matrix, agreement_table, shared_tasks
 from .opened import open_study
 from .read import pairs
+from .read.others import spelt_alike
 from .report.words_of_agreement import sentences
 from .stats import agree
 from .view import Wording
@@ -37,7 +38,7 @@ def compare(
     Raises `InputError` for what is no study or table, for one matrix alone, and for fewer than
     `agree.MIN_TASKS` tasks in common.
     """
-    matrices = read_matrices(sources, shots)
+    matrices, notes = read_matrices(sources, shots)
     both = _to_compare(matrices, len(sources))
     rows, said = [], []
     names: list[str] = []
@@ -48,15 +49,40 @@ def compare(
             rows.append(table)
             said += sentences(table, {m.name: (m.scale, m.unit) for m in (a, b)})
             names.append(distinct(f"{a.name}_and_{b.name}", names))
-            plate = plot_pair(a.name, b.name, a.square(tasks), b.square(tasks), tasks)
+            plate = plot_pair(a, b, tasks)
             save(plate.figure, out / names[-1])
+            notes += _apart(a, b, tasks)
+    if len({matrix.unit for matrix in matrices}) > 1:
+        notes += [f"{m.name}: what is compared is {m.score_name}, in {m.unit}" for m in matrices]
     pairs.write_frame(pd.concat(rows, ignore_index=True), out / "agreement.csv")
-    return said
+    return said + [f"note: {note}" for note in notes]
 
 
-def read_matrices(sources: Sequence[Path], shots: int | None = None) -> list[Matrix]:
-    """Every method's gains of the studies and tables, in their order."""
-    found = []
+def _apart(a: Matrix, b: Matrix, tasks: Sequence[str]) -> list[str]:
+    """Which tasks of either are left out, as the other lacks them."""
+    lost = [name for name in _names(a, b) if name not in tasks]
+    if not lost:
+        return []
+    more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+    text = f"{a.name} and {b.name} are compared on {len(tasks)} tasks; left out, as not source and target in "
+    return [f"{text}both: {', '.join(lost[:10])}{more}{_may_be_one(a, b)}"]
+
+
+def _names(a: Matrix, b: Matrix) -> list[str]:
+    return list(dict.fromkeys([*pairs.task_order(a.gains), *pairs.task_order(b.gains)]))
+
+
+def _may_be_one(a: Matrix, b: Matrix) -> str:
+    alike = spelt_alike(_names(a, b))
+    return f" ({alike[0]} may be one task)" if alike else ""
+
+
+def read_matrices(
+    sources: Sequence[Path], shots: int | None = None
+) -> tuple[list[Matrix], list[str]]:
+    """Every method's gains of the studies and tables, in their order, and what is to be said of these."""
+    found: list[Matrix] = []
+    notes: list[str] = []
     for path in sources:
         if path.is_dir():
             opened = open_study(path, shots)
@@ -66,14 +92,16 @@ def read_matrices(sources: Sequence[Path], shots: int | None = None) -> list[Mat
             )
         else:
             given = read_given([path])
-            gains, study, words = given.gains, path.stem, GAINS[given.kind]
+            notes += given.notes
+            gains, study, words = given.gains, path.stem, given.words
         for method, part in gains.groupby("method", sort=False):
             name = study if method == study else f"{study} {method}"
-            found.append(Matrix(name, study, str(method), part, words.scale, words.unit))
+            spoken = (words.scale, words.unit, words.score_name)
+            found.append(Matrix(name, study, str(method), part, *spoken))
     repeated = {m.name for m in found if [other.name for other in found].count(m.name) > 1}
     if repeated:
         raise InputError(f"'{min(repeated)}' is given twice: expected names of their own")
-    return found
+    return found, notes
 
 
 def _to_compare(matrices: Sequence[Matrix], sources: int) -> list[tuple[Matrix, Matrix]]:
@@ -92,6 +120,6 @@ def _common(a: Matrix, b: Matrix) -> list[str]:
     if len(tasks) < agree.MIN_TASKS:
         raise InputError(
             f"{a.name} and {b.name} have {len(tasks)} tasks in common that are source and target in both: "
-            f"expected {agree.MIN_TASKS} or more, named alike"
+            f"expected {agree.MIN_TASKS} or more, named alike{_may_be_one(a, b)}"
         )
     return tasks

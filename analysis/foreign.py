@@ -11,7 +11,7 @@ What was left out, and what was taken for what, is said in sentences (`Given.not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,15 @@ from .choice.groups import profile_clusters
 from .figures.gallery import draw_figures
 from .figures.style import fonts
 from .gains.agreement import agreements
-from .gains.others import SEED_COLUMNS, has_seeds, kind_of, pair_gains, run_gains
+from .gains.others import (
+    DIFFERENCES,
+    SEED_COLUMNS,
+    has_seeds,
+    in_shares,
+    kind_of,
+    pair_gains,
+    run_gains,
+)
 from .gains.table import PAIR
 from .read import pairs
 from .read.others import covered, meeting, read_scores, read_similarity, without_baselines
@@ -64,12 +72,12 @@ GAINS = {
 @dataclass(frozen=True)
 class Given:
     """Tables of others as one: gains (`gains.others.PLAIN_COLUMNS`, with seeds `INTERVAL_COLUMNS` too), what
-    stands for the gain (a key of `GAINS`), the sources that were left out because they are no tasks, what
+    stands for the gain and its unit, the sources that were left out because they are no tasks, what
     else is to be said of them, in sentences, and the gains of each seed (`SEED_COLUMNS`), if there are
     several."""
 
     gains: pd.DataFrame
-    kind: str
+    words: Wording
     left_out: tuple[str, ...]
     notes: tuple[str, ...] = ()
     seed_gains: pd.DataFrame | None = None
@@ -119,7 +127,7 @@ def analyse_tables(
     _write(tables, out)
 
     methods = list(dict.fromkeys(given.gains["method"]))
-    words = GAINS[given.kind]
+    words = given.words
     view = View(pairs.task_order(given.gains), methods, _shown(alike), wording=words)
     of_studies = dict.fromkeys(("has_factors", "has_curves", "has_groups", "has_seeds"), False)
     wanted = drawings(methods, view.measures, **of_studies)
@@ -161,6 +169,8 @@ def read_given(paths: Sequence[Path], gain: str = "auto", baselines: Sequence[st
         known = ", ".join(dict.fromkeys(left_out))
         notes.insert(0, f"sources left out as baselines or averages, which are no tasks: {known}")
     kind = kind_of(loaded) if gain == "auto" else gain
+    words, said = _unit(kind, paths, loaded)
+    notes += said
     tables = []
     for path, name, frame in zip(paths, names, loaded, strict=True):
         runs = frame.assign(gain=run_gains(frame, kind, path))
@@ -175,11 +185,33 @@ def read_given(paths: Sequence[Path], gain: str = "auto", baselines: Sequence[st
     gains = [pair_gains(runs, kind, bool(of_seeds)) for runs in tables]
     return Given(
         pd.concat(gains, ignore_index=True),
-        kind,
+        words,
         tuple(dict.fromkeys(left_out)),
         tuple(notes),
         pd.concat(of_seeds, ignore_index=True) if of_seeds else None,
     )
+
+
+def _unit(
+    kind: str, paths: Sequence[Path], loaded: Sequence[pd.DataFrame]
+) -> tuple[Wording, list[str]]:
+    """How gains of this kind are spoken of, and what is to be said of it: differences of scores are points
+    where scores are shares, and else in the scores' own unit. Raises InputError where some tables have shares
+    and others have not."""
+    known = GAINS.get(kind, GAINS["gain"])  # `run_gains` refuses others
+    if kind not in DIFFERENCES:
+        return known, []
+    beyond = [not in_shares(frame) for frame in loaded]
+    if not any(beyond):
+        return known, []
+    large = paths[beyond.index(True)]
+    if not all(beyond):
+        raise InputError(
+            f"{large} has scores beyond 1 and {paths[beyond.index(False)]} has none: expected one scale, "
+            "percent or shares, in all"
+        )
+    note = f"{large}: scores go beyond 1, so gains are in the scores' own unit (percent: points)"
+    return replace(known, unit="units of the score", scale=1.0), [note]
 
 
 def _about_seeds(runs: pd.DataFrame) -> str:

@@ -68,4 +68,9 @@ def plot_forest(view: View, _: str, correlations: pd.DataFrame) -> Plate:
         "significant under a permutation of tasks after correction for all tests "
         f"(q \u2264 {ALPHA})."
     )
+    if view.factors:
+        caption += (
+            " Single tasks change places there; fewer marks may hold with each "
+            f"{' or '.join(view.factors)} as a unit, which the answers tell."
+        )
     return Plate(title, caption, figure)

@@ -34,7 +34,7 @@ def plot_shrunk(view: View, method: str, gains: pd.DataFrame) -> Plate:
     caption = (
         f"{words.score_name[:1].upper()}{words.score_name[1:]}s of {method} as measured, and pulled towards "
         "what source, target and the opposite direction tell by the share of the variance that does not "
-        "repeat: the better guess of what a new seed would give."
+        "repeat: the better guess of what a new seed would give (none for a task with itself, which is grey)."
     )
     if not seeds_known(gains):
         caption += (

@@ -20,7 +20,7 @@ AGREEMENT_COLUMNS = ("a", "b", "measure", "value", "low", "high", "p", "n", "n_t
 class Matrix:
     """Gains of one method in one study or table: `name` in full, `study` and `method` apart; gains (a
     frame with source, target, gain, and `significant` where pairs were tested); `unit` of gains, `scale` of
-    them in one unit of the frame."""
+    them in one unit of the frame; `score_name`: what they are."""
 
     name: str
     study: str
@@ -28,6 +28,7 @@ class Matrix:
     gains: pd.DataFrame
     scale: float = 100.0
     unit: str = "points"
+    score_name: str = "transfer gain"
 
     def square(self, tasks: Sequence[str]) -> np.ndarray:
         return pairs.square(self.gains, "gain", tasks)

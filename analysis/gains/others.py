@@ -15,6 +15,7 @@ from ..stats.multiplicity import benjamini_hochberg, significant
 from .table import PAIR, standard_errors, t_interval
 
 KINDS = ("gain", "minus_scratch", "relative", "standardised")
+DIFFERENCES = ("gain", "minus_scratch")  # of scores, in their unit
 SEED_COLUMNS = (*PAIR, "seed", "score", "gain")
 PLAIN_COLUMNS = (*PAIR, "score", "gain")
 # What several seeds add.
@@ -29,6 +30,11 @@ def kind_of(frames: Sequence[pd.DataFrame]) -> str:
     for column, kind in (("gain", "gain"), ("scratch", "minus_scratch")):
         if all(column in frame.columns for frame in frames):
             return kind
+    gains = ["gain" in frame.columns for frame in frames]
+    if all(given or "scratch" in frame for given, frame in zip(gains, frames, strict=True)):
+        return "gain"
+    if any(gains):  # which are no scores, so that an own one is no unit
+        return "standardised"
 
     # Affinities have no natural zero and no common scale: a table is read as scores only where
     # nearly every target has one of its own and scores are of one size.
@@ -41,9 +47,17 @@ def kind_of(frames: Sequence[pd.DataFrame]) -> str:
     return "relative" if all(scores(frame) for frame in frames) else "standardised"
 
 
+def in_shares(frame: pd.DataFrame) -> bool:
+    """Whether scores are shares, from -1 to 1, and not percent or another unit."""
+    values = frame[[column for column in ("score", "gain", "scratch") if column in frame]]
+    return bool(values.apply(pd.to_numeric, errors="coerce").abs().max(axis=None) <= 1)
+
+
 def run_gains(frame: pd.DataFrame, kind: str, path: Path) -> pd.Series:
     if kind not in KINDS:
         raise InputError(f"gain is '{kind}': expected one of auto, {', '.join(KINDS)}")
+    if kind == "gain" and "gain" not in frame.columns and "scratch" in frame.columns:
+        kind = "minus_scratch"
     needed = {"gain": "gain", "minus_scratch": "scratch"}.get(kind)
     if needed is not None and needed not in frame.columns:
         raise InputError(f"{path}: column '{needed}' is missing: expected it for gain '{kind}'")

@@ -151,10 +151,7 @@ def meeting(frame: pd.DataFrame) -> list[str]:
     """What is to be said where no or few sources are targets too, and of names that may be one."""
     sources, targets = list(frame["source"].unique()), list(frame["target"].unique())
     both = set(sources) & set(targets)
-    spelt: dict[str, list[str]] = {}
-    for name in dict.fromkeys([*sources, *targets]):
-        spelt.setdefault(_plain(name), []).append(name)
-    alike = [f"'{names[0]}' and '{names[1]}'" for names in spelt.values() if len(names) > 1]
+    alike = spelt_alike([*sources, *targets])
     more = f", as may {len(alike) - 1} more" if len(alike) > 1 else ""
     if 2 * len(both) >= min(len(sources), len(targets)):
         return [f"{alike[0]} may be one task{more}"] if alike else []
@@ -163,6 +160,14 @@ def meeting(frame: pd.DataFrame) -> list[str]:
     if alike:
         said += f" (but {alike[0]} may be one{more})"
     return [said]
+
+
+def spelt_alike(names: Sequence[str]) -> list[str]:
+    """Names that differ in case, blanks or signs alone, two by two: they may be one task's."""
+    spelt: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        spelt.setdefault(_plain(name), []).append(name)
+    return [f"'{same[0]}' and '{same[1]}'" for same in spelt.values() if len(same) > 1]
 
 
 def covered(gains: pd.DataFrame, alike: pd.DataFrame, path: Path) -> list[str]:

@@ -16,14 +16,11 @@ from ..stats.multiplicity import ALPHA, significant
 from ..view import View
 from ..vocabulary import REPLICATES, pretty, signed
 from . import apart
-from .rules import choice, first_choice, left_out
+from .rules import choice, left_out
 from .variance import noise_of_seeds
-from .words import Frames, Row, interval, p_value, records
+from .words import Frames, Row, interval, margin_of, not_told, p_value, records, size_of
 
 VERDICTS = (GAIN, LOSS, EQUAL, UNCLEAR)
-
-# What the target has without another task's prompt: columns of the transfer table.
-BASELINES = ("zero_shot", "linear_probe", "scratch")
 
 
 def which_help(view: View, tables: Frames) -> list[str]:
@@ -39,7 +36,7 @@ def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
     scale, unit = words.scale, words.unit
     text = f"{method}: mean {words.score_name} over {len(off)} pairs of two tasks "
     text += f"{signed(scale * off['gain'].mean())} {unit}; "
-    counts = _established(off)
+    counts = established(off)
     if counts is not None and set(off.get("verdict", ())) & {*VERDICTS}:
         text += _verdicts(view, off) + "; "
     elif counts is not None and any(counts):
@@ -48,11 +45,14 @@ def _pairs(view: View, gains: pd.DataFrame, method: str) -> str:
             how = f"beyond test-image noise (q \u2264 {ALPHA}; seeds unknown)"
         text += f"{counts[0]} pairs gain and {counts[1]} lose {how}; "
     elif counts is not None:
-        text += f"no evidence of an effect in any single pair (q > {ALPHA} throughout); "
+        told = smallest_told(off) if {"se", "df"} <= set(off) else np.nan
+        size = f"; half of them could have told {size_of(view, told)}" if np.isfinite(told) else ""
+        text += f"no single pair is told from 0 (q > {ALPHA} throughout{size}); "
     best = records(off.nlargest(1, "gain"))[0]
     span = interval(*(scale * best.get(side, np.nan) for side in ("low", "high")))
     text += f"the largest is {best['source']} \u2192 {best['target']}, "
-    text += f"{signed(scale * best['gain'])}{span} {unit} (picked as the largest of "
+    of = " over test images alone" if span and not seeds_known(gains) else ""
+    text += f"{signed(scale * best['gain'])}{span} {unit}{of} (picked as the largest of "
     text += f"{len(off)}, so expect less)."
     given = off.groupby("source")["gain"].mean().sort_values(ascending=False)
     if len(given) > 2:
@@ -65,9 +65,13 @@ def _verdicts(view: View, off: pd.DataFrame) -> str:
     """How many pairs have which verdict, and what the unclear ones could have told."""
     scale, unit = view.wording.scale, view.wording.unit
     count = {word: int((off["verdict"] == word).sum()) for word in VERDICTS}
-    margin = scale * off["margin"].iloc[0]
+    margin = off["margin"].iloc[0]
     text = f"{count[GAIN]} pairs gain and {count[LOSS]} lose (q \u2264 {ALPHA}), {count[EQUAL]} are equal "
-    text += f"within a margin of {margin:g} {unit}" if np.isfinite(margin) else "within the margin"
+    text += (
+        f"within a margin of {size_of(view, margin)}"
+        if np.isfinite(margin)
+        else "within the margin"
+    )
     text += f", and {count[UNCLEAR]} are unclear"
     told = scale * smallest_told(off[off["verdict"] == UNCLEAR])
     if np.isfinite(told):
@@ -77,7 +81,7 @@ def _verdicts(view: View, off: pd.DataFrame) -> str:
     return text
 
 
-def _established(off: pd.DataFrame) -> tuple[int, ...] | None:
+def established(off: pd.DataFrame) -> tuple[int, ...] | None:
     """How many pairs gain and how many lose by q; None where pairs were not tested."""
     if "q" not in off or not off["q"].notna().any():
         return None
@@ -95,7 +99,7 @@ def how_certain(view: View, tables: Frames) -> list[str]:
         out.append(_diverged(gains))
     for row in records(tables["diagonal"]):
         if row["gain_kind"] == "gain" and np.isfinite(row["diagonal_gain"]):
-            out.append(_control(view, row))
+            out.append(_control(view, row, margin_of(tables)))
     return out
 
 
@@ -153,7 +157,7 @@ def _diverged(gains: pd.DataFrame) -> str:
     return f"{count} {verb} no score: {', '.join(names[:3])}{more}."
 
 
-def _control(view: View, row: Row) -> str:
+def _control(view: View, row: Row, margin: float) -> str:
     scale, unit = view.wording.scale, view.wording.unit
     span = interval(scale * row["diagonal_gain_low"], scale * row["diagonal_gain_high"])
     text = f"{row['method']}: as a control, tuning on from a task's own prompt gains "
@@ -165,7 +169,10 @@ def _control(view: View, row: Row) -> str:
     text += f"{signed(scale * row['difference'])}{beside} {unit}"
     if not np.isfinite(row["p"]):
         return text + "."
-    verdict = "" if significant(row["p"]) else ", no evidence of a difference"
+    verdict = ""
+    if not significant(row["p"]):
+        both = tuple(row[name] for name in ("difference", "difference_low", "difference_high"))
+        verdict = f"; {not_told(view, both, row['n_tasks'] - 1, margin)}"
     return f"{text} ({p_value(row['p'])}{verdict})."
 
 
@@ -207,13 +214,14 @@ def what_explains(view: View, tables: Frames) -> list[str]:
     effects = tables["effects"]
     effects = effects[(effects["gain_kind"] == "gain") & effects["value"].notna()]
     for method in known:
-        parts = [_effect(view, row) for row in records(effects[effects["method"] == method])]
+        own = records(effects[effects["method"] == method])
+        parts = [_effect(view, row, margin_of(tables)) for row in own]
         if parts:
             out.append(f"{method}: against unrelated sources, {'; '.join(parts)}.")
     return out
 
 
-def _effect(view: View, row: Row) -> str:
+def _effect(view: View, row: Row, margin: float) -> str:
     scale, unit, factor = view.wording.scale, view.wording.unit, row["effect"]
     span = interval(scale * row["low"], scale * row["high"])
     size = f"{signed(scale * row['value'])}{span} {unit}"
@@ -227,7 +235,9 @@ def _effect(view: View, row: Row) -> str:
         )
         tested = max(tested, row["p_within"])
     if not significant(tested) or _holds_zero(row["low"], row["high"]):
-        return f"no evidence of an effect of the same {factor} ({size})"
+        own = (row["value"], row["low"], row["high"])
+        said = not_told(view, own, row["n_units"] - 1, margin)
+        return f"the effect of the same {factor} is {said} ({size})"
     return f"the same {factor} {'helps' if row['value'] > 0 else 'hurts'} ({size})"
 
 
@@ -248,8 +258,11 @@ def _correlation(row: Row, in_kinds: str, equal_in_kinds: bool) -> str:
     if row["verdict"] == EQUAL_RHO and equal_in_kinds:
         return f"gain and {name} similarity are unconnected within a margin of {row['margin']:g} ({size})"
     if not significant(row["p_permutation"]):
-        said = apart.beside(row) if row["verdict"] != EQUAL_RHO else ""
-        return f"no evidence that gain goes with {name} similarity ({size}{said and '; '}{said})"
+        if row["verdict"] == EQUAL_RHO:
+            said = f"{apart.beside(row)} where tasks are taken for exchangeable alone"
+        else:
+            said = f"could have told {row['told']:.2f}" if np.isfinite(row["told"]) else ""
+        return f"whether gain goes with {name} similarity is unclear ({size}{said and '; '}{said})"
     if _holds_zero(row["low"], row["high"]):
         return f"that gain goes with {name} similarity is not established, for its interval holds 0 ({size})"
     way = "grows" if row["value"] > 0 else "falls"
@@ -258,7 +271,8 @@ def _correlation(row: Row, in_kinds: str, equal_in_kinds: bool) -> str:
             f"gain {way} with {name} similarity, but not after correction for all tests "
             f"({size}, {p_value(row['q'], 'q')})"
         )
-    return f"gain {way} with {name} similarity ({size}){in_kinds}"
+    unit = "with each task as a unit " if in_kinds else ""
+    return f"{unit}gain {way} with {name} similarity ({size}){in_kinds}"
 
 
 def _strongest(rows: pd.DataFrame, links: pd.DataFrame, main: Sequence[str]) -> str:
@@ -271,8 +285,12 @@ def _strongest(rows: pd.DataFrame, links: pd.DataFrame, main: Sequence[str]) -> 
     if top["measure"] in main:
         return ""
     lost = apart.in_kinds(links, top["method"], top["measure"])
+    kept = [m for m in rows["measure"] if not apart.in_kinds(links, top["method"], m)]
+    some = ""
+    if len(kept) < len(rows):
+        some = f" ({len(kept)} of them with whole groups of tasks as units, too)"
     return (
-        f" Of all {len(rows)} measures that do, {pretty(top['measure'])} has the largest correlation, "
+        f" Of all {len(rows)} measures that do{some}, {pretty(top['measure'])} has the largest correlation, "
         f"picked on these data (rho = {signed(top['value'], 2)}, {p_value(top['q'], 'q')}){lost}."
     )
 
@@ -286,66 +304,9 @@ def what_to_do(view: View, tables: Frames) -> list[str]:
         out += _speed(view, tables, method)
     groups = tables["groups"]
     if len(groups):
-        out += [_groups(view, groups[groups["method"] == m], m) for m in known]
+        alone = "" if seeds_known(tables["gains"]) else " under test-image noise alone"
+        out += [_groups(view, groups[groups["method"] == m], m, alone) for m in known]
     return out
-
-
-def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
-    """The opening table: headings, and a row for each method."""
-    words = view.wording
-    transfer = tables.get("transfer", pd.DataFrame())
-    bases = [name for name in BASELINES if name in transfer]
-    heads = [words.heads_name, *(f"{pretty(name)} score" for name in bases)]
-    heads.append(f"mean {words.score_name}")
-    known = set(tables["gains"].get("verdict", ())) & {*VERDICTS}
-    if known:
-        heads.append("pairs of two tasks that gain / lose / are equal / unclear")
-    elif seeds_known(tables["gains"]):
-        heads.append(f"pairs of two tasks that gain / lose (q \u2264 {ALPHA})")
-    else:
-        heads.append(
-            "pairs of two tasks that gain / lose beyond test-image noise "
-            f"(q \u2264 {ALPHA}; seeds unknown)"
-        )
-    table = tables["correlations"]
-    measures = () if table.empty or few_tasks(table["n_tasks"].max()) else view.measures
-    heads += [f"rho with {pretty(measure)}" for measure in measures]
-    heads += [
-        "rule chosen on other targets",
-        "its regret less that of the best average source",
-    ]
-    rows = []
-    for method in view.methods:
-        off = transfers(tables["gains"], method, view.givers)
-        mean = f"{signed(words.scale * off['gain'].mean())} {words.unit}" if len(off) else ""
-        counts = _established(off)
-        row = [method, *(_baseline(transfer, method, name, words.scale) for name in bases)]
-        if known and counts:
-            counts = tuple(int((off["verdict"] == word).sum()) for word in VERDICTS)
-        row += [mean, " / ".join(map(str, counts)) if counts else "not tested"]
-        row += [_rho(tables["correlations"], method, measure) for measure in measures]
-        rows.append(row + first_choice(view, tables, method))
-    return heads, rows
-
-
-def _baseline(transfer: pd.DataFrame, method: str, name: str, scale: float) -> str:
-    """Mean over targets of a baseline's score, for a table."""
-    own = transfer[transfer["method"] == method].groupby("target")[name].mean()
-    return signed(scale * own.mean()) if own.notna().any() else ""
-
-
-def _rho(table: pd.DataFrame, method: str, measure: str) -> str:
-    chosen = table[
-        (table["method"] == method)
-        & (table["measure"] == measure)
-        & (table["scope"] == "pooled")
-        & (table["statistic"] == "spearman")
-        & (table["gain_kind"] == "gain")
-    ]
-    if chosen.empty or not np.isfinite(chosen["value"].iloc[0]):
-        return "undefined"
-    row = chosen.iloc[0]
-    return f"{signed(row['value'], 2)} ({p_value(row['p_permutation'])})"
 
 
 def _speed(view: View, tables: Frames, method: str) -> list[str]:
@@ -379,7 +340,8 @@ def _speed(view: View, tables: Frames, method: str) -> list[str]:
     ]
 
 
-def _groups(view: View, groups: pd.DataFrame, method: str) -> str:
+def _groups(view: View, groups: pd.DataFrame, method: str, alone: str = "") -> str:
+    """Groups of a method; `alone`: what their stability rests on, where seeds are unknown."""
     table = groups[groups["size"] > 1]
     if table.empty:
         return f"{method}: no group of tasks promises a gain from joint tuning."
@@ -394,7 +356,7 @@ def _groups(view: View, groups: pd.DataFrame, method: str) -> str:
         if np.isfinite(first["group_gain"]):
             about.append(f"{signed(scale * first['group_gain'])} {unit}")
         if np.isfinite(first["stability"]):
-            about.append(f"stability {first['stability']:.2f}")
+            about.append(f"stability {first['stability']:.2f}{alone}")
         text = f"{{{', '.join(group['task'])}}}"
         names.append(f"{text} ({', '.join(about)})" if about else text)
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""

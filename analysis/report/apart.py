@@ -16,12 +16,12 @@ from ..vocabulary import pretty, signed
 from .words import Frames, Row, interval, p_value, records
 
 EXCHANGEABLE = (
-    "The suite groups its tasks by no factor, so tests take all of its tasks for exchangeable: where they "
+    "Tasks are grouped by no factor, so tests take all of them for exchangeable: where they "
     "come in kinds, p-values are too small."
 )
 TOLD = (
     "What an unclear link could have told is the size of a correlation that a design like this one tells "
-    "from 0 in four of five studies: no evidence of a link is no evidence that there is none."
+    "from 0 in four of five studies: unclear is not absent."
 )
 _NOTE = (
     "Spearman's rho with 95% interval and p by permutation; of the ways in which tasks may change places (one"
@@ -57,21 +57,20 @@ def apart(links: pd.DataFrame, method: str, measures: Sequence[str]) -> list[str
     out = []
     for measure in measures:
         found: list[str] = []
-        absent: list[str] = []
+        absent: dict[str, list[str]] = {}
         for claim in _claims(links, method, measure):
             start, more, less, gained = EACH[claim.link]
             if claim.found:
                 way = more if claim.row["value"] > 0 else less
                 found.append(f"{start} {way}{claim.beyond}{_size(claim.row)}")
             else:
-                absent.append(f"{gained}{claim.beyond}")
+                absent.setdefault(claim.verdict, []).append(f"{gained}{claim.beyond}{claim.size}")
         found += [
             f"it is constant within {row['factor']}, and says no more than it"
             for row in _rows(links, method, measure)
             if str(row["reason"]).startswith("similarity is constant within")
         ]
-        if absent:
-            found.append(f"no evidence that it goes with what {', '.join(absent)}")
+        found += [f"{verdict} what {', '.join(what)}" for verdict, what in absent.items()]
         if found:
             out.append(f"{method}: {pretty(measure)}, taken apart: {'; '.join(found)}.")
     return out
@@ -117,6 +116,20 @@ class _Claim:
     def column(self) -> str:
         return f"what {EACH[self.link][3]}{self.beyond}"
 
+    @property
+    def verdict(self) -> str:
+        """What is to be said of a claim that was not found."""
+        if self.widest["verdict"] == EQUAL:
+            return f"it is unconnected within a margin of {self.widest['margin']:g} with"
+        return "unclear is whether it goes with"
+
+    @property
+    def size(self) -> str:
+        """What could have been told of an unclear one."""
+        if self.widest["verdict"] == EQUAL or not np.isfinite(self.widest["told"]):
+            return ""
+        return f" (could have told {self.widest['told']:.2f})"
+
     def told(self) -> str:
         said = "" if self.found else f"; {beside(self.widest)}"
         return f"{_value(self.row)} ({p_value(self.row['p_permutation'])}){said}"
@@ -154,6 +167,12 @@ def equal_in_kinds(links: pd.DataFrame, method: str, measure: str) -> bool:
     """Whether a correlation is equal to 0 within its margin with whole families as units, too."""
     rows = [row for row in _rows(links, method, measure) if row["link"] == "all"]
     return all(row["verdict"] == EQUAL for row in rows)
+
+
+def p_in_kinds(links: pd.DataFrame, method: str, measure: str) -> list[float]:
+    """The p of a correlation where whole groups of each factor change places."""
+    rows = [row for row in _rows(links, method, measure) if row["link"] == "all"]
+    return [row["p_permutation"] for row in rows if np.isfinite(row["p_permutation"])]
 
 
 def _rows(links: pd.DataFrame, method: str, measure: str) -> list[Row]:

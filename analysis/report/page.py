@@ -23,6 +23,7 @@ from ..view import View
 from ..vocabulary import NOTHING
 from . import answers
 from .apart import taken_apart
+from .glance import glance
 from .inline import inline, raster
 from .protocol import mixtures, origins, plain
 from .registered import NOT_REGISTERED, registered_plan
@@ -30,7 +31,7 @@ from .rules import against_bar
 from .screened import what_screening_tells
 from .tasks import overview
 from .unmeasured import what_is_told
-from .variance import where_variance_lies
+from .variance import headline, where_variance_lies
 from .words import records
 from .words_of_agreement import do_they_agree, methods_beside
 
@@ -99,6 +100,7 @@ def write_report(
         title=f"{view.wording.title}: {name}",
         lead=_lead(view, parts),
         made=made,
+        headline=_headline(view, shown),
         wide=WIDE,
         warnings=[*_warnings(parts), *shared],
         protocol=_protocol(view, parts, protocol),
@@ -132,7 +134,7 @@ def _part(view: View, part: Part, shots: str, sizes: pd.DataFrame | None) -> dic
     return {
         "shots": shots,
         "tasks": tasks,
-        "glance": answers.glance(view, frames),
+        "glance": glance(view, frames),
         "closer": [
             table
             for made in (methods_beside, taken_apart, against_bar)
@@ -188,6 +190,13 @@ def _lead(view: View, parts: Mapping[Any, Part]) -> str:
     if several := len(gains) - len(single):
         text += f" {several:,} more gains are those of prompts of several tasks."
     return text
+
+
+def _headline(view: View, shown: Mapping[Any, Mapping[str, pd.DataFrame]]) -> str:
+    """The first answer of the page, of the first value of shots."""
+    shots, frames = next(iter(shown.items()))
+    text = headline(view, frames)
+    return f"At {shots} shots: {text[:1].lower()}{text[1:]}" if text and len(shown) > 1 else text
 
 
 def _by_method(sentence: str, methods: Sequence[str]) -> tuple[str, str]:

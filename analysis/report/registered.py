@@ -10,6 +10,7 @@ import pandas as pd
 
 from mvlpt_core.contract.registered import GAINS, Registered
 
+from ..association.verdicts import cannot_say
 from ..stats.multiplicity import ALPHA, significant
 from ..vocabulary import pretty, signed
 from .words import interval, p_value, records
@@ -103,9 +104,8 @@ def _correlation(plan: Registered, table: pd.DataFrame) -> str:
     span = interval(row["low"], row["high"], 2)
     size = f"rho = {signed(row['value'], 2)}{span}, {p_value(row['p_permutation'])}"
     if not significant(row["p_permutation"]):
-        return (
-            f"no evidence that the {pretty(kind)} goes with {name} ({size}; one test at {ALPHA})."
-        )
+        said = cannot_say(row["verdict"], row["margin"], row["told"]) or "unclear"
+        return f"the correlation of the {pretty(kind)} with {name} is {said} ({size}; one test at {ALPHA})."
     if row["low"] <= 0 <= row["high"]:
         return (
             f"that the {pretty(kind)} goes with {name} is not established, for its interval holds 0 "

@@ -24,7 +24,7 @@ from ..vocabulary import (
     pretty,
     signed,
 )
-from .words import Frames, Row, interval, p_value, records
+from .words import Frames, Row, interval, margin_of, not_told, p_value, records
 
 _COMPARED = ("regret1", "regret3", "regret5", "ndcg_above_random")
 _NOTE = (
@@ -76,7 +76,7 @@ def choice(view: View, tables: Frames, method: str) -> str:
     text += f"{bar['unit']} ({named}) misses the best source by {size(view, ours)}, "
     kinds = "similarity or screening" if present & SCREENS.keys() else "similarity"
     text += f"{rule_name(BEST_AVERAGE)} over the other targets by {size(view, bar)}: "
-    text += compared(view, ours, kinds)
+    text += compared(view, ours, margin_of(tables), kinds)
     if np.isfinite(ours["thinned"]):
         text += (
             f", with the same sign in {100 * ours['thinned']:.0f}% of random halves of the sources"
@@ -98,19 +98,22 @@ def _new_family(view: View, tables: Frames, method: str) -> str:
     return (
         f". For a new family of tasks (the target's left out, as sources too) {rule_name(MODEL_TASK)} misses "
         f"the best source by {size(view, model)}, {rule_name(BEST_AVERAGE)} by {size(view, bar)}: "
-        f"{compared(view, model)}"
+        f"{compared(view, model, margin_of(tables))}"
     )
 
 
-def compared(view: View, row: Row, rule: str = "similarity") -> str:
-    """What the difference in regret of a rule from the best average source lets one say."""
+def compared(view: View, row: Row, margin: float, rule: str = "similarity") -> str:
+    """What the difference in regret of a rule from the best average source lets one say, beside the `margin`
+    of gains that matter."""
     scale, unit = view.wording.scale, view.wording.unit
     span = interval(scale * row["difference_low"], scale * row["difference_high"])
     by = f"{signed(scale * row['difference'])}{span} {unit}" if span else "no interval"
     count = f"{row['n_units']:.0f} " if np.isfinite(row["n_units"]) else ""
     about = f"{by}, {p_value(row['p'])}, over {count}{row['unit']}"
     if not significant(row["p"]):
-        return f"no evidence that {rule} beats the best average source ({about})"
+        both = tuple(row[name] for name in ("difference", "difference_low", "difference_high"))
+        said = not_told(view, both, row["n_units"] - 1, margin)
+        return f"the difference between {rule} and the best average source is {said} ({about})"
     return f"the rule is {'better' if row['difference'] < 0 else 'worse'} ({about})"
 
 

@@ -11,7 +11,7 @@ from ..read.study import why_no_gain
 from ..view import View
 from ..vocabulary import BEST_AVERAGE, MEASURES, SCREEN_RULE, SCREENS, pretty, signed
 from .rules import compared, qualities, rule_name, size
-from .words import Frames, Row, interval, p_value, records
+from .words import Frames, Row, interval, margin_of, p_value, records
 
 _CHOSEN = (
     "That pairs are ranked by the loss, and not by another of these scores, was chosen while looking at the "
@@ -41,7 +41,7 @@ def _of(view: View, tables: Frames, method: str, share: float) -> str:
         return f"{text}: too few sources to judge how well they can be chosen by it."
     text += (
         f". By it the best source is missed by {size(view, own)}, by {rule_name(BEST_AVERAGE)} by "
-        f"{size(view, bar)}: {compared(view, own, 'screening')}"
+        f"{size(view, bar)}: {compared(view, own, margin_of(tables), 'screening')}"
     )
     text += _ranked(rows)
     text += _linked(tables["screen_links"], method)

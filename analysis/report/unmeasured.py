@@ -35,14 +35,14 @@ def _of(view: View, tables: Frames, method: str) -> str:
     text = (
         f"{method}: a designed quarter of the pairs ({found['n_measured']:.0f}) would have told the others "
         f"with R2 {found['r2']:.2f}{by} ({_bare(rows['all', ADDITIVE])} from source and target means alone"
-        f"{_verdict(rows, 'all')}), and the best source up to {_points(view, found['regret1'])}"
+        f"{_verdict(rows, 'all')}), and named sources {_points(view, found['regret1'])} short of the best"
     )
     without = rows.get(("without", shown))
     if without is not None and np.isfinite(without["r2"]):
         text += (
             f"; among tasks of other families with R2 {without['r2']:.2f} "
-            f"({_bare(rows['without', ADDITIVE])}{_verdict(rows, 'without')}) and up to "
-            f"{_points(view, without['regret1'])}"
+            f"({_bare(rows['without', ADDITIVE])}{_verdict(rows, 'without')}), "
+            f"{_points(view, without['regret1'])} short of the best"
         )
     return f"{text}. Intervals of 95% held {100 * found['covered']:.0f}% of what was left out."
 

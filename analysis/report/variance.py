@@ -19,6 +19,23 @@ _NAMES = {
 }
 
 
+def headline(view: View, tables: Frames) -> str:
+    """The pair's share of each method's variance, for the top of the page; "" where none is known."""
+    table = tables["variance"]
+    rows = table[(table["gain_kind"] == "gain") & table["value"].notna()]
+    pair = {row["method"]: row for row in records(rows[rows["component"] == "pair"])}
+    shares = [
+        f"{_percent(pair[method])} of the variance of {method} gains"
+        for method in view.methods
+        if method in pair
+    ]
+    if not shares:
+        return ""
+    known = (rows["component"] == "seed_pair").any()
+    noise = "" if known else ", with the noise of the one seed in it"
+    return f"The pair, beyond what source and target bring, is {', '.join(shares)}{noise}."
+
+
 def where_variance_lies(view: View, tables: Frames) -> list[str]:
     """One answer a method: shares of the variance of its gains, largest first."""
     table = tables["variance"]
@@ -37,6 +54,7 @@ def _split(method: str, rows: dict[str, Row]) -> str:
     shares = [rows[name] for name in (*SHARES, *SEED_SHARES) if name in rows]
     shares.sort(key=lambda row: -row["value"])
     first, *rest = shares
+    below = sum(row["value"] < -0.005 for row in shares)
     text = f"{_percent(first)} of the variance of {method} gains is {_NAMES[first['component']]}, "
     text += ", ".join(f"{_percent(row)} {_NAMES[row['component']]}" for row in rest)
     if "seed_pair" in rows:
@@ -47,6 +65,10 @@ def _split(method: str, rows: dict[str, Row]) -> str:
         text += (
             ". With one seed the pair's share, and the target's, holds the noise of the seed, which "
             "may be most of it and cannot be separated."
+        )
+    if below:
+        text += (
+            " Estimates below 0 are shown as 0%, so that the shares shown add up to more than 100%."
         )
     mutual = rows["reciprocity"]
     if np.isfinite(mutual["value"]):

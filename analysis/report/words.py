@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
+from ..stats.multiplicity import ALPHA
+from ..stats.power import smallest_effect
+from ..view import View
 from ..vocabulary import signed
 
 Frames = Mapping[str, pd.DataFrame]  # tables by name
@@ -31,3 +35,28 @@ def interval(low: float, high: float, digits: int = 1) -> str:
     if not (np.isfinite(low) and np.isfinite(high)):
         return ""
     return f" [{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def size_of(view: View, value: float) -> str:
+    """A size (a positive number of score units) with its unit: 1 point, 12.1 points."""
+    number, unit = f"{view.wording.scale * value:.3g}", view.wording.unit
+    return f"{number} {'point' if (number, unit) == ('1', 'points') else unit}"
+
+
+def margin_of(tables: Frames) -> float:
+    """The margin of gains that matter, in score units; NaN in tables that have none."""
+    gains = tables["gains"]
+    return float(gains["margin"].iloc[0]) if "margin" in gains and len(gains) else float("nan")
+
+
+def not_told(view: View, span: tuple[float, float, float], df: float, margin: float) -> str:
+    """What a difference of gains that is not told from 0 lets one say, from its value and its 95 % t interval
+    with `df`: equal within the `margin` (two one-sided tests, as in `gains.verdicts`), or unclear, with
+    the size that such a design tells from 0 in four of five studies. All in score units."""
+    value, low, high = span
+    if not (np.isfinite(high - low) and df > 0):
+        return "unclear"
+    error = (high - low) / (2 * stats.t.ppf(1 - ALPHA / 2, df))
+    if abs(value) + stats.t.ppf(1 - ALPHA, df) * error <= margin:
+        return f"equal to 0 within a margin of {size_of(view, margin)}"
+    return f"unclear: this design could have told {size_of(view, smallest_effect(error, df))}"

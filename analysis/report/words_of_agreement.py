@@ -98,7 +98,10 @@ def sentences(table: pd.DataFrame, units: Units) -> list[str]:
 def _order(row: Row) -> str:
     both = f"{row['a']} and {row['b']}"
     if not np.isfinite(row["value"]):
-        return f"{both} share too few pairs to tell whether they agree on the order of a target's sources."
+        return (
+            f"{both} share too few pairs, or gains that do not vary, to tell whether they agree on the "
+            "order of a target's sources."
+        )
     return (
         f"{both} order a target's sources to a Spearman correlation of {_coefficient(row)}, mean over "
         f"{row['n']:.0f} targets."
@@ -108,14 +111,14 @@ def _order(row: Row) -> str:
 def _pairs(found: dict[tuple[str, str, str], Row], a: str, b: str, units: Units) -> list[str]:
     """Of two that have tasks in common: whether their pairs agree, and what each says of the other."""
     raw, left = found[a, b, "raw"], found[a, b, "residual"]
-    text = f"{a} and {b}: gains of the same pairs correlate by {_coefficient(raw)}; "
+    text = f"{a} and {b}: gains of the same {raw['n']:.0f} pairs correlate by {_coefficient(raw)}; "
     text += f"without what each source and each target brings, by {_coefficient(left)}"
     if not left["p"] <= ALPHA:
         text += ", so that nothing is told of pairs as such."
     else:
         agrees = "the pairs themselves agree"
         if left["value"] < 0:
-            agrees = "pairs that gain in one lose in the other"
+            agrees = "pairs that gain more than their source and target tell in one gain less in the other"
         text += f", so that {agrees}"
         held = left["low"] > 0 or left["high"] < 0
         text += (

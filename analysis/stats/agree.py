@@ -84,14 +84,15 @@ def ordered(x: np.ndarray, y: np.ndarray) -> Agreement:
 
 def recommended(x: np.ndarray, y: np.ndarray) -> list[Agreement]:
     """What x recommends, judged by y [T, T], means over targets: `best_kept`, the share whose best source in
-    x is the best in y, and `regret`, what the best in x falls short of the best in y, in units of y."""
+    x is the best in y, and `regret`, what the best in x falls short of the best in y, in units of y. Of
+    sources that are equally good in x any may be taken: both are what is to be expected then."""
     x, y = _common(x, y)
     found = []
-    for name, judged in (("best_kept", _kept), ("regret", _regret)):
+    for name, judged, most in (("best_kept", _kept, 1.0), ("regret", _regret, np.inf)):
         values = np.array([judged(a, b) for a, b in _with_left_out(x, y)])
         low, high = jackknife(values[0], values[1:])
-        n = int(np.isfinite(x).any(axis=0).sum())
-        found.append(Agreement(name, float(values[0]), low, high, np.nan, n))
+        n = int((np.isfinite(x).sum(axis=0) > 1).sum())
+        found.append(Agreement(name, float(values[0]), max(low, 0.0), min(high, most), np.nan, n))
     return found
 
 
@@ -127,11 +128,17 @@ def _with_left_out(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.nd
 
 
 def _kept(x: np.ndarray, y: np.ndarray) -> float:
-    return _over_targets(x, y, lambda a, b: float(b[a.argmax()] == b.max()))
+    return _over_targets(x, y, lambda a, b: float(best(b)[best(a)].mean()))
 
 
 def _regret(x: np.ndarray, y: np.ndarray) -> float:
-    return _over_targets(x, y, lambda a, b: float(b.max() - b[a.argmax()]))
+    return _over_targets(x, y, lambda a, b: float(b.max() - b[best(a)].mean()))
+
+
+def best(values: np.ndarray) -> np.ndarray:
+    """Which of values [n] are the highest; means that differ by rounding alone are equal."""
+    highest: np.ndarray = values >= values.max() - 1e-9 * np.abs(values).max()
+    return highest
 
 
 def _over_targets(

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr, ttest_1samp
 
 from mvlpt.cli import main
 from mvlpt_analysis.compare import compare
+from mvlpt_analysis.figures.agreement import STANDARD, in_one_unit
 from mvlpt_analysis.gains.agreement import (
     AGREEMENT_COLUMNS,
     Matrix,
@@ -131,6 +132,20 @@ def test_what_is_recommended_is_judged_by_the_other() -> None:
     assert found["regret"].value == (0 + 0 + (4 - 1) + (5 - 1)) / 4
 
 
+def test_sources_that_are_equally_good_share_what_is_expected() -> None:
+    """Two best sources by x, told apart by rounding alone: which is listed first decides nothing."""
+    x = np.array([[0, 1, 1, 1], [0.1 + 0.2, 0, 0, 0], [0.3, 0, 0, 0], [0.2, 0, 0, 0]])
+    y = np.array([[0, 1, 1, 1], [5, 0, 0, 0], [2, 0, 0, 0], [4, 0, 0, 0]], float)
+    for order in (range(4), [0, 2, 1, 3]):
+        own = np.ix_(order, order)
+        found = by_name(agree.recommended(x[own], y[own]))
+        assert found["best_kept"].value == pytest.approx((0.5 + 3) / 4)
+        assert found["regret"].value == pytest.approx((5 - 3.5) / 4)
+        for one in found.values():
+            assert one.low >= 0
+        assert found["best_kept"].high <= 1
+
+
 def test_signs_replicate_or_turn_round() -> None:
     x, y = np.zeros((5, 5)), np.zeros((5, 5))
     x[0, 1:] = 1
@@ -161,6 +176,31 @@ def test_each_table_is_spoken_of_in_its_own_unit(tmp_path: Path) -> None:
     said = compare(files, tmp_path / "out", 20)
     assert re.search(r"best by vit_b16 for .* s\.d\. within target there", said[1])
     assert re.search(r"best by vit_b32 for .* percent there", said[2])
+
+
+def test_gains_of_two_units_are_drawn_in_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cells = [(s, t) for s in TASKS for t in TASKS]
+    frame = pd.DataFrame(cells, columns=["source", "target"]).assign(gain=rng.normal(size=64))
+    a = Matrix("a", "a", "a", frame)
+    b = Matrix("b", "b", "b", frame.assign(gain=3 * frame["gain"] + 7), 1.0, "s.d. within target")
+    x, y, unit = in_one_unit(a, b, TASKS)
+    assert unit == STANDARD
+    np.testing.assert_allclose(x, y)
+    assert np.nanmean(off(x)) == pytest.approx(0)
+    assert np.nanstd(off(x)) == pytest.approx(1)
+    same = in_one_unit(a, Matrix("c", "c", "c", frame.assign(gain=0.1)), TASKS)
+    assert same[2] == "points"
+    np.testing.assert_allclose(off(same[0]), 100 * off(a.square(TASKS)))
+    np.testing.assert_allclose(off(same[1]), 10)
+    (tmp_path / "a.csv").write_text(frame.to_csv(index=False))
+    scores = frame.rename(columns={"gain": "score"})
+    scores[scores["source"] != "dtd"].to_csv(tmp_path / "b.csv", index=False)
+    said = compare([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "out", 20)
+    assert "gains of the same 42 pairs" in said[0]
+    left_out = "a and b are compared on 7 tasks; left out, as not source and target in both: dtd"
+    assert f"note: {left_out}" in said
+    assert "note: b: what is compared is standardised score, in s.d. within target" in said
 
 
 def test_established_pairs_are_compared_where_both_tested() -> None:
@@ -201,7 +241,7 @@ def test_every_two_methods_of_a_study() -> None:
     view = View(TASKS, names)
     said = do_they_agree(view, {"agreement": table})
     assert len(said) == 3
-    assert "pairs that gain in one lose in the other" in said[0]
+    assert "pairs that gain more than their source and target tell in one gain less in" in said[0]
     assert "the pairs themselves agree" in said[1]
     shown = methods_beside(view, {"agreement": table})
     assert shown is not None
@@ -262,6 +302,15 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     pd.DataFrame(np.eye(4), list("abcd"), list("abcd")).to_csv(other)
     with pytest.raises(InputError, match="vit_b32 and other have 0 tasks in common"):
         compare([one, other], tmp_path / "out")
+    spelt = pd.read_csv(one, index_col=0)
+    spelt.index = spelt.columns = [name.upper() for name in TASKS]
+    spelt.to_csv(other)
+    with pytest.raises(InputError, match=r"named alike \('sun397' and 'SUN397' may be one task\)"):
+        compare([one, other], tmp_path / "out")
+    constant = pd.DataFrame(np.ones((8, 8)), TASKS, TASKS)
+    constant.to_csv(other)
+    (said,) = compare([one, other], tmp_path / "out", 20)
+    assert "or gains that do not vary" in said
     with pytest.raises(InputError, match="'vit_b32' is given twice"):
         compare([one, one], tmp_path / "out")
     with pytest.raises(InputError, match=r"gone\.csv: no such file"):

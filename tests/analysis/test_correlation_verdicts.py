@@ -85,4 +85,4 @@ def test_an_unclear_link_says_what_it_could_have_told():
     cells = {row[1]: row[2:] for row in shown["rows"]}["visual cosine"]
     assert any("unclear: could have told 0.55" in cell for cell in cells)
     (said,) = apart.apart(links, "text", ["visual_cosine"])
-    assert "no evidence that it goes with what" in said
+    assert "unclear is whether it goes with what a source gives (could have told 0.55)" in said

@@ -272,7 +272,7 @@ def test_tables_that_cannot_agree_are_told_in_words(tmp_path):
     files = [write(tmp_path / f"{name}.csv", table(5, 0).assign(score=0.5)) for name in "ab"]
     page = foreign.analyse_tables(files, tmp_path / "out", **FEW).report.read_text()
     text = prose(page)
-    assert "a and b share too few pairs to tell whether they agree" in text
+    assert "a and b share too few pairs, or gains that do not vary, to tell" in text
     assert not re.search(r"\bnan\b", text)
 
 
@@ -310,7 +310,7 @@ def test_names_meet_without_blanks_and_it_is_said_where_they_do_not(tmp_path):
     frame = table(5, 0)
     blank = frame.assign(target=frame["target"] + " ")
     given = foreign.read_given([write(tmp_path / "blank.csv", blank)])
-    assert (given.kind, given.notes) == ("relative", ())
+    assert (given.words, given.notes) == (foreign.GAINS["relative"], ())
     case = frame.assign(target=frame["target"].str.upper())
     note = foreign.read_given([write(tmp_path / "case.csv", case)]).notes[0]
     assert "none of 5 sources is a target too" in note

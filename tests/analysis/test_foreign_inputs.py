@@ -146,3 +146,34 @@ def test_names_with_blanks_and_case_among_columns(tmp_path):
     assert frame.loc[0, ["source", "target"]].tolist() == ["007", "nan"]
     both = pairs.read_frame(write(path, "Source,source,score\nx,a,1\n"))
     assert both.columns.tolist() == ["Source", "source", "score"]
+
+
+def test_percent_are_not_taken_for_shares(tmp_path):
+    """A gain of 3 percent is not one of 300 points, in the numbers, the words and the note."""
+    shares = TABLE.assign(score=TABLE["score"] / 100, scratch=0.1)
+    percent = shares.assign(score=100 * shares["score"], scratch=10.0)
+    files = [tmp_path / f"{name}.csv" for name in ("shares", "percent")]
+    for path, frame in zip(files, (shares, percent), strict=True):
+        frame.to_csv(path, index=False)
+    one, other = (foreign.read_given([path]) for path in files)
+    assert (one.words.unit, one.words.scale, one.notes) == ("points", 100.0, ())
+    assert (other.words.unit, other.words.scale) == ("units of the score", 1.0)
+    shown = [100.0 * one.gains["gain"], other.words.scale * other.gains["gain"]]
+    np.testing.assert_allclose(*shown)
+    assert "percent.csv: scores go beyond 1" in other.notes[0]
+    with pytest.raises(InputError, match=r"percent\.csv has scores beyond 1 and .*shares\.csv"):
+        foreign.read_given(files)
+
+
+def test_gains_beside_scores_are_not_taken_for_scores(tmp_path):
+    shares = TABLE.assign(score=TABLE["score"] / 100, scratch=0.1)
+    gains = shares.assign(gain=shares["score"] - 0.1)[["source", "target", "gain"]]
+    files = [tmp_path / f"{name}.csv" for name in ("scores", "gains")]
+    shares.to_csv(files[0], index=False)
+    gains.to_csv(files[1], index=False)
+    given = foreign.read_given(files)
+    assert given.words == foreign.GAINS["gain"]
+    by = given.gains.pivot_table(index=["source", "target"], columns="method", values="gain")
+    np.testing.assert_allclose(by["scores"], by["gains"])
+    shares.drop(columns="scratch").to_csv(files[0], index=False)
+    assert foreign.read_given(files).words == foreign.GAINS["standardised"]

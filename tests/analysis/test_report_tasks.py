@@ -6,12 +6,13 @@ import pytest
 
 from mvlpt_analysis.read.study import few_tasks, seeds_known
 from mvlpt_analysis.read.tasks import chance_level, sample_sizes, task_sizes
-from mvlpt_analysis.report import answers
+from mvlpt_analysis.report import answers, words
+from mvlpt_analysis.report.glance import glance
 from mvlpt_analysis.report.made import made_today
 from mvlpt_analysis.report.rules import against_bar
 from mvlpt_analysis.report.tasks import overview
 from mvlpt_analysis.view import View
-from mvlpt_analysis.vocabulary import CHOSEN
+from mvlpt_analysis.vocabulary import CHOSEN, signed
 from mvlpt_core import __version__
 from mvlpt_core.contract.tensors import write_tensors
 from support import view_data as made
@@ -89,7 +90,7 @@ def test_few_tasks_allow_no_correlation():
     (only,) = answers.what_explains(view, frames)
     assert "4 tasks have 24 orders" in only
     assert "p = 1/24 = 0.042" in only
-    assert not any("rho" in head for head in answers.glance(view, frames)[0])
+    assert not any("rho" in head for head in glance(view, frames)[0])
     assert few_tasks(5) == ""
     assert few_tasks(np.nan) == ""
 
@@ -140,7 +141,7 @@ def test_rules_are_compared_with_the_best_average_source_and_chosen_on_other_tar
         (
             -0.1,
             0.2,
-            "no evidence that similarity beats the best average source (\N{MINUS SIGN}10.0",
+            "the difference between similarity and the best average source is unclear: this design could",
         ),
     ):
         sizes = {"difference": difference, "difference_low": -0.2, "difference_high": 0.2, "p": p}
@@ -169,8 +170,49 @@ def test_one_seed_is_called_significant_by_nobody():
     sentence = answers.which_help(view, images)[0]
     assert "beyond test-image noise (q \u2264 0.05; seeds unknown)" in sentence
     assert "significant" not in sentence
-    assert any("beyond test-image noise" in head for head in answers.glance(view, images)[0])
+    assert any("beyond test-image noise" in head for head in glance(view, images)[0])
 
 
 def test_the_page_says_when_and_by_what_it_was_made():
     assert f"with version {__version__}" in made_today()
+
+
+def test_a_difference_that_is_not_told_from_0_is_equal_or_unclear():
+    """4 degrees of freedom and a standard error of 2 points: t is 2.776 at 95 %, 2.132 at 90 %."""
+    view = View(made.tasks(4), ("text",))
+    half = 0.02 * 2.776445
+    span = (0.01, 0.01 - half, 0.01 + half)  # 90 %: to 0.01 + 0.0426
+    assert words.not_told(view, span, 4, 0.053) == "equal to 0 within a margin of 5.3 points"
+    # With 4 degrees of freedom t finds 3.75 standard errors in four of five studies.
+    assert words.not_told(view, span, 4, 0.052).startswith(
+        "unclear: this design could have told 7.5"
+    )
+    assert words.not_told(view, (0.01, np.nan, np.nan), 4, 1.0) == "unclear"
+    tight = (0.0, -0.001, 0.001)
+    assert words.not_told(view, tight, 4, 0.01) == "equal to 0 within a margin of 1 point"
+
+
+def test_the_opening_table_shows_the_p_that_establishes_least():
+    """With families named, a p of tasks that change places freely is not what the page opens with."""
+    frames = dict(made.tables(8, ("text",)))
+    view = View(made.tasks(8), ("text",), factors=made.factors(8))
+    free = (frames["correlations"]["measure"] == "label_cosine").to_numpy()
+    p = frames["correlations"]["p_permutation"].where(~free, 0.0005)
+    frames["correlations"] = frames["correlations"].assign(p_permutation=p)
+    links = frames["links"]
+    whole = (links["link"] == "all") & (links["measure"] == "label_cosine")
+    frames["links"] = links.assign(
+        p_permutation=links["p_permutation"].where(~whole, 0.99), reason=links["reason"].fillna("")
+    )
+    heads, (row,) = glance(view, frames)
+    (place,) = (i for i, head in enumerate(heads) if head.startswith("rho with label cosine"))
+    assert heads[place].endswith("(p: the largest with each task, family, style as a unit)")
+    assert row[place].endswith("(p = 0.990)")
+    text = " ".join(answers.what_explains(view, frames))
+    assert "with each task as a unit gain " in text
+    mean, low, high = (
+        100 * frames["diagonal"].set_index("gain_kind").loc["gain", f"transfer_gain{end}"]
+        for end in ("", "_low", "_high")
+    )
+    shown = row[heads.index("mean transfer gain")]
+    assert shown == f"{signed(mean)} [{signed(low)}, {signed(high)}] points"

@@ -5,7 +5,7 @@ import pytest
 
 from mvlpt_analysis.gains.shares import variance_table
 from mvlpt_analysis.read.pairs import off_diagonal
-from mvlpt_analysis.report.variance import where_variance_lies
+from mvlpt_analysis.report.variance import headline, where_variance_lies
 from mvlpt_analysis.stats import social
 from mvlpt_analysis.view import View
 from speed import calibration
@@ -132,7 +132,12 @@ def test_the_table_and_its_sentence():
     assert sentence == (
         "text: 79% [69, 100] of the variance of text gains is the pair, 24% [14, 54] the target, 0% "
         "[0, 27] the source. With one seed the pair's share, and the target's, holds the noise of the "
-        "seed, which may be most of it and cannot be separated. Left out: 1 run without a gain."
+        "seed, which may be most of it and cannot be separated. Estimates below 0 are shown as 0%, so that "
+        "the shares shown add up to more than 100%. Left out: 1 run without a gain."
+    )
+    assert headline(view, {"variance": table}) == (
+        "The pair, beyond what source and target bring, is 79% [69, 100] of the variance of text gains, "
+        "with the noise of the one seed in it."
     )
     table["high"] = table["value"] + 0.02  # of the source: all below 0
     (sentence,) = where_variance_lies(view, {"variance": table})
@@ -142,3 +147,5 @@ def test_the_table_and_its_sentence():
     assert "pair by seed" in sentence
     assert "from 2 seeds" in sentence
     assert "With one seed" not in sentence
+    assert headline(view, {"variance": several}).endswith("of the variance of text gains.")
+    assert headline(view, {"variance": several[:0]}) == ""

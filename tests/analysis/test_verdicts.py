@@ -9,6 +9,7 @@ from mvlpt_analysis.figures.heatmaps import gain_frame
 from mvlpt_analysis.gains.table import gain_table
 from mvlpt_analysis.gains.verdicts import smallest_told, verdicts
 from mvlpt_analysis.report import answers
+from mvlpt_analysis.report.glance import glance
 from mvlpt_analysis.stats.power import t_power
 from mvlpt_analysis.view import View
 from support import view_data as made
@@ -76,10 +77,10 @@ def test_the_margin_reaches_table_map_and_report():
     said = answers.which_help(view, frames)[0]
     assert f"{count['gain']} pairs gain and {count['loss']} lose" in said
     assert (
-        f"{count['equal']} are equal within a margin of 1 points, and {count['unclear']} are unclear"
+        f"{count['equal']} are equal within a margin of 1 point, and {count['unclear']} are unclear"
         in said
     )
-    heads, (row,) = answers.glance(view, frames)
+    heads, (row,) = glance(view, frames)
     place = heads.index("pairs of two tasks that gain / lose / are equal / unclear")
     assert row[place] == " / ".join(str(n) for n in count.values())
 
@@ -89,7 +90,7 @@ def test_one_seed_has_no_verdict():
     frames = {**made.tables(5, ("text",), seeds=1), "gains": images}
     view = View(made.tasks(5), ("text",))
     assert "seeds unknown" in answers.which_help(view, frames)[0]
-    heads, _ = answers.glance(view, frames)
+    heads, _ = glance(view, frames)
     assert any("beyond test-image noise" in h and "seeds unknown" in h for h in heads)
 
 
