@@ -85,9 +85,18 @@ def running(*rules: str) -> Job:
 
 
 def processes(job: Job) -> list[int]:
-    """What a job has started on its node."""
-    said = told("scontrol", "listpids", str(job.number)).splitlines()[1:]
-    return [int(line.split()[0]) for line in said if int(line.split()[0]) > 0]
+    """What a job has started on its node, which Slurm knows a moment after the job is said to run."""
+    found: list[int] = []
+
+    def known() -> bool:
+        words = ["scontrol", "listpids", str(job.number)]
+        said = subprocess.run(words, check=False, capture_output=True, text=True).stdout
+        numbers = [int(line.split()[0]) for line in said.splitlines()[1:]]
+        found[:] = [number for number in numbers if number > 0]
+        return bool(found)
+
+    until(known, f"Slurm knows the processes of {job}", 60)
+    return found
 
 
 def profile(folder: Path) -> Path:
@@ -259,9 +268,8 @@ def test_a_job_of_a_killed_controller_and_its_successor_do_no_harm(queued: Study
     *before, last = queued.befallen["tune_2"]
     assert last.state == "COMPLETED"
     assert before
-    for (
-        job
-    ) in before:  # it was waited for, or had not begun yet, and ended without touching anything
+    # Each was waited for, or had not begun yet, and ended without touching anything.
+    for job in before:
         if job.state != "COMPLETED":
             assert job.state == "FAILED"
             assert "works on this study now, and this job is of a run before" in queued.slurm_log(
