@@ -36,19 +36,22 @@ def overview(
     score is at chance where it is not more than two standard errors of a guess above it; a method did
     not learn where its scratch is there in most tasks.
     """
-    heads = ["task", "classes", "train images", "test images", "chance", "zero-shot"]
+    by_target = transfer.groupby("target")
+    bases = {"zero-shot": by_target["zero_shot"].mean()}
+    if "linear_probe" in transfer and transfer["linear_probe"].notna().any():
+        bases["linear probe"] = by_target["linear_probe"].mean()
+    heads = ["task", "classes", "train images", "test images", "chance", *bases]
     heads += [f"{method} from scratch" for method in view.methods]
     heads.append("best source")
     images = samples.groupby("task")[["train", "val"]].mean().sum(axis=1)
     scores = transfer.groupby(["target", "method"])["scratch"].mean()
-    zero = transfer.groupby("target")["zero_shot"].mean()
     best = _best(view, gains)
     rows: list[list[str]] = []
-    at_chance: dict[str, list[str]] = {name: [] for name in ("zero-shot", *view.methods)}
+    at_chance: dict[str, list[str]] = {name: [] for name in (*bases, *view.methods)}
     known, below = dict.fromkeys(at_chance, 0), dict.fromkeys(at_chance, 0)
     for row in records(sizes.set_index("task").reindex(list(view.tasks)).reset_index()):
         task = row["task"]
-        own = {"zero-shot": zero.get(task, np.nan)}
+        own = {name: scored.get(task, np.nan) for name, scored in bases.items()}
         own |= {method: scores.get((task, method), np.nan) for method in view.methods}
         cells = []
         for name, value in own.items():

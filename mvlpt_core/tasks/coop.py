@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line
+from mvlpt_core.contract.files import first_line, read_text
 from mvlpt_core.tasks.base import (
     Place,
     Split,
@@ -91,8 +91,12 @@ def _read_split(path: Path, source: Path, root: Path, entries: Entries, split: s
 
 def _read_splits(file: Path) -> Entries:
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = read_text(file, f"JSON with lists of {ENTRY}")
+    except OSError as error:
+        raise InputError(f"file {file} cannot be read ({error.strerror})") from error
+    try:
+        held = json.loads(text)
+    except ValueError as error:
         raise InputError(f"file {file} cannot be read as JSON ({first_line(error)})") from error
     if not isinstance(held, dict) or not set(PARTS) <= set(held):
         raise InputError(f"file {file}: expected a mapping with the keys {', '.join(PARTS)}")

@@ -28,6 +28,7 @@ from mvlpt_core.tasks.coop import PATTERN, find_splits
 from mvlpt_core.tasks.files import is_system
 
 RECORD = ".fetched.json"
+UNPACKED = "unpacked"  # the folder of an archive's content, beside it
 DEFAULT_REVISION = "main"
 TYPES = ("dataset", "model")  # where a repository is looked for, in this order
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -124,17 +125,21 @@ def fetch_copy(copy: Copy, folder: Path) -> None:
         )
     packed = copy.row.kind == "coop"
     target = folder.with_name(f".{folder.name}.part") if packed else folder
-    _check_space(copy, folder)
+    _check_space(copy, folder, target)
     _download(copy, target)
-    if packed:
-        _unpack(copy, target, folder)
+    found = _unpacked(copy, target) if packed else folder
     record = {
         "repo": copy.row.repo,
         "revision": copy.row.revision or DEFAULT_REVISION,
         "commit": copy.commit,
         "files": copy.files,
     }
-    write_atomic(folder / RECORD, json.dumps(record, indent=2) + "\n")
+    # Before it is moved to its place, where without a record it would be taken for another's.
+    write_atomic(found / RECORD, json.dumps(record, indent=2) + "\n")
+    if packed:
+        shutil.rmtree(folder, ignore_errors=True)  # empty, or an earlier commit's
+        found.rename(folder)
+        shutil.rmtree(target, ignore_errors=True)
 
 
 def _repository(repo: str, revision: str) -> tuple[str, Any]:
@@ -230,10 +235,17 @@ def _has_foreign(copy: Copy, folder: Path) -> bool:
     return not any((folder / note).exists() for note in notes)
 
 
-def _check_space(copy: Copy, folder: Path) -> None:
+def _check_space(copy: Copy, folder: Path, target: Path) -> None:
+    """Raise `InputError` where the disk has no room for what is not yet in `target`."""
     above = next(path for path in folder.parents if path.exists())
+    size = copy.size or 0
+    there = sum(
+        path.stat().st_size
+        for path in target.rglob("*")
+        if path.is_file() and UNPACKED not in path.relative_to(target).parts[:1]
+    )
     # What is packed lies there twice for a while. Images are hardly smaller packed.
-    needed = (copy.size or 0) * (2 if copy.archive else 1)
+    needed = size * (2 if copy.archive else 1) - min(there, size)
     free = shutil.disk_usage(above).free
     if free < needed:
         raise InputError(
@@ -262,11 +274,11 @@ def _literal(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
-def _unpack(copy: Copy, part: Path, folder: Path) -> None:
-    """Move the folder with the splits, wherever it is in what was downloaded, to its place."""
+def _unpacked(copy: Copy, part: Path) -> Path:
+    """The folder with the splits, wherever it is in what was downloaded."""
     content = part
     if copy.archive:
-        content = part / "unpacked"
+        content = part / UNPACKED
         shutil.rmtree(content, ignore_errors=True)  # of an interrupted fetch
         try:
             if copy.archive.endswith(".zip"):
@@ -286,6 +298,4 @@ def _unpack(copy: Copy, part: Path, folder: Path) -> None:
             f"{', '.join(copy.files) if copy.archive else 'folder'} of repository {copy.row.repo} has no "
             f"{PATTERN}: expected a data set with CoOp's splits"
         )
-    shutil.rmtree(folder, ignore_errors=True)  # empty, or an earlier commit's
-    found[0].rename(folder)
-    shutil.rmtree(part, ignore_errors=True)
+    return found[0]

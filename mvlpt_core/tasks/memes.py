@@ -58,6 +58,8 @@ def _named(path: Path, split: str) -> Split:
     places, labels = [], []
     file = path / FILES[split]
     for number, line in enumerate(read_lines(file, "an image a line"), 1):
+        if not line:
+            continue
         try:
             held = json.loads(line)
         except ValueError as error:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvlpt_core.contract.errors import InputError
-from mvlpt_core.contract.files import first_line, write_atomic
+from mvlpt_core.contract.files import first_line, read_text, write_atomic
 from mvlpt_core.contract.seeds import generator
 from mvlpt_core.tasks.base import Load, Place, Split, hash_pixels
 from mvlpt_core.tasks.decode import AS_IT_IS, counted
@@ -213,11 +213,10 @@ def _keys(places: Sequence[Place], root: Path) -> list[str]:
 
 def _read(file: Path, keys: Sequence[str]) -> NDArray[np.bool_]:
     try:
-        lines = (
-            file.read_text(encoding="utf-8").rstrip("\n").split("\n")
-        )  # names may begin with a blank
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read as UTF-8 text ({first_line(error)})") from None
+        # Names may begin with a blank.
+        lines = read_text(file, "the columns file and split").rstrip("\n").split("\n")
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror})") from None
     if lines[0] != _HEADER:
         raise InputError(f"{file}: expected the columns file and split, separated by a tab")
     side: dict[str, str] = {}

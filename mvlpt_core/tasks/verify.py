@@ -279,8 +279,9 @@ def _repeats(found: Found, name: str, opened: _Opened) -> dict[bytes, int]:
         labels, places = opened.split.labels, opened.split.places
         other = sum(not np.array_equal(labels[i], labels[j]) for i, j in again)
         i, j = again[0]
+        verb = "repeats" if len(again) == 1 else "repeat"
         found.notes.append(
-            f"{_images(len(again))} of split {name} repeat another ({_place(places[i])} is "
+            f"{_images(len(again))} of split {name} {verb} another ({_place(places[i])} is "
             f"{_place(places[j])}), {other} of them with another label"
         )
     return first

@@ -44,7 +44,7 @@ def test_sizes_are_read_from_prepared_files(tmp_path):
     assert sample_sizes([tmp_path / "sample.st"]).to_numpy().tolist() == [["pets", 2, 1, 3, 1]]
 
 
-def opening(scratch: dict[str, list[float]], zero: float = 0.6):
+def opening(scratch: dict[str, list[float]], zero: float = 0.6, probe: list[float] | None = None):
     """The opening table of 3 two-class tasks of 100 test images, by each method's scratch scores."""
     tasks = ["a", "b", "c"]
     sizes = pd.DataFrame(
@@ -58,6 +58,8 @@ def opening(scratch: dict[str, list[float]], zero: float = 0.6):
         for s in tasks
     ]
     transfer = pd.DataFrame(rows)
+    if probe:
+        transfer["linear_probe"] = transfer["target"].map(dict(zip(tasks, probe, strict=True)))
     number = np.arange(len(transfer)) / 1000  # the last source of the last method is the best
     gains = transfer.assign(gain=0.1 + number, score=transfer["scratch"] + 0.1 + number)
     return overview(View(tasks, list(scratch)), sizes, samples, transfer, gains)
@@ -72,6 +74,13 @@ def test_the_opening_table_states_sizes_scores_and_the_best_source():
     assert shown.rows[0] == [*numbers, "c, visual: 106.1"]
     # Within two standard errors of a guess: 50 + 2 * 5 points.
     assert shown.flags == ["Zero-shot is at chance in a, b, c."]
+
+
+def test_the_linear_probe_stands_beside_zero_shot_where_there_is_one():
+    shown = opening({"text": [0.9, 0.8, 0.7]}, probe=[0.7, 0.65, np.nan])
+    assert shown.heads[5:8] == ["zero-shot", "linear probe", "text from scratch"]
+    assert [row[6] for row in shown.rows] == ["70.0", "65.0", "none"]
+    assert "linear probe" not in opening({"text": [0.9, 0.8, 0.7]}, probe=[np.nan] * 3).heads
 
 
 def test_methods_that_did_not_learn_are_flagged():

@@ -117,3 +117,12 @@ def test_an_empty_validation_part_is_fine(tmp_path: Path) -> None:
     write_splits(tmp_path / ROW.location, splits | {"test": splits["test"][:2]})
     with pytest.raises(InputError, match="class 'blue cat' of task pets has no images in split te"):
         open_task(ROW, tmp_path).split("test")
+
+
+def test_a_mark_of_byte_order_changes_nothing(tmp_path: Path) -> None:
+    write_coop(tmp_path / ROW.location)
+    file = next((tmp_path / ROW.location).glob("split_zhou_*.json"))
+    for encoding in ("utf-8-sig", "utf-16"):
+        file.write_text(file.read_text("utf-8-sig"), encoding)
+        assert open_task(ROW, tmp_path).classnames == ("red cat", "green dog", "blue cat")
+        file.write_text(file.read_text(encoding), "utf-8")

@@ -65,3 +65,10 @@ def test_missing_files(tmp_path: Path, folder: Path) -> None:
     expect(tmp_path / "no", ROW, r"data root .*no is not a folder")
     (folder / "dev_seen.jsonl").write_text("")
     expect(tmp_path, ROW, r"class 'meme' of task memes has no images in split test", "test")
+
+
+def test_blank_lines_and_the_ends_of_lines_of_other_systems(tmp_path: Path, folder: Path) -> None:
+    lines = (folder / "train.jsonl").read_text(encoding="utf-8").split("\n")
+    text = "\r\n".join([lines[0], "", *lines[1:], "", ""])
+    (folder / "train.jsonl").write_bytes(text.encode("utf-8-sig"))
+    assert open_task(ROW, tmp_path).split("train").labels.tolist() == [0, 1, 1, 0]

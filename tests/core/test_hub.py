@@ -187,6 +187,30 @@ def test_a_full_disk_is_told_first(
     with pytest.raises(InputError, match=r"task toy needs 0.0 GB in .*, where 0.0 GB are free"):
         hub.fetch_copy(hub.find_copy(WDS), tmp_path / WDS.location)
     assert not remote.got
+    # What an interrupted fetch has got is there already.
+    copy, target = hub.find_copy(WDS), tmp_path / WDS.location
+    (target / ".cache/huggingface/download").mkdir(parents=True)
+    (target / ".cache/huggingface/download/0.tar.incomplete").write_bytes(b"0" * (copy.size - 90))
+    hub.fetch_copy(copy, target)
+    assert hub.is_fetched(copy, target)
+
+
+def test_a_fetch_that_is_killed_while_it_clears_up_goes_on(
+    tmp_path: Path, remote: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, folder = hub.find_copy(COOP), tmp_path / COOP.location
+    kept = shutil.rmtree
+
+    def killed(path: Path, **options: bool) -> None:
+        if path.name.endswith(".part"):
+            raise KeyboardInterrupt
+        kept(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        hub.fetch_copy(copy, folder)
+    monkeypatch.undo()
+    assert hub.is_fetched(copy, folder)
 
 
 def row(**changes: Any) -> TaskRow:

@@ -170,6 +170,9 @@ def test_images_without_splits_are_divided_once(tmp_path: Path) -> None:
     lines[moved] = lines[moved].replace("\ttest", "\ttrain")
     table.write_text("\n".join(lines))
     assert split_sizes(tmp_path) == (len(train.labels) + 1, len(test.labels) - 1)
+    # Edited in a spreadsheet, too.
+    table.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    assert split_sizes(tmp_path) == (len(train.labels) + 1, len(test.labels) - 1)
     table.unlink()
     assert split_sizes(tmp_path) == (len(train.labels), len(test.labels))
     # Only train, without a test: the same.
