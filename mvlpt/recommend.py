@@ -82,7 +82,20 @@ def _shown(method: str, table: pd.DataFrame) -> str:
         }
     )
     head = f"{method} (gains in points over scratch; in brackets, pairs less alike)"
-    return f"{head}\n{shown.to_string(index=False)}"
+    return f"{head}\n{shown.to_string(index=False)}{_on_like(table)}"
+
+
+def _on_like(table: pd.DataFrame) -> str:
+    """What the shown sources gained on the most alike task, as measured and shrunk; "" where unknown."""
+    parts = []
+    for _, row in table.dropna(subset=["gain_on_like"]).iterrows():
+        shrunk = row["gain_shrunk_on_like"]
+        more = f" (shrunk {100 * shrunk:+.1f})" if pd.notna(shrunk) else ""
+        parts.append(f"{row['source']} {100 * row['gain_on_like']:+.1f}{more}")
+    if not parts:
+        return ""
+    text = f"measured on {table['like'].iloc[0]}, the most alike task: {', '.join(parts)}"
+    return "\n" + fill(text, WIDTH, break_on_hyphens=False)
 
 
 def shorten_name(name: str, most: int = 18) -> str:

@@ -88,12 +88,11 @@ def _same(sources: Sequence[str], targets: Sequence[str]) -> np.ndarray:
 def _wide(
     frame: pd.DataFrame, value: str, sources: Sequence[str], targets: Sequence[str]
 ) -> np.ndarray:
-    return (
-        pivot(frame, value)
-        .reindex(index=list(sources), columns=list(targets))
-        .to_numpy(float)
-        .copy()
-    )
+    """A matrix [S, T], on a grid of 1e-12 of its largest value: means that are equal but for the order in
+    which they were added up are ties, whatever is ranked by them."""
+    values = pivot(frame, value).reindex(index=list(sources), columns=list(targets)).to_numpy(float)
+    size = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    return np.round(values / size, 12) * size
 
 
 @dataclass(frozen=True)

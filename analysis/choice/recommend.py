@@ -21,7 +21,9 @@ INDISTINCT = 0.1
 class Recommendation:
     """`table` holds one row a method and source, best first within a method: method, rank, source,
     expected_gain, low, high, chance_positive, then each measure and its `<measure>_percentile`
-    among the study's pairs, why, prompt. `familiarity` has one row a measure: measure, nearest,
+    among the study's pairs, like (the study's task that is most alike), what the source gained on it
+    (gain_on_like, and shrunk gain_shrunk_on_like; NaN for that task itself), why, prompt.
+    `familiarity` has one row a measure: measure, nearest,
     similarity, study_lowest, study_median, below. `statements` says it in sentences."""
 
     table: pd.DataFrame
@@ -82,7 +84,8 @@ def recommend(
 ) -> Recommendation:
     """Rank the study's tasks as sources for a new task, for each method.
 
-    `gains`: method, source, target, `value` (one row a pair and method); `similarity`: source,
+    `gains`: method, source, target, `value` (one row a pair and method), and `gain_shrunk` where it is
+    known; `similarity`: source,
     target, measure, value over the study (higher = more alike); `new`: source, measure, value,
     the new task's similarity to every study task; `prompts`: (method, source) -> file to start
     from. The expected gain is `choice.gain_model`'s; its prediction interval is Student's t
@@ -131,6 +134,7 @@ def recommend(
             table[measure] = raw[k]
             share = below / max(len(reference), 1)
             table[f"{measure}_percentile"] = np.where(np.isfinite(raw[k]), 100 * share, np.nan)
+        _add_likeness(table, frame, measures, value)
         table = table[candidates].sort_values("expected_gain", ascending=False, kind="stable")
         table["rank"] = np.arange(1, len(table) + 1)
         table["why"] = [_why(row, measures) for _, row in table.iterrows()]
@@ -141,6 +145,20 @@ def recommend(
     known_range = familiarity(similarity, new[new["measure"].isin(measures)])
     statements.extend(_unlike(known_range))
     return Recommendation(pd.concat(tables, ignore_index=True), known_range, statements)
+
+
+def _add_likeness(
+    table: pd.DataFrame, gains: pd.DataFrame, measures: list[str], value: str
+) -> None:
+    """Fill in place `like`, of all tasks that are targets the one with the highest mean percentile, and what
+    the sources gained on it, as measured and shrunk."""
+    of_tasks = table.set_index("source")[[f"{m}_percentile" for m in measures]].mean(axis=1)
+    alike = of_tasks[of_tasks.index.isin(gains["target"])].dropna()
+    table["like"] = alike.idxmax() if len(alike) else ""
+    on_like = gains[gains["target"].isin(table["like"]) & (gains["source"] != gains["target"])]
+    for name, column in (("gain_on_like", value), ("gain_shrunk_on_like", "gain_shrunk")):
+        known = on_like.set_index("source")[column] if column in on_like else pd.Series(dtype=float)
+        table[name] = table["source"].map(known)
 
 
 def _why(row: pd.Series, measures: list[str]) -> str:

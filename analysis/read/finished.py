@@ -29,6 +29,10 @@ def open_finished(folder: Path, shots: int | None) -> Finished:
     Raises `InputError` where there is none, and for shots that it did not analyse.
     """
     at = Layout(str(folder))
+    if (Path(folder) / "SHA256SUMS").is_file():
+        raise InputError(
+            f"{folder}: what `mvlpt publish` made: expected a study (`mvlpt recommend --library` reads it)"
+        )
     if not Path(at.config).is_file():
         raise InputError(f"{at.config}: no such file: expected the folder of a finished study")
     study = read_study(read_yaml(at.config), where=at.config)

@@ -43,7 +43,9 @@ def add(commands: Commands) -> None:
         "compare",
         "how far studies, or tables by others, agree: seeds, backbones, a study's own methods",
         "  mvlpt compare results/vit_b32 results/vit_b16\n"
-        "  mvlpt compare results/testbed              its methods with one another",
+        "  mvlpt compare results/testbed              its methods with one another\n"
+        "  mvlpt compare results/few/shots1 results/few/shots20\n"
+        "  mvlpt compare results/few/tables/joint_pairs.csv     joint with sequential tuning",
         _compare,
     )
     compared.add_argument("sources", type=Path, nargs="+", help="folders of studies, or tables")

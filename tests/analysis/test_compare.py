@@ -313,5 +313,42 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     assert "or gains that do not vary" in said
     with pytest.raises(InputError, match="'vit_b32' is given twice"):
         compare([one, one], tmp_path / "out")
+    again = tmp_path / "again"
+    again.mkdir()
+    said = compare([one, write(again, "vit_b32")], tmp_path / "out", 20)
+    assert said[0].startswith(
+        f"{tmp_path.name} vit_b32 and again vit_b32: gains of the same 56 pairs"
+    )
     with pytest.raises(InputError, match=r"gone\.csv: no such file"):
         compare([one, tmp_path / "gone.csv"], tmp_path / "out")
+
+
+def test_joint_and_sequential_tuning_are_compared_method_by_method(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cells = [
+        (m, k, s, t)
+        for m in ("text", "visual")
+        for k in (1, 8)
+        for s in TASKS
+        for t in TASKS
+        if s != t
+    ]
+    frame = pd.DataFrame(cells, columns=["method", "shots", "source", "target"])
+    frame["joint_gain"] = rng.normal(size=len(frame)) / 10
+    frame["sequential_gain"] = frame["joint_gain"].where(frame["shots"] == 8, -frame["joint_gain"])
+    path = tmp_path / "joint_pairs.csv"
+    frame.to_csv(path, index=False)
+    said = compare([path], tmp_path / "out", 20, shots=8)
+    found = pd.read_csv(tmp_path / "out" / "agreement.csv")
+    raw = found[found["measure"] == "raw"]
+    assert list(zip(raw["a"], raw["b"], strict=True)) == [
+        ("joint text", "sequential text"),
+        ("joint visual", "sequential visual"),
+    ]
+    assert raw["value"].tolist() == pytest.approx([1, 1])
+    assert said[0].startswith("joint text and sequential text: gains of the same 56 pairs")
+    compare([path], tmp_path / "out", 20)
+    found = pd.read_csv(tmp_path / "out" / "agreement.csv")
+    assert found.loc[found["measure"] == "raw", "value"].tolist() == pytest.approx([-1, -1])
+    with pytest.raises(InputError, match="--shots is 5: expected one of 1, 8"):
+        compare([path], tmp_path / "out", 20, shots=5)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mvlpt.recommend import _shown
 from mvlpt_analysis.new_task import recommend_start
 from mvlpt_analysis.read.features import TaskFeatures, read_tasks
 from mvlpt_analysis.similarity.pairs import task_similarities
@@ -37,6 +38,20 @@ def test_a_new_task_is_told_where_to_start():
     assert ranked["prompt"].tolist() == [f"runs/{s}/seed1.safetensors" for s in ranked["source"]]
     assert "visual_cosine" in ranked["why"][0]
     assert found.statements[0].startswith("text: ")
+    # The most alike task is the one with the highest mean percentile; what sources gained on it, both ways.
+    percentiles = ranked.set_index("source").filter(like="_percentile").mean(axis=1)
+    (like,) = set(ranked["like"])
+    assert like == percentiles.idxmax()
+    on_it = gains[gains["target"] == like].set_index("source").loc[ranked["source"]]
+    other = (ranked["source"] != like).to_numpy()
+    for name, column in (("gain_on_like", "gain"), ("gain_shrunk_on_like", "gain_shrunk")):
+        np.testing.assert_array_equal(ranked[name][other], on_it[column][other])
+        assert ranked[name][~other].isna().all()
+    said = _shown("text", ranked.head(2))
+    first = ranked[other].iloc[0]
+    assert f"measured on {like}, the most alike task:" in " ".join(said.split())
+    assert f"(shrunk {100 * first['gain_shrunk_on_like']:+.1f})" in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 80
     again = recommend_start(
         features("new", 7), tasks, tables["gains"], tables["similarity"], prompts
     )

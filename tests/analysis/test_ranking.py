@@ -350,3 +350,20 @@ def test_recommendation_without_a_common_measure_is_an_error():
         match="the new task has the measures other: expected one of the study's, label_c",
     ):
         recommend(known, within, new.assign(measure="other"))
+
+
+def test_gains_and_scores_that_differ_by_rounding_are_ties():
+    """Means over seeds of the same scores, added up in another order, are one gain."""
+    pairs = [("a", "d"), ("b", "d"), ("c", "d")]
+    cells = pd.DataFrame(pairs, columns=["source", "target"])
+    gains = cells.assign(gain=[0.1 + 0.2, 0.3, 0.1])
+    assert gains["gain"][0] != gains["gain"][1]
+    alike = cells.assign(measure="alike", value=[1.0, 0.3, 0.1 + 0.2])
+    assert alike["value"][1] != alike["value"][2]
+    found = ranking.rank_quality(gains, alike, model_measures=()).set_index("ranker").loc["alike"]
+    assert found["hit1"] == 1
+    assert found["regret1"] == 0
+    relevance = 2 ** np.array([1.5, 1.5, 0]) - 1  # the ranks of the gains, from 0
+    discount = 1 / np.log2([2, 3, 4])
+    shared = relevance @ [discount[0], discount[1:].mean(), discount[1:].mean()]
+    assert found["ndcg_of_ranks"] == pytest.approx(shared / (relevance @ discount))
