@@ -31,10 +31,13 @@ _WIDTHS_SCORED = 12  # floats of a token that a layer without gradients holds, i
 # What a tuning job imports; where Linux tells, then the peak of its memory in kB. (The peak that the
 # parent is told of a child would be its own, for a child begins as a copy.)
 _STARTED = """
+import gc
+gc.set_threshold(20_000)  # as jobs do
 import mvlpt_core.jobs, pathlib
 told = pathlib.Path("/proc/self/status")
 lines = told.read_text().splitlines() if told.exists() else []
 print(*(line.split()[1] for line in lines if line.startswith("VmHWM")))
+gc.freeze()
 """
 
 

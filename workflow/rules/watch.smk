@@ -9,6 +9,7 @@
 from mvlpt_core.contract.files import remove_parts
 from mvlpt_core.tasks.prepare import is_sample_of, is_test_of
 from mvlpt_workflow.progress import Watch
+from mvlpt_workflow.repeats import spare_repeats
 from mvlpt_workflow.running import hold, stop_with_jobs, study_root, tells
 from mvlpt_workflow.written import find_altered, set_aside
 
@@ -102,6 +103,7 @@ onstart:
     stop_with_jobs(
         workflow.scheduler.exit_gracefully if workflow.local_exec else None
     )
+    spare_repeats(workflow)
     WATCH.watch(workflow.dag, set(RUNS + REPLICATES))
 
 

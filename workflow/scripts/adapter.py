@@ -3,6 +3,7 @@ mistake ends it."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -26,6 +27,8 @@ def logged(snakemake: Any, computes: bool = False) -> Iterator[dict[str, Any]]:
     the job reads is checked before, and what it wrote is recorded after it, with what the job puts into the
     mapping that it is given.
     """
+    # Imports make hundreds of thousands of objects, none of them garbage.
+    gc.set_threshold(20_000)
     log = snakemake.log[0]
     root = study_root(log)
     try:
@@ -69,6 +72,8 @@ def logged(snakemake: Any, computes: bool = False) -> Iterator[dict[str, Any]]:
         end = DONE
     finally:
         logging.info(end)
+        # With torch, Python would look for garbage among them for half a second more before it ends.
+        gc.freeze()
 
 
 def _record(root: str, snakemake: Any, about: dict[str, Any]) -> None:
