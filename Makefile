@@ -22,7 +22,8 @@ MVLPT = $(BIN)/mvlpt
 FOLDER = $(BIN)/python -c 'from mvlpt_workflow.configuration import tell_folder; tell_folder("$(CONFIG)")'
 
 IMPORTED := snakemake.cli, open_clip, mvlpt_core.backbone.convert, mvlpt_core.jobs, mvlpt_core.probe, mvlpt_analysis.study, \
-  mvlpt_analysis.figures.gallery, mvlpt_analysis.benchmark.make, mvlpt_analysis.report.page, mvlpt_workflow.configuration
+  mvlpt_analysis.figures.gallery, mvlpt_analysis.benchmark.make, mvlpt_analysis.report.page, mvlpt_analysis.play.section, \
+  mvlpt_workflow.configuration
 
 .PHONY: study test docs report recommend dry-run help clean lock
 .DEFAULT_GOAL := study

@@ -114,7 +114,11 @@ _ALL = (
         "choice.groups:GROUP_COLUMNS",
         by_method=True,
     ),
-    Table("clusters", "sources in clusters that help the same targets", "foreign:CLUSTER_COLUMNS"),
+    Table(
+        "clusters",
+        "sources in clusters that help the same targets",
+        "choice.groups:CLUSTER_COLUMNS",
+    ),
     Table(
         "givers",
         "what each task gives and takes, established pairs counted",

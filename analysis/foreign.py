@@ -21,7 +21,7 @@ import pandas as pd
 from mvlpt_core.contract.errors import InputError
 
 from .catalogue import drawings, foreign_tables
-from .choice.groups import profile_clusters
+from .choice.groups import CLUSTER_COLUMNS, profile_clusters
 from .figures.gallery import draw_figures
 from .figures.style import fonts
 from .gains.agreement import agreements
@@ -43,7 +43,6 @@ from .tables import call, explanations, made, rankings
 from .view import View, Wording
 from .vocabulary import MAIN_MEASURES
 
-CLUSTER_COLUMNS = ("method", "cluster", "task")
 _OTHERS: dict[str, Any] = {
     "own_name": "source = target",
     "heads_name": "table",

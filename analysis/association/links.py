@@ -33,6 +33,8 @@ STATISTICS = ("pearson", "spearman")
 IS_FACTOR = 1e-4  # share of a measure's variance within blocks below which it is the factor itself
 ROLES = {"sources": 1, "targets": 0}  # the axis that their means go over
 
+Cells = tuple[np.ndarray, np.ndarray]  # similarities [M, T, T] and gains [K, T, T]
+
 
 def link_table(
     data: Matrices,
@@ -56,6 +58,7 @@ def link_table(
     rows: list[dict] = []
     named = pd.DataFrame() if factors is None else factors.set_index("task")
     for statistic in STATISTICS:
+        every, apart = (tests.left(link, statistic) for link in ("all", "pairs"))
         for factor in ["", *named.columns]:
             family = None
             if factor:
@@ -64,11 +67,14 @@ def link_table(
             moved = tests.moved(family, whole=True)
             for link in ROLES:
                 rows += tests.roles(link, statistic, str(factor), moved)
-            rows += tests.pairs("pairs", statistic, str(factor), moved)
+            rows += tests.pairs("pairs", apart, statistic, str(factor), moved)
             if family is not None:
-                rows += tests.pairs("all", statistic, str(factor), moved)
-                inside = tests.moved(family, whole=False)
-                rows += tests.pairs("beyond", statistic, str(factor), inside, family)
+                rows += tests.pairs("all", every, statistic, str(factor), moved)
+                inside, within = (
+                    tests.moved(family, whole=False),
+                    tests.left("beyond", statistic, family),
+                )
+                rows += tests.pairs("beyond", within, statistic, str(factor), inside, family)
     table = pd.DataFrame(rows).assign(permutations=permutations)
     keys = ["gain_kind", "link", "factor", "statistic"]
     q = table.groupby(keys, sort=False)["p_permutation"].transform(benjamini_hochberg)
@@ -120,19 +126,25 @@ class _Tests:
             p, far = qap.p_value(observed, sums)[0], qap.reach(observed, sums)[0]
             yield row | _found(value, float(p), float(far))
 
+    def left(self, link: str, statistic: str, family: np.ndarray | None = None) -> Cells:
+        """What of the similarities' and of the gains' cells a link is about."""
+        x, y = (
+            np.array([_left(_ranked(v, statistic), link, family) for v in matrices])
+            for matrices in (self.known, self.gains)
+        )
+        return x, y
+
     def pairs(
         self,
         link: str,
+        cells: Cells,
         statistic: str,
         factor: str,
         moved: tuple[np.ndarray, int],
         family: np.ndarray | None = None,
     ) -> Iterator[dict]:
         """Rows of cells: all, or what is left of them without effects of tasks (and of blocks)."""
-        x, y = (
-            np.array([_left(_ranked(v, statistic), link, family) for v in matrices])
-            for matrices in (self.known, self.gains)
-        )
+        x, y = cells
         a, b = (
             np.array([qap.standardise(v, "pooled", "pearson") for v in matrices])
             for matrices in (x, y)
@@ -141,6 +153,9 @@ class _Tests:
         stuck = not (permuted != np.arange(permuted.shape[1])).any()
         # The fewer are permuted: to permute one side is to permute the other the inverse way.
         p, far = qap.product_test(b, a, permuted)
+        same = np.zeros(len(x), bool)
+        if family is not None:
+            same = np.array([structure.within_share(v, family) < IS_FACTOR for v in self.known])
         for k, m, names in self._belonging():
             both = ~(np.isnan(x[m]) | np.isnan(y[k]))
             row = names | {"link": link, "factor": factor, "statistic": statistic}
@@ -148,7 +163,7 @@ class _Tests:
             value = correlation.coefficient(x[m][both], y[k][both], "pearson")
             if stuck:
                 yield row | _nothing(f"no two tasks can change places by {factor}")
-            elif family is not None and structure.within_share(self.known[m], family) < IS_FACTOR:
+            elif same[m]:
                 yield row | _nothing(f"similarity is constant within {factor}: it is the {factor}")
             elif np.isnan(value):
                 yield row | _nothing("nothing is left that varies")

@@ -210,7 +210,9 @@ def _predict_ridge(
     centre, level = x.mean(0), y.mean()
     x = x - centre
     ridge = np.array(penalties)[:, kinds]  # [G, P]
-    gram = (x.T @ x)[None] + ridge[:, :, None] * np.eye(len(kinds))
+    gram = np.tile(x.T @ x, (len(ridge), 1, 1))
+    own = np.arange(len(kinds))
+    gram[:, own, own] += ridge
     coef = np.linalg.solve(gram, np.broadcast_to((x.T @ (y - level))[:, None], (*ridge.shape, 1)))
     found: np.ndarray = level + coef[..., 0] @ (design - centre).T
     return found

@@ -31,6 +31,7 @@ GIVER_COLUMNS = (
     *("task", "mean_given", "mean_received"),
     *("helps", "hurts", "helped_by", "hurt_by", "hub"),
 )
+CLUSTER_COLUMNS = ("method", "cluster", "task")
 EDGE_COLUMNS = ("source", "target", "weight")
 MAX_CANDIDATES = 200_000  # candidate groups up to which the optimum is computed exactly
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.layout import PROBE, RANDOM, ZERO_SHOT
-from mvlpt_core.contract.rows import RUN, read_rows
+from mvlpt_core.contract.rows import RUN, SCHEMA, read_rows
 
 from ..catalogue import SCRATCH
+from ..parallel import side_by_side
 
 SCORE_COLUMNS = (
     *RUN,
@@ -52,6 +55,7 @@ def gather(
     run_files: Iterable[str | Path],
     zero_shot_files: Iterable[str | Path],
     replicate_files: Iterable[str | Path] = (),
+    workers: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """The tables of a study, by name.
 
@@ -60,14 +64,14 @@ def gather(
     prompt was tuned on. curves: their scores on the fixed sample of the test split, and those of
     the runs from random, whose source is "scratch". outcomes: likewise, predictions of the selected
     row. truth: the test labels of each task. replicates: as transfer, of the `replicate_files`, runs that
-    repeat some of the others with a second seed; no other table holds them.
+    repeat some of the others with a second seed; no other table holds them. `workers`: the processes used.
 
     Raises `InputError`, naming file or run, for a file that is not whole, a run that occurs twice, a
     run without its scratch or zero-shot score, and a finished run that has not exactly one selected
     test row a task.
     """
     zero_shot_files, replicate_files = list(zero_shot_files), list(replicate_files)
-    rows, zero = _read(run_files, zero_shot_files)
+    rows, zero = _read(run_files, zero_shot_files, workers)
     scores = _with_baselines(_summarise(rows), zero)
     # A run of one task is a run of a source and a target; several tasks tuned together are neither, nor
     # is a baseline without a prompt.
@@ -97,9 +101,12 @@ def gather_scores(
 
 
 def _read(
-    run_files: Iterable[str | Path], zero_shot_files: Iterable[str | Path]
+    run_files: Iterable[str | Path], zero_shot_files: Iterable[str | Path], workers: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows = read_rows(run_files).to_pandas()
+    files = list(run_files)
+    share = max(1, -(-len(files) // workers))
+    calls = [partial(_rows, files[i : i + share]) for i in range(0, len(files), share)]
+    rows = pa.concat_tables([SCHEMA.empty_table(), *side_by_side(calls, workers)]).to_pandas()
     zero = read_rows(zero_shot_files).to_pandas()
     repeated = rows.duplicated([*_RUN_TARGET, "split", "step"])
     if repeated.any():
@@ -108,6 +115,11 @@ def _read(
         task = zero.loc[zero["target"].duplicated(), "target"].iloc[0]
         raise InputError(f"task '{task}' has more than one zero-shot score: expected one")
     return rows, zero
+
+
+def _rows(files: Iterable[str | Path]) -> pa.Table:
+    """The rows of some files in one piece: a process hands over one much faster than one a file."""
+    return read_rows(files).combine_chunks()
 
 
 def _transfer(scores: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ permutations of 20 tasks. `_permuted_scores` needs about a tenth of that. Shapes
 `stats.qap`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,10 @@ from scipy.stats import kendalltau
 from ..read.pairs import off_diagonal
 from .qap import cell_index, cells, is_constant, orient, p_value, reach
 
-# Permutations handled at once, fewer where their histograms would not fit; pairs of cells compared
-# at once: signs that int8 can add up.
+# Permutations handled at once, fewer where what is known of their cells' bins would take more bytes than
+# this; pairs of cells compared at once: signs that int8 can add up.
 BLOCK = 1024
-HISTOGRAMS = 1 << 22
+STEPS = 1 << 23
 CHUNK = 127
 ROUNDING = 1e-5
 
@@ -65,42 +66,45 @@ def _prepare(matrix: np.ndarray, index: np.ndarray) -> _Side:
     return _Side(rank, bins, low, high, moved[0], moved[1])
 
 
-def _permuted_scores(x: _Side, y: _Side) -> np.ndarray:
-    """Concordant minus discordant pairs of cells [P]: x with its tasks permuted, against y.
+def _permuted_scores(x: _Side, others: Sequence[_Side]) -> np.ndarray:
+    """Concordant minus discordant pairs of cells [K, P]: x with its tasks permuted, against each of `others`.
 
-    x is prepared with the cells of the permutations, y with those of their inverses. Pairs tied
+    x is prepared with the cells of the permutations, the others with those of their inverses. Pairs tied
     or undefined on either side count 0. Cells are grouped into about sqrt(n) bins of neighbouring
-    values of x and of y. Pairs in different bins on both sides are counted from the bins' joint
-    histogram; only pairs that share a bin are compared one by one. O(P n^1.5).
+    values of x and of y. Pairs in different bins on both sides are counted bin by bin; only pairs that
+    share a bin are compared one by one. O(K P n^1.5).
     """
-    n_x, n_y = x.n_bins, y.n_bins
-    lower = [np.tril(np.ones((n, n), np.float32), -1) for n in (n_x, n_y)]
-    apart = lower[0] - lower[0].T  # signs of the differences of two bins of x
-    # One more bin on each side takes the undefined cells; it is not counted.
-    own = _whole(y.bins, n_y)[:, None] * (n_x + 1)
-    block = min(BLOCK, max(1, HISTOGRAMS // ((n_x + 1) * (n_y + 1))))
-    total = np.empty(x.moved_rank.shape[1])
-    for start in range(0, len(total), block):
+    groups = [[np.flatnonzero(y.bins == g) for g in range(y.n_bins)] for y in others]
+    steps = np.arange(x.n_bins)[:, None]
+    block = min(BLOCK, max(1, STEPS // (len(x.bins) * x.n_bins)))
+    total = np.empty((len(others), x.moved_rank.shape[1]))
+    for start in range(0, total.shape[1], block):
         part = slice(start, start + block)
-        score = _compared(x.moved_rank[:, part], y.low, y.high)
-        score += _compared(y.moved_bins[:, part], x.low, x.high)
-        b = len(score)
-        # Histograms [bin of y, permutation, bin of x]: both products are then one matrix product.
-        code = _whole(x.moved_bins[:, part], n_x) + (own * b + np.arange(b) * (n_x + 1))
-        joint = np.bincount(code.ravel(), minlength=(n_y + 1) * b * (n_x + 1))
-        joint = joint.reshape(n_y + 1, b, n_x + 1)[:n_y, :, :n_x].astype(np.float32)
-        below = lower[1] @ joint.reshape(n_y, -1)  # cells in lower bins of y, by bin of x
-        signed = joint.reshape(-1, n_x) @ apart
-        score += np.einsum("cx,cx->c", signed, below.reshape(-1, n_x)).reshape(n_y, b).sum(0)
-        total[part] = score
+        ranks = np.ascontiguousarray(x.moved_rank[:, part])
+        reached = x.moved_bins[:, None, part] >= steps.astype(x.moved_bins.dtype)
+        for k, y in enumerate(others):
+            score = _compared(ranks, y.low, y.high)
+            score += _compared(np.ascontiguousarray(y.moved_bins[:, part]), x.low, x.high)
+            total[k, part] = score + _across_bins(reached.view(np.int8), groups[k])
     return total
 
 
-def _whole(bins: np.ndarray, undefined: int) -> np.ndarray:
-    """Bins as int64, NaN as the number `undefined`."""
-    if bins.dtype.kind == "f":
-        bins = np.where(np.isnan(bins), undefined, bins)
-    return bins.astype(np.int64)
+def _across_bins(reached: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
+    """The part of the scores [b] that pairs in different bins of both sides have.
+
+    reached [n, bins of x, b]: 1 where a cell's bin of x is at least this one; groups: the cells of each bin
+    of y, from the lowest. Where own[c] cells of a bin and below[c] of all lower bins have reached c, the sum
+    over c of (below[c - 1] - below[c]) own[c] counts the concordant pairs, that of (own[c - 1] - own[c])
+    below[c] the discordant ones; what both have in common is left out.
+    """
+    below = np.zeros(reached.shape[1:], np.float32)
+    score = np.zeros(reached.shape[2])
+    for group in groups:
+        own = reached[group].sum(0, dtype=np.min_scalar_type(-1 - len(group))).astype(np.float32)
+        score += np.einsum("cb,cb->b", below[:-1], own[1:])
+        score -= np.einsum("cb,cb->b", own[:-1], below[1:])
+        below += own
+    return score
 
 
 def _constant(matrix: np.ndarray) -> bool:
@@ -133,7 +137,6 @@ def _binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _compared(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Sum over pairs of sign(values[high] - values[low]), for each column of `values` [n, b]."""
-    values = np.ascontiguousarray(values)
     total = np.zeros(values.shape[1], np.int32)
     for start in range(0, len(low), CHUNK):
         a, z = values[low[start : start + CHUNK]], values[high[start : start + CHUNK]]
@@ -173,16 +176,15 @@ def kendall_test(
         p, far = np.full((2, *wanted.shape), np.nan)
         forward, backward = _both_ways(permuted)
         # The identity comes first: its score is the observed one.
-        others = [None if _constant(matrix) else _prepare(matrix, backward) for matrix in y]
+        others = {k: _prepare(v, backward) for k, v in enumerate(y) if not _constant(v)}
         for m, matrix in enumerate(x):
             if _constant(matrix):
                 continue
-            side = _prepare(matrix, forward)
-            for k, other in enumerate(others):
-                if other is not None and wanted[m, k]:
-                    score = _permuted_scores(side, other)
-                    p[m, k] = p_value(score[:1], score[1:, None])[0]
-                    far[m, k] = reach(score[:1], score[1:, None])[0]
+            tested = [k for k, other in others.items() if wanted[m, k]]
+            if tested:
+                scores = _permuted_scores(_prepare(matrix, forward), [others[k] for k in tested]).T
+                p[m, tested] = p_value(scores[0], scores[1:])
+                far[m, tested] = reach(scores[0], scores[1:])
         return p, far
     n_tasks = x.shape[1]
     first, second, column = _pairs_in_columns(n_tasks)

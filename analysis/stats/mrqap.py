@@ -73,10 +73,11 @@ def double_semipartial(
 
     rows, columns = cells(len(y))
     kept = mask[rows, columns]
+    index = index if kept.all() else index[:, kept]
     observed = _partial_of(residual[rows, columns][None, kept], response, basis)[0]
     extreme = 0
     for start in range(0, len(index), BATCH):
-        drawn = residual.ravel()[index[start : start + BATCH]][:, kept]
+        drawn = residual.take(index[start : start + BATCH])
         extreme += int((np.abs(_partial_of(drawn, response, basis)) >= abs(observed) - TIE).sum())
     return Dyadic(
         beta,
@@ -90,7 +91,7 @@ def double_semipartial(
 
 def _partial_of(drawn: np.ndarray, response: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Correlation [P] of the residual on `basis` [n, q] of each row of `drawn` with `response`."""
-    norm = (drawn * drawn).sum(1) - ((drawn @ basis) ** 2).sum(1)
+    norm = np.einsum("pn,pn->p", drawn, drawn) - ((drawn @ basis) ** 2).sum(1)
     scale = np.sqrt(np.maximum(norm, 0) * (response @ response))
     return np.divide(drawn @ response, scale, out=np.zeros(len(drawn)), where=scale > 0)
 

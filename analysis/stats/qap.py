@@ -42,7 +42,8 @@ def cell_index(permuted: np.ndarray, used: np.ndarray | None = None) -> np.ndarr
     rows, columns = cells(n_tasks)
     if used is not None:
         rows, columns = rows[used], columns[used]
-    return (permuted[:, rows] * n_tasks + permuted[:, columns]).astype(np.int32)
+    small = permuted.astype(np.int32)
+    return small.take(rows, axis=1) * np.int32(n_tasks) + small.take(columns, axis=1)
 
 
 def orient(matrix: np.ndarray, scope: str) -> np.ndarray:
@@ -105,9 +106,8 @@ def _permuted_sums(x: np.ndarray, weights: np.ndarray, index: np.ndarray) -> np.
 
     O(P n K); memory is that of one batch of permutations.
     """
-    flat = x.ravel()
     return np.concatenate(
-        [flat[index[i : i + BATCH]] @ weights for i in range(0, len(index), BATCH)]
+        [x.take(index[i : i + BATCH]) @ weights for i in range(0, len(index), BATCH)]
     )
 
 

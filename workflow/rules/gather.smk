@@ -26,7 +26,7 @@ rule gather:
         f"{AT.benchmarks}/gather.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 2
     resources:
         mem_mb=grown(4000),
         runtime=grown(60),

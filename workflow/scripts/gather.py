@@ -10,6 +10,7 @@ with logged(snakemake):
     from mvlpt_analysis.read.gather import gather
     from mvlpt_analysis.read.pairs import write_frame
 
-    tables = gather(snakemake.input.runs, snakemake.input.zero_shot, snakemake.input.replicates)
+    source = snakemake.input
+    tables = gather(source.runs, source.zero_shot, source.replicates, workers=snakemake.threads)
     for name, table in tables.items():
         write_frame(table, snakemake.output[name])
