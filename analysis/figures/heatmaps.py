@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -123,22 +124,20 @@ def draw_cells(
 ) -> None:
     """The coloured cells of a map between the `ends` of its scale, grey where undefined, and its
     colour bar, if that has a `label`; `beyond`: some values lie outside the scale."""
-    rows, columns = wide.shape
-    known = np.ma.masked_invalid(wide.to_numpy(float))
-    look: Any = {"linewidth": 0.4, "edgecolor": "white"}
-    mesh = ax.pcolormesh(known, cmap=colours, vmin=ends[0], vmax=ends[1], **look)
-    ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", facecolor="#E6E6E6")
-    ax.spines[:].set_visible(False)
-    if label:
-        look = {"shrink": 0.6, "aspect": 30, "pad": 0.02, "extend": "both" if beyond else "neither"}
-        ax.figure.colorbar(mesh, ax=ax, label=label, **look).outline.set_visible(False)
+    bar = {"label": label, "shrink": 0.6, "aspect": 30, "pad": 0.02}
+    bar["extend"] = "both" if beyond else "neither"
+    look: Any = {"linewidths": 0.4, "linecolor": "white", "square": True}
+    look |= {"xticklabels": False, "yticklabels": False, "cbar": bool(label), "cbar_kws": bar}
+    sns.heatmap(wide, ax=ax, cmap=colours, vmin=ends[0], vmax=ends[1], **look)
+    ax.set_facecolor("#E6E6E6")
 
 
 def write_values(
     ax: Axes, wide: pd.DataFrame, text: Callable[[float, int], str], digits: Sequence[int]
 ) -> None:
     """Write each cell's value on the map, with the most `digits` of those given whose widest text
-    fits a cell; none where nothing fits."""
+    fits a cell; none where nothing fits. Seaborn's own annotations would be drawn once more, for the sake
+    of its tick labels."""
     mesh = ax.collections[0]
     mesh.update_scalarmappable()
     colours, values = mesh.get_facecolor(), wide.to_numpy(float)
