@@ -67,7 +67,8 @@ def check_tasks_data(
     shown["digest"] = shown["digest"].str[:12]
     print(shown.where(shown.notna(), "-").to_string(index=False))
     texts = [f"  {one.task}: {_read_as(one.source, room.clean)}" for one in found if one.source]
-    print("first class texts, as the text tower reads them:", *texts, sep="\n")
+    if texts:
+        print("first class texts, as the text tower reads them:", *texts, sep="\n")
     if sheet is not None:
         write_sheet(sheet, found, preprocess)
         print(f"{sheet}: images as the backbone sees them, at {preprocess['size']} pixels")

@@ -12,7 +12,7 @@ import torch
 from mvlpt_analysis.gains.pilot import TESTBED, pilot_noise
 from mvlpt_analysis.parallel import cores as available_cores
 from mvlpt_analysis.read.pairs import read_frame
-from mvlpt_analysis.read.study import of_shots
+from mvlpt_analysis.read.study import between, of_shots
 from mvlpt_analysis.stats.multiplicity import ALPHA
 from mvlpt_analysis.stats.power import POWER, Noise, smallest_mean_gain, smallest_pair_gain
 from mvlpt_analysis.vocabulary import MEASURES
@@ -78,7 +78,7 @@ def print_plan(
     without times."""
     checked = checked_study(config, changes)
     counter = study_counter(checked)
-    noise, noted = noise_of(pilot, checked.study.shots)
+    noise, noted = noise_of(pilot, analysed(checked))
     machine, source = None, ""
     if rate is not None:
         machine = Machine.of_rate(1e12 * rate, checked.study.methods.by_name())
@@ -265,7 +265,10 @@ def noise_of(pilot: Path | None, shots: Sequence[int]) -> tuple[dict[str, Noise]
         return dict(TESTBED), "the built-in testbed (8 shots); --pilot takes a study of two seeds"
     at = Layout(str(pilot))
     frames = {name: read_frame(at.gathered(name)) for name in ("transfer", "outcomes", "truth")}
-    known = sorted({int(k) for k in frames["transfer"]["shots"]})
+    transfer = frames["transfer"]
+    known = sorted({int(k) for k in between(transfer, set(transfer["target"]))["shots"]})
+    if not known:
+        raise InputError(f"--pilot {pilot}: no task started from another's prompt: expected some")
     chosen = next((k for k in shots if k in known), known[0])
     parts = [of_shots(frames[name], chosen) for name in ("transfer", "outcomes")]
     return pilot_noise(parts[0], parts[1], frames["truth"]), f"{pilot}, {chosen} shots"

@@ -12,6 +12,7 @@ from mvlpt_core.contract.outcomes import PREDICTION, decode, decode_truth
 
 from ..catalogue import SCRATCH
 from ..read.gather import TRANSFER_COLUMNS
+from ..read.study import between
 from ..stats.power import Noise
 from ..stats.variance import fit_prior
 from .table import PAIR, seed_gains
@@ -41,8 +42,8 @@ def pilot_noise(
         raise InputError(f"pilot: column '{min(missing)}' is missing: expected a study's transfer")
     gains = seed_gains(transfer)
     tasks = set(gains["target"])
-    gains = gains[gains["source"].isin(tasks) & (gains["source"] != gains["target"])]
-    shares = _discordance(outcomes, truth)
+    gains = between(gains, tasks)
+    shares = _discordance(outcomes[outcomes["source"].isin([SCRATCH, *tasks])], truth)
     found = {}
     for method, own in gains.groupby("method", sort=False):
         counted = own.groupby(PAIR)["gain"].agg(["var", "count"])

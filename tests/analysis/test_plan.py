@@ -140,6 +140,17 @@ def test_a_pilot_gives_its_noise_back():
     assert noise.task_seed_sd < 0.02
 
 
+def test_prompts_of_several_tasks_are_no_pairs_of_a_pilot():
+    """A set whose prompt is always right tells neither of the noise of pairs nor of their images."""
+    transfer, outcomes, truth = made_up(seeds=2, tasks=3)
+    right = (np.arange(truth["n"][0]) % 4).astype("<u2").tobytes()
+    own = outcomes[outcomes["source"] == outcomes["target"]]
+    of_set = own.assign(source="all_three", outcomes=right)
+    more = transfer[transfer["source"] == transfer["target"]].assign(source="all_three", score=1.0)
+    with_set = (pd.concat([transfer, more]), pd.concat([outcomes, of_set]), truth)
+    assert pilot_noise(*with_set) == pilot_noise(transfer, outcomes, truth)
+
+
 def test_a_pilot_of_one_seed_is_refused():
     with pytest.raises(InputError, match="one seed: expected at least two"):
         pilot_noise(*made_up(seeds=1))

@@ -63,6 +63,7 @@ TASKS = list(CHECKED.suite)  # the tasks studied
 # With those of the second suite that runs are tuned on.
 EVERY_ROW = CHECKED.suite | CHECKED.sources
 SUITE = {task: EVERY_ROW[task] for task in used_tasks(CHECKED)}
+SOURCES = [task for task in SUITE if task not in CHECKED.suite]
 METHODS = STUDY.methods.by_name()
 FACTORS = list(
     dict.fromkeys(factor for row in CHECKED.suite.values() for factor in row.factors)

@@ -30,7 +30,7 @@ rule figures:
         runtime=grown(60),
     params:
         tasks=TASKS,
-        sources=list(CHECKED.sources),
+        sources=SOURCES,
         methods=list(METHODS),
         factors=factor_columns(),
         estimates=ESTIMATES,
@@ -84,7 +84,7 @@ rule report:
         runtime=grown(60),
     params:
         tasks=TASKS,
-        sources=list(CHECKED.sources),
+        sources=SOURCES,
         methods=list(METHODS),
         factors=factor_columns(),
         estimates=ESTIMATES,
