@@ -123,28 +123,28 @@ def jobs_by_rule(checked: Checked) -> dict[str, int]:
 # and the towers) on the same machine: a part for every job, and one that grows with the pairs analysed
 # (in units of the testbed's 1,140: 20 tasks, 3 methods). Measured on the testbed: docs/plan.md.
 FIXED = {
-    "config": (0.05, 0.0),
-    "backbone": (1.9, 0.0),
+    "config": (0.07, 0.0),
+    "backbone": (2.1, 0.0),
     "group": (0.01, 0.0),
     "mean": (0.01, 0.0),
-    "prepare_test": (0.13, 0.0),
-    "prepare_sample": (0.14, 0.0),
-    "features_test": (1.0, 0.0),
-    "features_sample": (0.8, 0.0),
-    "class_texts": (1.0, 0.0),
+    "prepare_test": (0.14, 0.0),
+    "prepare_sample": (0.15, 0.0),
+    "features_test": (1.2, 0.0),
+    "features_sample": (0.9, 0.0),
+    "class_texts": (1.1, 0.0),
     "screen": (1.0, 0.0),
-    "probe": (1.1, 0.0),
-    "gather": (0.6, 1.7),
-    "leakage": (0.2, 0.0),
-    "similarity": (1.1, 0.4),
-    "statistics": (1.2, 14.0),
-    "groups": (0.8, 0.6),
-    "figures": (1.6, 12.3),
-    "report": (1.3, 1.3),
-    "planning": (1.6, 0.0),  # Snakemake's own, before the first job
-    "scheduling": (0.45, 0.0),  # and with every job, processes' ends included
+    "probe": (1.25, 0.0),
+    "gather": (0.8, 2.2),
+    "leakage": (0.26, 0.0),
+    "similarity": (1.2, 0.5),
+    "statistics": (1.5, 17.8),
+    "groups": (1.0, 0.8),
+    "figures": (2.0, 15.6),
+    "report": (1.7, 1.7),
+    "planning": (2.2, 0.0),  # Snakemake's own, before the first job
+    "scheduling": (0.15, 0.0),  # and with every job, processes' ends included
 }
-_BENCHMARK = (1.5, 0.4)  # a benchmark's tables and figures
+_BENCHMARK = (1.9, 0.5)  # a benchmark's tables and figures
 _TESTBED_PAIRS = 1140
 
 
