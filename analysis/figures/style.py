@@ -20,6 +20,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from fontTools import subset
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -167,10 +168,22 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         FigureCanvasAgg(figure).print_png(part, **look)
     with whole(svg) as part:
         FigureCanvasSVG(figure).print_svg(part, metadata={"Date": None, "Creator": None})
-    with whole(pdf) as part:
+    with whole(pdf) as part, _fonts_of_glyphs():
         FigureCanvasPdf(figure).print_pdf(part, metadata={"CreationDate": None, "Creator": None})
     plt.close(figure)
     return [png, svg, pdf]
+
+
+@contextmanager
+def _fonts_of_glyphs() -> Iterator[None]:
+    """Fonts go into a PDF without the tables for setting text, which is set already: to cut them down to the
+    letters used takes longer than all else of a PDF, and no public option leaves them out."""
+    usual = subset.Options._drop_tables_default
+    subset.Options._drop_tables_default = [*usual, "GDEF", "GPOS", "GSUB"]
+    try:
+        yield
+    finally:
+        subset.Options._drop_tables_default = usual
 
 
 def panels(

@@ -1,13 +1,17 @@
 """Figures: what is drawn, and files that are whole and reproducible."""
 
 import re
+import zlib
 from functools import cache
+from io import BytesIO
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.subset import Options
+from fontTools.ttLib import TTFont
 
 from mvlpt_analysis import catalogue, vocabulary
 from mvlpt_analysis.choice.groups import transfer_graph
@@ -100,6 +104,18 @@ def test_the_same_data_gives_the_same_bytes(tmp_path):
         first, second = (tmp_path / folder / name for folder in ("a", "b"))
         assert first.read_bytes() == second.read_bytes()
         assert b"<dc:date>" not in first.read_bytes()
+
+
+def test_fonts_in_a_pdf_are_glyphs_alone(tmp_path):
+    with style.style():
+        _, _, pdf = style.save(plate("gains_text", 3, ("text",)).figure, tmp_path / "gains_text")
+    streams = re.findall(rb"/Length1 .*?stream\s(.*?)\sendstream", pdf.read_bytes(), re.DOTALL)
+    fonts = [TTFont(BytesIO(zlib.decompress(stream))) for stream in streams]
+    assert fonts
+    for font in fonts:
+        assert any(font["glyf"][name].numberOfContours for name in font.getGlyphOrder()[1:])
+        assert not {"GDEF", "GPOS", "GSUB"} & set(font.keys())
+    assert "GSUB" not in Options().drop_tables  # of others' PDFs
 
 
 def test_workers_draw_the_same_figures(tmp_path):
