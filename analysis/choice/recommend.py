@@ -154,7 +154,7 @@ def _add_likeness(
     the sources gained on it, as measured and shrunk."""
     of_tasks = table.set_index("source")[[f"{m}_percentile" for m in measures]].mean(axis=1)
     alike = of_tasks[of_tasks.index.isin(gains["target"])].dropna()
-    table["like"] = alike.idxmax() if len(alike) else ""
+    table["like"] = str(alike.idxmax()) if len(alike) else ""
     on_like = gains[gains["target"].isin(table["like"]) & (gains["source"] != gains["target"])]
     for name, column in (("gain_on_like", value), ("gain_shrunk_on_like", "gain_shrunk")):
         known = on_like.set_index("source")[column] if column in on_like else pd.Series(dtype=float)
