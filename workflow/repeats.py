@@ -6,15 +6,21 @@ Both made up nine tenths of its own time in a testbed study, in which freed core
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 _USUAL_LIMIT = 100, 1  # jobs, seconds: where nobody sets --max-jobs-per-timespan
 
 
 def spare_repeats(workflow: Any) -> None:
-    """Let Snakemake's main process, about to start its first job, do without them."""
-    _record_with_one_checksum_a_file(workflow)
-    _look_when_a_job_ends(workflow.scheduler)
+    """Let Snakemake's main process, about to start its first job, do without them.
+
+    They are its inner parts: a version that has others keeps its repeats.
+    """
+    with suppress(AttributeError):
+        _record_with_one_checksum_a_file(workflow)
+    with suppress(AttributeError):
+        _look_when_a_job_ends(workflow.scheduler)
 
 
 def _record_with_one_checksum_a_file(workflow: Any) -> None:
@@ -23,14 +29,15 @@ def _record_with_one_checksum_a_file(workflow: Any) -> None:
     It is Snakemake's own cache that keeps them, which is otherwise off while jobs run, and only until the
     record is written.
     """
-    recorded = workflow.persistence.finished
+    recorded, cache = workflow.persistence.finished, workflow.iocache
+    off = cache.deactivate
 
     async def finished(job: Any) -> None:
-        workflow.iocache.active = True
+        cache.active = True
         try:
             await recorded(job)
         finally:
-            workflow.iocache.deactivate()
+            off()
 
     workflow.persistence.finished = finished
 

@@ -178,7 +178,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 def _fonts_of_glyphs() -> Iterator[None]:
     """Fonts go into a PDF without the tables for setting text, which is set already: to cut them down to the
     letters used takes longer than all else of a PDF, and no public option leaves them out."""
-    usual = subset.Options._drop_tables_default
+    usual = getattr(subset.Options, "_drop_tables_default", [])
     subset.Options._drop_tables_default = [*usual, "GDEF", "GPOS", "GSUB"]
     try:
         yield

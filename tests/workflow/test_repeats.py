@@ -80,3 +80,8 @@ def test_a_limit_of_jobs_a_second_that_somebody_set_stays(limit: str, stays: boo
     )
     spare_repeats(SimpleNamespace(persistence=SimpleNamespace(finished=None), scheduler=scheduler))
     assert bool(scheduler.job_rate_limiter) is stays
+
+
+def test_another_snakemake_keeps_its_repeats() -> None:
+    spare_repeats(SimpleNamespace())
+    spare_repeats(SimpleNamespace(persistence=SimpleNamespace(finished=None), scheduler=None))
