@@ -28,7 +28,7 @@ EVERYTHING = {"backbone", *SAMPLED, *TESTED, "config"}
 CHANGES: list[tuple[str, Any, set[str]]] = [
     ("study", "other", EVERYTHING),
     ("data_root", "elsewhere", set()),
-    ("source_suite", "sources.tsv", {"figures", "report"}),
+    ("source_suite", "sources.tsv", {"report"}),
     ("groups", "groups.tsv", {"group", "report"}),
     ("means", {"mean": {"of": "tasks"}}, {"report"}),
     ("linear_probe", False, GATHERED),
