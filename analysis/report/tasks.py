@@ -115,7 +115,7 @@ def _best(view: View, gains: pd.DataFrame) -> dict[str, str]:
     found = {}
     for row in records(top.drop_duplicates("target")):
         others = int(alike.get(row["target"], 1)) - 1
-        more = f" (as do {others} more)" if others else ""
+        more = f" (and {others} as good)" if others else ""
         found[row["target"]] = f"{row['source']}, {row['method']}: {_points(row['score'])}{more}"
     return found
 

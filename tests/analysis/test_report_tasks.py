@@ -230,5 +230,5 @@ def test_best_sources_that_are_equally_good_are_counted():
     gains = pd.DataFrame(cells, columns=["source", "target", "score"])
     gains = gains.assign(method="text", gain=gains["score"] - 0.1, diagonal=False)
     best = _best(View(["a", "b", "c"], ["text"]), gains)
-    assert best["c"].endswith(", text: 30.0 (as do 1 more)")
+    assert best["c"].endswith(", text: 30.0 (and 1 as good)")
     assert best["a"] == "c, text: 50.0"
