@@ -38,7 +38,7 @@ def glance(view: View, tables: Frames) -> tuple[list[str], list[list[str]]]:
     table = tables["correlations"]
     measures = () if table.empty or few_tasks(table["n_tasks"].max()) else view.measures
     units = ", ".join(["task", *view.factors])
-    how = f" (p: the largest with each {units} as a unit)" if view.factors else ""
+    how = f" (largest p with {units} as units)" if view.factors else ""
     heads += [f"rho with {pretty(measure)}{how}" for measure in measures]
     heads += [
         "rule chosen on other targets",

@@ -109,13 +109,18 @@ def _at_chance(score: float, row: Row) -> bool:
 
 
 def _best(view: View, gains: pd.DataFrame) -> dict[str, str]:
-    """The source, and the method, whose prompt leads to the highest score on each target."""
+    """The source, and the method, whose prompt leads to the highest score on each target, and how many others
+    lead to the same."""
     every = [transfers(gains, method, view.givers) for method in view.methods]
     top = pd.concat(every).sort_values("score", ascending=False, kind="stable")
-    return {
-        row["target"]: f"{row['source']}, {row['method']}: {_points(row['score'])}"
-        for row in records(top.drop_duplicates("target"))
-    }
+    highest = top["score"] >= top.groupby("target")["score"].transform("max") - 1e-9
+    alike = top[highest].groupby("target").size()
+    found = {}
+    for row in records(top.drop_duplicates("target")):
+        others = int(alike.get(row["target"], 1)) - 1
+        more = f" (and {others} as good)" if others else ""
+        found[row["target"]] = f"{row['source']}, {row['method']}: {_points(row['score'])}{more}"
+    return found
 
 
 def _points(score: float) -> str:

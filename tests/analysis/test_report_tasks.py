@@ -10,7 +10,7 @@ from mvlpt_analysis.report import answers, words
 from mvlpt_analysis.report.glance import glance
 from mvlpt_analysis.report.made import made_today
 from mvlpt_analysis.report.rules import against_bar
-from mvlpt_analysis.report.tasks import overview
+from mvlpt_analysis.report.tasks import _best, overview
 from mvlpt_analysis.view import View
 from mvlpt_analysis.vocabulary import CHOSEN, signed
 from mvlpt_core import __version__
@@ -215,7 +215,7 @@ def test_the_opening_table_shows_the_p_that_establishes_least():
     )
     heads, (row,) = glance(view, frames)
     (place,) = (i for i, head in enumerate(heads) if head.startswith("rho with label cosine"))
-    assert heads[place].endswith("(p: the largest with each task, family, style as a unit)")
+    assert heads[place].endswith("(largest p with task, family, style as units)")
     assert row[place].endswith("(p = 0.990)")
     text = " ".join(answers.what_explains(view, frames))
     assert "with each task as a unit gain " in text
@@ -225,3 +225,19 @@ def test_the_opening_table_shows_the_p_that_establishes_least():
     )
     shown = row[heads.index("mean transfer gain")]
     assert shown == f"{signed(mean)} [{signed(low)}, {signed(high)}] points"
+
+
+def test_best_sources_that_are_equally_good_are_counted():
+    """The one that is listed first is not called the best alone."""
+    cells = [
+        ("a", "c", 0.3),
+        ("b", "c", 0.1 + 0.2),
+        ("c", "a", 0.5),
+        ("b", "a", 0.4),
+        ("a", "b", 0.2),
+    ]
+    gains = pd.DataFrame(cells, columns=["source", "target", "score"])
+    gains = gains.assign(method="text", gain=gains["score"] - 0.1, diagonal=False)
+    best = _best(View(["a", "b", "c"], ["text"]), gains)
+    assert best["c"].endswith(", text: 30.0 (and 1 as good)")
+    assert best["a"] == "c, text: 50.0"
