@@ -1,6 +1,6 @@
 """What Snakemake does again and again between jobs, and needs to do once.
 
-Both made up nine tenths of its own time in a testbed study, in which freed cores wait for it
+Both made up four fifths of its own time in a testbed study, in which freed cores waited for it
 (speed/RECORDS.md). What it decides and records is the same.
 """
 
