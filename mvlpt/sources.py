@@ -61,9 +61,9 @@ def of_library(folder: Path, shots: int | None, backbone: str | None, device: st
 
     at = OpenLibrary(folder)
     study = at.study
-    analysed = sorted(set(at.read("gains")["shots"]))
-    shots = chosen_shots(analysed, shots)
-    gains, similarity = (_of_shots(at.read(name), shots) for name in ("gains", "similarity"))
+    every = at.read("gains")
+    shots = chosen_shots(sorted(set(every["shots"])), shots)
+    gains, similarity = (_of_shots(table, shots) for table in (every, at.read("similarity")))
     files = _Files.of(at, study, shots, gains)
     at.check([*files.tests, *files.samples, *files.prompts.values()])
     first = next(iter(files.prompts.values()))

@@ -70,10 +70,8 @@ def link_table(
             rows += tests.pairs("pairs", apart, statistic, str(factor), moved)
             if family is not None:
                 rows += tests.pairs("all", every, statistic, str(factor), moved)
-                inside, within = (
-                    tests.moved(family, whole=False),
-                    tests.left("beyond", statistic, family),
-                )
+                inside = tests.moved(family, whole=False)
+                within = tests.left("beyond", statistic, family)
                 rows += tests.pairs("beyond", within, statistic, str(factor), inside, family)
     table = pd.DataFrame(rows).assign(permutations=permutations)
     keys = ["gain_kind", "link", "factor", "statistic"]

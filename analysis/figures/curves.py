@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from ..catalogue import SCRATCH
 from ..gains.curves import curve_frame, nearest_sources
+from ..read.study import from_tasks
 from ..view import View
 from .style import OTHERS, Plate, legend_above, looks, notice, panels
 
@@ -39,7 +40,7 @@ def plot_curves(
     title = "How much faster"
     if not (curves["step"] > 0).any():
         return notice(title, "the study has no curves (tuning.curve_images is 0)")
-    curves = curves[curves["source"].isin([SCRATCH, *view.givers])]
+    curves = from_tasks(curves, view.givers)
     frames = {}
     for method in view.methods:
         nearest = nearest_sources(gains, similarity, view.measures, method)

@@ -12,7 +12,7 @@ from mvlpt_core.contract.outcomes import PREDICTION, decode, decode_truth
 
 from ..catalogue import SCRATCH
 from ..read.gather import TRANSFER_COLUMNS
-from ..read.study import between
+from ..read.study import between, from_tasks
 from ..stats.power import Noise
 from ..stats.variance import fit_prior
 from .table import PAIR, seed_gains
@@ -43,7 +43,7 @@ def pilot_noise(
     gains = seed_gains(transfer)
     tasks = set(gains["target"])
     gains = between(gains, tasks)
-    shares = _discordance(outcomes[outcomes["source"].isin([SCRATCH, *tasks])], truth)
+    shares = _discordance(from_tasks(outcomes, tasks), truth)
     found = {}
     for method, own in gains.groupby("method", sort=False):
         counted = own.groupby(PAIR)["gain"].agg(["var", "count"])

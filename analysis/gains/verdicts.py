@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -15,18 +17,18 @@ GAIN, LOSS, EQUAL, UNCLEAR = "gain", "loss", "equal", "unclear"
 SEEDS_UNKNOWN = "seeds unknown"
 OVER_SEEDS = ("seeds", REPLICATES)  # intervals that hold the noise of seeds
 
+Numbers = float | np.ndarray
+
 
 def verdicts(gains: pd.DataFrame, margin: float) -> np.ndarray:
     """A word for each row [n] of a gains table with gain, se, df, q and interval.
 
-    equal: the 90 % interval lies inside -margin..margin, which is two one-sided tests at 5 %
-    (Schuirmann 1987); else gain or loss where q is at most 5 %; else unclear, which is no evidence of
-    equality. A small gain that is certain is equal, for it does not matter. With one seed and no
-    replicates all that is known is the noise of test images: "seeds unknown". "" without an interval.
+    equal: `equal_within` the margin; else gain or loss where q is at most 5 %; else unclear, which is no
+    evidence of equality. A small gain that is certain is equal, for it does not matter. With one seed and
+    no replicates all that is known is the noise of test images: "seeds unknown". "" without an interval.
     """
-    half = stats.t.ppf(1 - ALPHA, gains["df"].to_numpy(float)) * gains["se"].to_numpy(float)
-    gain = gains["gain"].to_numpy(float)
-    inside = np.abs(gain) + half <= margin
+    gain, error, df = (gains[name].to_numpy(float) for name in ("gain", "se", "df"))
+    inside = equal_within(gain, error, df, margin)
     found = gains["q"].to_numpy(float) <= ALPHA
     over_seeds = gains["interval"].isin(OVER_SEEDS).to_numpy()
     conditions = [
@@ -37,6 +39,12 @@ def verdicts(gains: pd.DataFrame, margin: float) -> np.ndarray:
         found & (gain < 0),
     ]
     return np.select(conditions, ["", SEEDS_UNKNOWN, EQUAL, GAIN, LOSS], default=UNCLEAR)
+
+
+def equal_within(value: Numbers, error: Numbers, df: Numbers, margin: float) -> Any:
+    """Whether values with standard errors and t of `df` are 0 within `margin`: the 90 % interval lies inside
+    -margin..margin, which is two one-sided tests at 5 % (Schuirmann 1987)."""
+    return np.abs(value) + stats.t.ppf(1 - ALPHA, df) * error <= margin
 
 
 def smallest_told(pairs: pd.DataFrame) -> float:

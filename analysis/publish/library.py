@@ -12,6 +12,7 @@ from mvlpt_core.contract.errors import InputError
 from mvlpt_core.contract.files import file_digest, read_yaml
 from mvlpt_core.contract.settings import Study, read_study
 
+from ..read.finished import SUMS
 from ..read.pairs import read_frame
 
 # The tables, and what a row of each is.
@@ -42,7 +43,7 @@ class Library:
     @property
     def sums(self) -> Path:
         """SHA-256 of every other file, as `sha256sum -c` reads them."""
-        return self.root / "SHA256SUMS"
+        return self.root / SUMS
 
     @property
     def config(self) -> Path:

@@ -11,6 +11,8 @@ from mvlpt_core.contract.files import read_yaml
 from mvlpt_core.contract.layout import Layout
 from mvlpt_core.contract.settings import Study, read_study
 
+SUMS = "SHA256SUMS"  # of a folder that was published
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -29,7 +31,7 @@ def open_finished(folder: Path, shots: int | None) -> Finished:
     Raises `InputError` where there is none, and for shots that it did not analyse.
     """
     at = Layout(str(folder))
-    if (Path(folder) / "SHA256SUMS").is_file():
+    if (Path(folder) / SUMS).is_file():
         raise InputError(
             f"{folder}: what `mvlpt publish` made: expected a study (`mvlpt recommend --library` reads it)"
         )

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mvlpt_core.contract.errors import InputError
 
-from ..catalogue import FLAGS, TABLES, TEXT
+from ..catalogue import FLAGS, SCRATCH, TABLES, TEXT
 from ..vocabulary import FAMILY, REPLICATES
 from . import pairs
 
@@ -112,6 +112,11 @@ def similarity_frame(similarity: pd.DataFrame, measure: str, method: str) -> pd.
 def between(gains: pd.DataFrame, tasks: Collection[str]) -> pd.DataFrame:
     """The rows of two tasks: off the diagonal, and not from a prompt of several."""
     return gains[gains["source"].isin(list(tasks)) & (gains["source"] != gains["target"])]
+
+
+def from_tasks(rows: pd.DataFrame, tasks: Collection[str]) -> pd.DataFrame:
+    """The rows of runs from scratch and from the prompt of one task, not of several."""
+    return rows[rows["source"].isin([SCRATCH, *tasks])]
 
 
 def transfers(gains: pd.DataFrame, method: str, tasks: Collection[str]) -> pd.DataFrame:

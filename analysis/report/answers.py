@@ -11,7 +11,7 @@ from ..association.verdicts import EQUAL as EQUAL_RHO
 from ..catalogue import SCRATCH
 from ..gains.curves import curve_frame, nearest_sources, reached
 from ..gains.verdicts import EQUAL, GAIN, LOSS, UNCLEAR, smallest_told
-from ..read.study import few_tasks, seeds_known, transfers, why_no_gain
+from ..read.study import few_tasks, from_tasks, seeds_known, transfers, why_no_gain
 from ..stats.multiplicity import ALPHA, significant
 from ..view import View
 from ..vocabulary import REPLICATES, pretty, signed
@@ -314,8 +314,7 @@ def _speed(view: View, tables: Frames, method: str) -> list[str]:
     if curves.empty or not (curves["method"] == method).any():
         return []
     nearest = nearest_sources(tables["gains"], tables["similarity"], view.measures, method)
-    of_tasks = curves[curves["source"].isin([SCRATCH, *view.givers])]
-    frame = curve_frame(of_tasks, method, nearest)
+    frame = curve_frame(from_tasks(curves, view.givers), method, nearest)
     last = frame["step"].max() if len(frame) else 0
     if not last > 0:
         return []

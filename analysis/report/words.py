@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..gains.verdicts import equal_within
 from ..stats.multiplicity import ALPHA
 from ..stats.power import smallest_effect
 from ..view import View
@@ -51,12 +52,12 @@ def margin_of(tables: Frames) -> float:
 
 def not_told(view: View, span: tuple[float, float, float], df: float, margin: float) -> str:
     """What a difference of gains that is not told from 0 lets one say, from its value and its 95 % t interval
-    with `df`: equal within the `margin` (two one-sided tests, as in `gains.verdicts`), or unclear, with
-    the size that such a design tells from 0 in four of five studies. All in score units."""
+    with `df`: equal within the `margin` (`gains.verdicts.equal_within`), or unclear, with the size that such
+    a design tells from 0 in four of five studies. All in score units."""
     value, low, high = span
     if not (np.isfinite(high - low) and df > 0):
         return "unclear"
     error = (high - low) / (2 * stats.t.ppf(1 - ALPHA / 2, df))
-    if abs(value) + stats.t.ppf(1 - ALPHA, df) * error <= margin:
+    if equal_within(value, error, df, margin):
         return f"equal to 0 within a margin of {size_of(view, margin)}"
     return f"unclear: this design could have told {size_of(view, smallest_effect(error, df))}"

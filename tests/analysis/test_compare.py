@@ -222,12 +222,11 @@ def test_every_two_methods_of_a_study() -> None:
         sign * pairs + 4 * rng.normal(size=(8, 1)) + 0.3 * rng.normal(size=(8, 8))
         for sign in (1, -1, 1)
     ]
+    cells = {"source": np.repeat(TASKS, 8), "target": np.tile(TASKS, 8)}
     frames = [
-        pd.DataFrame(m, TASKS, TASKS).rename_axis("source").melt(
-            var_name="target", value_name="gain", ignore_index=False
-        ).reset_index().assign(method=name)
+        pd.DataFrame({"method": name, **cells, "gain": m.ravel()})
         for name, m in zip(names, matrices, strict=True)
-    ]  # fmt: skip
+    ]
     table = agreements(pd.concat(frames), 500)
     left = table[table["measure"] == "residual"].set_index(["a", "b"])
     assert left["value"].map(np.sign).to_dict() == {
